@@ -1,0 +1,122 @@
+import { MeshError } from '../../src/ports/mesh-error.ts';
+import { messageBytesMax } from '../wire/frames.ts';
+import { blobBytesMax } from './limits.ts';
+
+/**
+ * Answers come in the order of the asked hashes, as one stream of bytes cut into messages:
+ * `00` for a blob the holder lacks, or `01`, the blob's size as u32 big-endian, and its bytes.
+ * Many small answers share a message; a large blob spans several. A header never spans two messages.
+ */
+const missingTag = 0;
+const blobTag = 1;
+const blobHeaderBytes = 5;
+
+const missingAnswer = Uint8Array.of(missingTag);
+
+/** The serving end: packs answers into messages as full as the order allows. */
+export class AnswerPacker {
+  readonly #send: (message: Uint8Array) => Promise<void>;
+  #parts: Uint8Array[] = [];
+  #packedBytes = 0;
+
+  /** `send` takes over the message; its promise is awaited before the next one. */
+  constructor(send: (message: Uint8Array) => Promise<void>) {
+    this.#send = send;
+  }
+
+  /** Adds the next answer: a blob's bytes, or undefined for one that is not here. The bytes must not change until the next `flush`. */
+  async answer(blob: Uint8Array | undefined): Promise<void> {
+    const header = blob === undefined ? missingAnswer : blobHeader(blob.length);
+    const answerBytes = header.length + (blob?.length ?? 0);
+    if (this.#packedBytes + answerBytes > messageBytesMax) await this.flush();
+    this.#parts.push(header);
+    this.#packedBytes += answerBytes;
+    if (blob === undefined) return;
+    if (answerBytes <= messageBytesMax) {
+      this.#parts.push(blob);
+      return;
+    }
+    const firstBytes = messageBytesMax - header.length;
+    this.#parts.push(blob.subarray(0, firstBytes));
+    this.#packedBytes = messageBytesMax;
+    await this.flush();
+    for (let offset = firstBytes; offset < blob.length; offset += messageBytesMax) {
+      await this.#send(blob.subarray(offset, offset + messageBytesMax));
+    }
+  }
+
+  /** Sends what is packed so far, so that nobody waits for a message to fill up. */
+  async flush(): Promise<void> {
+    if (this.#packedBytes === 0) return;
+    const message = new Uint8Array(this.#packedBytes);
+    let offset = 0;
+    for (const part of this.#parts) {
+      message.set(part, offset);
+      offset += part.length;
+    }
+    this.#parts = [];
+    this.#packedBytes = 0;
+    await this.#send(message);
+  }
+}
+
+function blobHeader(size: number): Uint8Array {
+  const header = new Uint8Array(blobHeaderBytes);
+  header[0] = blobTag;
+  new DataView(header.buffer).setUint32(1, size);
+  return header;
+}
+
+/** The asking end: takes messages apart again. Holds at most one unfinished blob of at most `blobBytesMax`. */
+export class AnswerParser {
+  readonly #onAnswer: (blob: Uint8Array | undefined) => void;
+  #blob: Uint8Array | undefined;
+  #filled = 0;
+
+  /** `onAnswer` is called once an answer; the bytes are its own to keep. What it throws ends `push`. */
+  constructor(onAnswer: (blob: Uint8Array | undefined) => void) {
+    this.#onAnswer = onAnswer;
+  }
+
+  /** Takes the next message. Throws `MeshError` `protocol_violation` for anything that is not an answer. */
+  push(message: Uint8Array): void {
+    let offset = 0;
+    while (offset < message.length) offset = this.#blob === undefined ? this.#startAnswer(message, offset) : this.#fill(this.#blob, message, offset);
+  }
+
+  #startAnswer(message: Uint8Array, offset: number): number {
+    const tag = message[offset];
+    if (tag === missingTag) {
+      this.#onAnswer(undefined);
+      return offset + 1;
+    }
+    if (tag !== blobTag) throw violation(`an answer of the unknown kind ${tag}`);
+    const bodyOffset = offset + blobHeaderBytes;
+    if (bodyOffset > message.length) throw violation('an answer whose header is cut short');
+    const size = new DataView(message.buffer, message.byteOffset, message.byteLength).getUint32(offset + 1);
+    if (size > blobBytesMax) throw violation(`a blob of ${size} bytes, at most ${blobBytesMax} may be sent`);
+    if (bodyOffset + size <= message.length) {
+      // Copied, because a small blob that is kept must not keep its whole message alive.
+      this.#onAnswer(message.slice(bodyOffset, bodyOffset + size));
+      return bodyOffset + size;
+    }
+    this.#blob = new Uint8Array(size);
+    this.#filled = 0;
+    return bodyOffset;
+  }
+
+  #fill(blob: Uint8Array, message: Uint8Array, offset: number): number {
+    const taken = Math.min(blob.length - this.#filled, message.length - offset);
+    blob.set(message.subarray(offset, offset + taken), this.#filled);
+    this.#filled += taken;
+    if (this.#filled === blob.length) {
+      this.#blob = undefined;
+      this.#onAnswer(blob);
+    }
+    return offset + taken;
+  }
+}
+
+function violation(message: string): MeshError {
+  return new MeshError('protocol_violation', `the holder sent ${message}`);
+}

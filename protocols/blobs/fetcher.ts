@@ -1,0 +1,299 @@
+import type { BlobHash, PeerId } from '../../crdt/ids.ts';
+import type { Clock } from '../../src/ports/clock.ts';
+import type { Log } from '../../src/ports/log.ts';
+import { MeshError } from '../../src/ports/mesh-error.ts';
+import type { Counter, Metrics } from '../../src/ports/metrics.ts';
+import type { Network } from '../../src/ports/network.ts';
+import type { Random } from '../../src/ports/random.ts';
+import { HolderSession } from './holder-session.ts';
+import type { BlobWant } from './holder-session.ts';
+import type { HolderGroup } from './holder-group.ts';
+import { HolderScores } from './holder-scores.ts';
+import { wantHashesMax } from './limits.ts';
+import { bestHolder, holderWindowBytes } from './ranking.ts';
+
+/** A blob as a holder sent it: verified already. */
+export interface FetchedBlob {
+  readonly bytes: Uint8Array;
+  /** Settles when the blob is in the node's store; rejects as the store does. */
+  readonly stored: Promise<void>;
+}
+
+/** What the fetcher needs from its node. */
+export interface BlobFetcherDependencies {
+  readonly network: Pick<Network, 'open'>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Stores a verified blob. Called in the same turn in which the blob was verified. */
+  store(hash: BlobHash, bytes: Uint8Array): Promise<void>;
+  /** When storage is behind: a promise to wait for before more is taken from peers. */
+  room(): Promise<void> | undefined;
+}
+
+/** How one blob is to be fetched. */
+export interface FetchOptions {
+  /** The holders of the content that the blob belongs to. */
+  readonly holders: HolderGroup;
+  /** Asked before everything that is not urgent: somebody is reading. */
+  readonly urgent?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** Order in which waiting needs are asked: a reader's, those a holder has failed already, all others. */
+const priority = { urgent: 0, again: 1, normal: 2 } as const;
+type Priority = (typeof priority)[keyof typeof priority];
+
+/** Holders talked to at once. */
+const sessionsMax = 8;
+/** A session without wants is closed after so long. */
+const idleMs = 30_000;
+const tickMs = 1_000;
+/** A blob that one holder owes us for so long is asked of a second, idle one as well. */
+const hedgeAfterMs = 2_000;
+/** Needs looked at in vain before a dispatch gives up: their holders are all busy. */
+const busyNeedsMax = 32;
+
+interface Need extends BlobWant {
+  readonly groups: Set<HolderGroup>;
+  readonly result: PromiseWithResolvers<FetchedBlob | undefined>;
+  /** Holders that lack the blob or have failed it. */
+  readonly failedBy: Set<PeerId>;
+  /** Sessions that owe it, at most two. */
+  readonly askedOf: Map<HolderSession, number>;
+  priority: Priority;
+  waiters: number;
+}
+
+/**
+ * Fetches blobs by hash from whichever holders answer best, several at a time. Wants for one blob share one
+ * transfer. A holder that lacks the blob, fails or is silent is passed over for the next; one that sends
+ * wrong bytes is left alone for long, and nothing it sent is kept.
+ */
+export class BlobFetcher {
+  readonly #dependencies: BlobFetcherDependencies;
+  readonly #scores: HolderScores;
+  readonly #receivedBytes: Counter;
+  readonly #sessions = new Map<PeerId, HolderSession>();
+  readonly #needs = new Map<BlobHash, Need>();
+  readonly #queues: readonly Set<Need>[] = [new Set(), new Set(), new Set()];
+  #dispatchPlanned = false;
+  #cancelTick: (() => void) | undefined;
+  #closed = false;
+
+  constructor(dependencies: BlobFetcherDependencies) {
+    this.#dependencies = dependencies;
+    this.#scores = new HolderScores(dependencies);
+    this.#receivedBytes = dependencies.metrics.counter({
+      name: 'anabranch_blobs_received_bytes_total',
+      help: 'Verified bytes of chunks and manifests received from peers.',
+    });
+  }
+
+  /**
+   * The blob, verified and on its way into the store; undefined when no holder could give it now, or the
+   * signal was aborted. Bounding how much is asked for at once is up to the caller.
+   */
+  fetch(want: BlobWant, options: FetchOptions): Promise<FetchedBlob | undefined> {
+    const { signal } = options;
+    if (this.#closed || signal?.aborted === true) return Promise.resolve(undefined);
+    const need = this.#needs.get(want.hash) ?? this.#addNeed(want);
+    need.groups.add(options.holders);
+    need.waiters += 1;
+    if (options.urgent === true && need.askedOf.size === 0) this.#enqueue(need, priority.urgent);
+    this.#planDispatch();
+    return signal === undefined ? need.result.promise : this.#untilAborted(need, signal);
+  }
+
+  /** Monotonic point at which a holder that owes us this blob last sent anything; undefined when none does. */
+  lastProgressMs(hash: BlobHash): number | undefined {
+    const need = this.#needs.get(hash);
+    if (need === undefined || need.askedOf.size === 0) return undefined;
+    return Math.max(...Array.from(need.askedOf.keys(), (session) => session.lastProgressMs));
+  }
+
+  /** A peer is connected afresh: what failed on the old connection is forgotten. */
+  peerConnected(peer: PeerId): void {
+    this.#scores.connected(peer);
+    this.#planDispatch();
+  }
+
+  /** Ends every session; what is not here yet reads as unavailable. */
+  close(): void {
+    this.#closed = true;
+    this.#cancelTick?.();
+    for (const session of [...this.#sessions.values()]) session.end();
+    for (const need of [...this.#needs.values()]) this.#finish(need, undefined);
+  }
+
+  #addNeed(want: BlobWant): Need {
+    const need: Need = {
+      hash: want.hash,
+      sizeBytes: want.sizeBytes,
+      groups: new Set(),
+      result: Promise.withResolvers<FetchedBlob | undefined>(),
+      failedBy: new Set(),
+      askedOf: new Map(),
+      priority: priority.normal,
+      waiters: 0,
+    };
+    this.#needs.set(need.hash, need);
+    this.#enqueue(need, priority.normal);
+    return need;
+  }
+
+  #enqueue(need: Need, level: Priority): void {
+    this.#queues[need.priority]?.delete(need);
+    need.priority = level;
+    this.#queues[level]?.add(need);
+  }
+
+  #untilAborted(need: Need, signal: AbortSignal): Promise<FetchedBlob | undefined> {
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => {
+        need.waiters -= 1;
+        if (need.waiters === 0 && need.askedOf.size === 0) this.#finish(need, undefined);
+        resolve(undefined);
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      need.result.promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    });
+  }
+
+  #finish(need: Need, fetched: FetchedBlob | undefined): void {
+    this.#needs.delete(need.hash);
+    this.#queues[need.priority]?.delete(need);
+    need.result.resolve(fetched);
+  }
+
+  #planDispatch(): void {
+    if (this.#dispatchPlanned || this.#closed) return;
+    this.#dispatchPlanned = true;
+    queueMicrotask(() => {
+      this.#dispatchPlanned = false;
+      if (!this.#closed) this.#dispatch();
+    });
+  }
+
+  /** Hands waiting needs to holders while these have room for more. */
+  #dispatch(): void {
+    let busy = 0;
+    for (const queue of this.#queues) {
+      for (const need of queue) {
+        const session = this.#sessionFor(need);
+        if (session === 'busy') busy += 1;
+        else if (session === 'none') this.#finish(need, undefined);
+        else this.#ask(session, need);
+        if (busy >= busyNeedsMax) return;
+      }
+    }
+  }
+
+  #ask(session: HolderSession, need: Need): void {
+    this.#queues[need.priority]?.delete(need);
+    need.askedOf.set(session, this.#dependencies.clock.monotonicMs());
+    session.ask(need);
+    this.#cancelTick ??= this.#dependencies.clock.setTimer(tickMs, () => this.#tick());
+  }
+
+  #sessionFor(need: Need, isUsable: (peer: PeerId) => boolean = () => true): HolderSession | 'busy' | 'none' {
+    const candidates = [];
+    const asked = new Set(Array.from(need.askedOf.keys(), (session) => session.peer));
+    const nowMs = this.#dependencies.clock.monotonicMs();
+    for (const group of need.groups) {
+      for (const peer of group.peers()) {
+        if (need.failedBy.has(peer) || asked.has(peer) || !isUsable(peer)) continue;
+        asked.add(peer);
+        const outstandingBytes = this.#sessions.get(peer)?.outstandingBytes ?? 0;
+        candidates.push({ peer, score: this.#scores.of(peer), outstandingBytes, lacksContent: group.lacks(peer, nowMs) });
+      }
+    }
+    const best = bestHolder(candidates, need.sizeBytes, nowMs);
+    if (best === undefined) return 'none';
+    const session = this.#sessions.get(best.peer);
+    if (session === undefined) return this.#openSession(best.peer);
+    if (session.outstanding === 0) return session;
+    const hasRoom = session.outstandingBytes + need.sizeBytes <= holderWindowBytes(best.score) && session.outstanding < wantHashesMax;
+    return hasRoom ? session : 'busy';
+  }
+
+  #openSession(peer: PeerId): HolderSession | 'busy' {
+    if (this.#sessions.size >= sessionsMax) {
+      const quiet = this.#sessions.values().find((session) => session.outstanding === 0);
+      if (quiet === undefined) return 'busy';
+      quiet.end();
+    }
+    const session: HolderSession = new HolderSession(peer, {
+      network: this.#dependencies.network,
+      clock: this.#dependencies.clock,
+      room: () => this.#dependencies.room(),
+      onAnswer: (want, blob) => this.#onAnswer(session, want, blob),
+      onLatency: (latencyMs) => this.#scores.latency(peer, latencyMs),
+      onThroughput: (bytes, waitedMs) => this.#scores.throughput(peer, bytes, waitedMs),
+      onEnd: (error, unanswered) => this.#onSessionEnd(session, error, unanswered),
+    });
+    this.#sessions.set(peer, session);
+    return session;
+  }
+
+  #onAnswer(session: HolderSession, want: BlobWant, blob: Uint8Array | undefined): void {
+    this.#planDispatch();
+    this.#scores.success(session.peer);
+    if (blob !== undefined) this.#receivedBytes.add(blob.length);
+    const need = this.#needs.get(want.hash);
+    // A second holder's answer to what the first has delivered meanwhile, or nobody waits any more.
+    if (need === undefined || !need.askedOf.delete(session)) return;
+    if (blob === undefined) {
+      const nowMs = this.#dependencies.clock.monotonicMs();
+      for (const group of need.groups) group.noteMissing(session.peer, nowMs);
+      this.#failNeed(need, session.peer);
+      return;
+    }
+    const stored = this.#dependencies.store(need.hash, blob);
+    stored.catch(() => undefined);
+    this.#finish(need, { bytes: blob, stored });
+  }
+
+  #failNeed(need: Need, peer: PeerId): void {
+    need.failedBy.add(peer);
+    if (need.askedOf.size > 0) return;
+    if (need.waiters === 0) this.#finish(need, undefined);
+    else this.#enqueue(need, need.priority === priority.urgent ? priority.urgent : priority.again);
+  }
+
+  #onSessionEnd(session: HolderSession, error: MeshError | undefined, unanswered: readonly BlobWant[]): void {
+    if (this.#sessions.get(session.peer) === session) this.#sessions.delete(session.peer);
+    if (this.#closed) return;
+    if (error !== undefined) this.#scores.failure(session.peer, error);
+    for (const want of unanswered) {
+      const need = this.#needs.get(want.hash);
+      if (need?.askedOf.delete(session) === true) this.#failNeed(need, session.peer);
+    }
+    this.#planDispatch();
+  }
+
+  /** Once a second while there are sessions: gives up silent holders, doubles what is overdue, closes what is idle. */
+  #tick(): void {
+    this.#cancelTick = undefined;
+    const nowMs = this.#dependencies.clock.monotonicMs();
+    for (const session of [...this.#sessions.values()]) {
+      session.checkStall();
+      if (session.outstanding === 0 && nowMs - session.lastProgressMs >= idleMs) session.end();
+    }
+    this.#hedge(nowMs);
+    if (this.#sessions.size > 0) this.#cancelTick = this.#dependencies.clock.setTimer(tickMs, () => this.#tick());
+  }
+
+  /** When nothing waits to be asked, holders without work are asked for what others have owed us for long. */
+  #hedge(nowMs: number): void {
+    if (this.#queues.some((queue) => queue.size > 0)) return;
+    for (const need of this.#needs.values()) {
+      const askedMs = need.askedOf.size === 1 ? need.askedOf.values().next().value : undefined;
+      if (askedMs === undefined || nowMs - askedMs < hedgeAfterMs) continue;
+      const session = this.#sessionFor(need, (peer) => (this.#sessions.get(peer)?.outstanding ?? 0) === 0);
+      if (session === 'busy') return;
+      if (session !== 'none') this.#ask(session, need);
+    }
+  }
+}

@@ -1,0 +1,58 @@
+import { z } from 'zod';
+import { rawHash } from '../../crdt/digest.ts';
+import { type ClusterId, type DocId, err, ok, type Result, type VersionId } from '../../crdt/ids.ts';
+import { decodeCbor, encodeCbor } from '../wire/cbor.ts';
+import { byteString, rawHashSchema } from '../wire/schemas.ts';
+
+/** The largest gossip message: what gossipsub is set to pass on. */
+export const gossipBytesMax = 64 * 1024;
+/** Hints in one message. */
+const hintsMax = 256;
+/** Heads a hint names; an object with more is hinted by its record alone. */
+export const hintHeadsMax = 16;
+
+const message = z.strictObject({
+  v: z.literal(1),
+  hints: z
+    .array(
+      z.strictObject({
+        doc: rawHashSchema,
+        /** Heads of the document at the sender, 32 bytes each; empty when there are too many to name. */
+        heads: z.array(rawHashSchema).max(hintHeadsMax),
+        /** Records' texts, parents first, when they fit. */
+        records: z.array(byteString).max(hintsMax),
+      }),
+    )
+    .min(1)
+    .max(hintsMax),
+});
+
+/** That a document changed: a hint that may be lost, late or repeated without harm. */
+export type GossipMessage = z.infer<typeof message>;
+/** One document of a message. */
+export type GossipHint = GossipMessage['hints'][number];
+
+/** The topic of a slot: who does not hold the slot need not listen. */
+export function gossipTopic(cluster: ClusterId, slot: number): string {
+  return `anabranch/${cluster}/${slot}`;
+}
+
+/** A message as CBOR. */
+export function encodeGossip(hints: readonly GossipHint[]): Uint8Array {
+  return encodeCbor({ v: 1, hints });
+}
+
+/** Reads a message, or says why it is none. Never throws. */
+export function decodeGossip(bytes: Uint8Array): Result<GossipMessage, string> {
+  if (bytes.length > gossipBytesMax) return err(`a message of ${bytes.length} bytes`);
+  const value = decodeCbor(bytes);
+  if (!value.ok) return value;
+  const parsed = message.safeParse(value.value);
+  return parsed.success ? ok(parsed.data) : err(z.prettifyError(parsed.error));
+}
+
+/** A hint that carries a version's record. */
+export function hintOf(doc: DocId, heads: readonly VersionId[], records: readonly Uint8Array[]): GossipHint {
+  const named = heads.length > hintHeadsMax ? [] : heads;
+  return { doc: rawHash(doc), heads: named.map((head) => rawHash(head)), records: [...records] };
+}

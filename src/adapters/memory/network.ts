@@ -1,0 +1,388 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import type { PeerId } from '../../../crdt/ids.ts';
+import type { Clock } from '../../ports/clock.ts';
+import { MeshError } from '../../ports/mesh-error.ts';
+import type { ByteStream, GossipVerdict, Network, PeerChange, StreamHandler } from '../../ports/network.ts';
+import { MemoryStream } from './byte-stream.ts';
+import type { LinkModel } from './links.ts';
+import { steadyLinks } from './links.ts';
+
+/** Gossip larger than this is refused, as the production adapter does. */
+const gossipBytesMax = 128 * 1024;
+/** How many gossip messages a node remembers, so that each is passed on once. */
+const seenGossipMax = 4_096;
+/** Streams a peer may have open to one protocol when its handler names no number. */
+const inboundStreamsMaxDefault = 32;
+
+export interface MemoryHubDependencies {
+  readonly clock: Clock;
+}
+
+export interface MemoryHubOptions {
+  /** Steady links of 1 ms when absent. */
+  readonly links?: LinkModel;
+}
+
+export interface MemoryNodeOptions {
+  /** Who is a member in this node's eyes; everyone when absent. */
+  readonly admits?: (peer: PeerId) => boolean;
+}
+
+interface Handler {
+  readonly run: StreamHandler;
+  readonly inboundStreamsMax: number;
+}
+
+type GossipReceiver = (data: Uint8Array, from: PeerId) => GossipVerdict;
+
+/**
+ * The links between the nodes of one process. Everything that travels is scheduled through the clock, so a
+ * run on a virtual clock is the same every time. The link model decides delays and losses; partitions are cut here.
+ */
+export class MemoryHub {
+  readonly clock: Clock;
+  readonly links: LinkModel;
+  readonly #running = new Map<PeerId, MemoryNetwork>();
+  readonly #connections = new Map<string, Connection>();
+  readonly #connecting = new Set<string>();
+  readonly #cut = new Set<string>();
+
+  constructor(dependencies: MemoryHubDependencies, options: MemoryHubOptions = {}) {
+    this.clock = dependencies.clock;
+    this.links = options.links ?? steadyLinks(1);
+  }
+
+  /** A node's network on this hub. A peer has one running network at a time. */
+  join(peer: PeerId, options: MemoryNodeOptions = {}): MemoryNetwork {
+    return new MemoryNetwork(this, peer, options);
+  }
+
+  /** Cuts every link between the two groups; links within a group, and to others, stay. */
+  partition(groupA: Iterable<PeerId>, groupB: Iterable<PeerId>): void {
+    const others = [...groupB];
+    for (const a of groupA) for (const b of others) if (a !== b) this.#cut.add(linkKey(a, b));
+    this.refresh();
+  }
+
+  /** Lifts every cut; the nodes connect again after the links' delay. */
+  heal(): void {
+    this.#cut.clear();
+    this.refresh();
+  }
+
+  /** Closes what is cut or not admitted any more, and connects what may be connected. */
+  refresh(): void {
+    const nodes = [...this.#running.values()];
+    for (const [index, a] of nodes.entries()) for (const b of nodes.slice(index + 1)) this.#refreshLink(a, b);
+  }
+
+  attach(node: MemoryNetwork): void {
+    assert(!this.#running.has(node.localPeer), 'a peer runs once');
+    this.#running.set(node.localPeer, node);
+    this.refresh();
+  }
+
+  detach(node: MemoryNetwork): void {
+    this.#running.delete(node.localPeer);
+    for (const connection of [...this.#connections.values()]) {
+      if (!connection.joins(node)) continue;
+      this.#connections.delete(connection.key);
+      connection.close(node, this.links.streamDelayMs(node.localPeer, connection.otherEnd(node).localPeer, 0));
+    }
+  }
+
+  #refreshLink(a: MemoryNetwork, b: MemoryNetwork): void {
+    const key = linkKey(a.localPeer, b.localPeer);
+    const connection = this.#connections.get(key);
+    const allowed = this.#mayConnect(a, b);
+    if (connection !== undefined) {
+      if (!allowed && connection.carrying) this.#sever(connection);
+      return;
+    }
+    if (!allowed || this.#connecting.has(key)) return;
+    this.#connecting.add(key);
+    this.clock.setTimer(this.links.connectDelayMs(a.localPeer, b.localPeer), () => {
+      this.#connecting.delete(key);
+      this.#connect(key, a.localPeer, b.localPeer);
+    });
+  }
+
+  #connect(key: string, peerA: PeerId, peerB: PeerId): void {
+    // Either end may have been restarted in the meantime.
+    const a = this.#running.get(peerA);
+    const b = this.#running.get(peerB);
+    if (a === undefined || b === undefined || this.#connections.has(key) || !this.#mayConnect(a, b)) return;
+    const connection = new Connection(this, key, a, b);
+    this.#connections.set(key, connection);
+    a.connected(connection);
+    b.connected(connection);
+  }
+
+  /** Nothing passes from now on; the two ends learn of it after the notice delay, and may connect again then. */
+  #sever(connection: Connection): void {
+    const { a, b } = connection;
+    connection.carrying = false;
+    this.clock.setTimer(this.links.noticeDelayMs(a.localPeer, b.localPeer), () => {
+      if (this.#connections.get(connection.key) === connection) this.#connections.delete(connection.key);
+      connection.lost(a);
+      connection.lost(b);
+      this.refresh();
+    });
+  }
+
+  #mayConnect(a: MemoryNetwork, b: MemoryNetwork): boolean {
+    return !this.#cut.has(linkKey(a.localPeer, b.localPeer)) && a.admits(b.localPeer) && b.admits(a.localPeer);
+  }
+}
+
+/** What two connected nodes share; each end learns of its loss by itself. */
+class Connection {
+  readonly key: string;
+  readonly a: MemoryNetwork;
+  readonly b: MemoryNetwork;
+  /** False once nothing that is on its way arrives any more. */
+  carrying = true;
+  readonly #hub: MemoryHub;
+  readonly #streams = new Map<MemoryStream, MemoryNetwork>();
+
+  constructor(hub: MemoryHub, key: string, a: MemoryNetwork, b: MemoryNetwork) {
+    this.#hub = hub;
+    this.key = key;
+    this.a = a;
+    this.b = b;
+  }
+
+  joins(node: MemoryNetwork): boolean {
+    return node === this.a || node === this.b;
+  }
+
+  otherEnd(node: MemoryNetwork): MemoryNetwork {
+    return node === this.a ? this.b : this.a;
+  }
+
+  /** A stream from `opener` to the other end, as that end's handler and the opener see it. */
+  createStream(opener: MemoryNetwork): { readonly near: MemoryStream; readonly far: MemoryStream } {
+    const other = this.otherEnd(opener);
+    const near = this.#createEnd(opener, other);
+    const far = this.#createEnd(other, opener);
+    MemoryStream.join(near, far);
+    return { near, far };
+  }
+
+  /** Runs `arrive` at the other end once after `delayMs`, unless the link is cut before. */
+  carry(delayMs: number, arrive: () => void): void {
+    this.#hub.clock.setTimer(delayMs, () => {
+      if (this.carrying) arrive();
+    });
+  }
+
+  /** Closed by one end: it is gone there at once, and at the other after the link's delay. */
+  close(closer: MemoryNetwork, delayMs: number): void {
+    this.carrying = false;
+    this.lost(closer);
+    this.#hub.clock.setTimer(delayMs, () => this.lost(this.otherEnd(closer)));
+  }
+
+  /** This end notices that the connection is gone. */
+  lost(end: MemoryNetwork): void {
+    const reason = new MeshError('stream_failed', 'the connection to the peer was lost');
+    for (const [stream, owner] of [...this.#streams]) if (owner === end) stream.fail(reason);
+    end.disconnected(this);
+  }
+
+  #createEnd(owner: MemoryNetwork, remote: MemoryNetwork): MemoryStream {
+    const { clock, links } = this.#hub;
+    // Arrivals are taken from a queue in the order of sending, so that no pair of delays reorders a stream.
+    const arrivals: (() => void)[] = [];
+    let lastArrivalMs = 0;
+    const carry = (sizeBytes: number, arrive: () => void): void => {
+      const nowMs = clock.monotonicMs();
+      lastArrivalMs = Math.max(
+        lastArrivalMs,
+        nowMs + links.streamDelayMs(owner.localPeer, remote.localPeer, sizeBytes),
+      );
+      arrivals.push(arrive);
+      this.carry(lastArrivalMs - nowMs, () => arrivals.shift()?.());
+    };
+    const stream: MemoryStream = new MemoryStream(remote.localPeer, carry, () => this.#streams.delete(stream));
+    this.#streams.set(stream, owner);
+    return stream;
+  }
+}
+
+/** One node's `Network` on a `MemoryHub`. */
+export class MemoryNetwork implements Network {
+  readonly localPeer: PeerId;
+  readonly #hub: MemoryHub;
+  readonly #options: MemoryNodeOptions;
+  readonly #connections = new Map<PeerId, Connection>();
+  readonly #handlers = new Map<string, Handler>();
+  readonly #inboundStreams = new Map<string, number>();
+  readonly #topics = new Map<string, GossipReceiver>();
+  readonly #listeners = new Set<(change: PeerChange) => void>();
+  readonly #seenGossip = new Set<string>();
+  #running = false;
+
+  constructor(hub: MemoryHub, localPeer: PeerId, options: MemoryNodeOptions) {
+    this.#hub = hub;
+    this.localPeer = localPeer;
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    assert(!this.#running, 'a network is started once');
+    this.#running = true;
+    this.#hub.attach(this);
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#running) return;
+    this.#running = false;
+    this.#hub.detach(this);
+  }
+
+  connectedPeers(): readonly PeerId[] {
+    return [...this.#connections.keys()];
+  }
+
+  onPeerChange(listener: (change: PeerChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  handle(protocol: string, handler: StreamHandler, options: { readonly inboundStreamsMax?: number } = {}): void {
+    assert(!this.#handlers.has(protocol), 'a protocol has one handler');
+    this.#handlers.set(protocol, {
+      run: handler,
+      inboundStreamsMax: options.inboundStreamsMax ?? inboundStreamsMaxDefault,
+    });
+  }
+
+  async open(peer: PeerId, protocol: string, signal?: AbortSignal): Promise<ByteStream> {
+    signal?.throwIfAborted();
+    const connection = this.#connections.get(peer);
+    if (connection === undefined) throw new MeshError('peer_unreachable', `not connected to ${peer}`);
+    const { near, far } = connection.createStream(this);
+    const accepted = new Promise<ByteStream>((resolve, reject) => {
+      near.onFailure((reason) =>
+        reject(new MeshError('peer_unreachable', `${protocol} could not be opened`, { cause: reason })),
+      );
+      this.#roundTrip(connection, peer, () => {
+        if (connection.otherEnd(this).accept(protocol, far)) return () => resolve(near);
+        return () => near.reset(new MeshError('peer_unreachable', `the peer refused ${protocol}`));
+      });
+    });
+    if (signal === undefined) return accepted;
+    const onAbort = (): void => near.reset(signal.reason as Error);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await accepted;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  subscribe(topic: string, receive: GossipReceiver): () => void {
+    assert(!this.#topics.has(topic), 'a topic has one subscriber');
+    this.#topics.set(topic, receive);
+    return () => this.#topics.delete(topic);
+  }
+
+  async publish(topic: string, data: Uint8Array): Promise<number> {
+    if (data.byteLength > gossipBytesMax) {
+      throw new MeshError(
+        'too_large',
+        `a gossip message of ${data.byteLength} bytes, at most ${gossipBytesMax} are sent`,
+      );
+    }
+    if (!this.#firstSight(data)) return 0;
+    return this.#spread(topic, data, undefined);
+  }
+
+  admits(peer: PeerId): boolean {
+    return this.#options.admits?.(peer) ?? true;
+  }
+
+  connected(connection: Connection): void {
+    const peer = connection.otherEnd(this).localPeer;
+    this.#connections.set(peer, connection);
+    this.#announce({ kind: 'connected', peer });
+  }
+
+  disconnected(connection: Connection): void {
+    const peer = connection.otherEnd(this).localPeer;
+    if (this.#connections.get(peer) !== connection) return;
+    this.#connections.delete(peer);
+    this.#announce({ kind: 'disconnected', peer });
+  }
+
+  /** Hands an incoming stream to its protocol's handler; false when there is none or the peer has too many open. */
+  accept(protocol: string, stream: MemoryStream): boolean {
+    const handler = this.#handlers.get(protocol);
+    if (!this.#running || handler === undefined) return false;
+    const slot = `${protocol} ${stream.remotePeer}`;
+    const open = this.#inboundStreams.get(slot) ?? 0;
+    if (open >= handler.inboundStreamsMax) return false;
+    this.#inboundStreams.set(slot, open + 1);
+    const finished = (): void => {
+      this.#inboundStreams.set(slot, (this.#inboundStreams.get(slot) ?? 1) - 1);
+    };
+    handler.run(stream).then(finished, (error: unknown) => {
+      finished();
+      stream.reset(error instanceof Error ? error : new Error(String(error)));
+    });
+    return true;
+  }
+
+  #announce(change: PeerChange): void {
+    for (const listener of [...this.#listeners]) listener(change);
+  }
+
+  /** Runs `there` at the peer after the link's delay, and what it returns back here after another. */
+  #roundTrip(connection: Connection, peer: PeerId, there: () => () => void): void {
+    const { links } = this.#hub;
+    connection.carry(links.streamDelayMs(this.localPeer, peer, 0), () => {
+      const here = there();
+      connection.carry(links.streamDelayMs(peer, this.localPeer, 0), here);
+    });
+  }
+
+  #spread(topic: string, data: Uint8Array, from: PeerId | undefined): number {
+    let recipients = 0;
+    for (const [peer, connection] of this.#connections) {
+      const other = connection.otherEnd(this);
+      if (peer === from || !other.#topics.has(topic)) continue;
+      recipients += 1;
+      for (const delayMs of this.#hub.links.gossipDelaysMs(this.localPeer, peer, data.byteLength)) {
+        connection.carry(delayMs, () => other.#receiveGossip(topic, data, this.localPeer));
+      }
+    }
+    return recipients;
+  }
+
+  #receiveGossip(topic: string, data: Uint8Array, from: PeerId): void {
+    const receive = this.#topics.get(topic);
+    if (!this.#running || receive === undefined || !this.#firstSight(data)) return;
+    if (receive(data, from) === 'accept') this.#spread(topic, data, from);
+  }
+
+  /** Messages are named by their data, as in production: the same bytes twice are one message. */
+  #firstSight(data: Uint8Array): boolean {
+    const id = createHash('sha256').update(data).digest('base64');
+    if (this.#seenGossip.has(id)) return false;
+    this.#seenGossip.add(id);
+    if (this.#seenGossip.size > seenGossipMax) {
+      const [oldest] = this.#seenGossip;
+      if (oldest !== undefined) this.#seenGossip.delete(oldest);
+    }
+    return true;
+  }
+}
+
+function linkKey(a: PeerId, b: PeerId): string {
+  return a < b ? `${a} ${b}` : `${b} ${a}`;
+}

@@ -1,0 +1,197 @@
+import { z } from 'zod';
+import { pageEntriesMax } from './limits.ts';
+
+/**
+ * The shapes of the API, once: requests are parsed with them, the OpenAPI document is made of them, and tests
+ * hold every example and every answer of a live server against them. Answers are not parsed on the way out.
+ */
+
+/** Schemas that the OpenAPI document names; the rest stand inline. */
+export const namedSchemas = z.registry<{ id: string; description?: string }>();
+
+const named = <Schema extends z.ZodType>(schema: Schema, id: string, description: string): Schema => {
+  namedSchemas.add(schema, { id, description });
+  return schema;
+};
+
+const count = z.int().min(0);
+/** BLAKE3 in base32: 256 bits leave one bit for the last character. */
+const hash = /^[a-z2-7]{51}[aq]$/;
+
+const versionId = named(z.string().regex(hash), 'VersionId', 'BLAKE3 of the version record: 52 characters of lowercase base32.');
+const nodeId = named(z.string().regex(/^[a-z2-7]{26}$/), 'NodeId', 'A node, for life: 26 characters of lowercase base32.');
+const peerId = named(z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/), 'PeerId', 'A node’s current ed25519 key as a libp2p peer id.');
+const b3 = named(z.string().regex(/^[0-9a-f]{64}$/), 'B3', 'BLAKE3 of the whole content in lowercase hex, as `b3sum` prints it.');
+const kind = named(z.enum(['put', 'delete', 'merge']), 'Kind', '`delete` is a tombstone; `merge` is a put with two or more parents.');
+const state = named(z.enum(['provisional', 'confirmed']), 'State', 'Confirmed: the confirmed head or an ancestor of it.');
+const meta = named(z.record(z.string(), z.string()), 'Meta', 'User metadata, at most 8 KiB in all.');
+const time = z.number().meta({ description: 'Milliseconds since the epoch, by the writer’s clock; for display only.' });
+const ns = z.string().regex(/^[a-z0-9][a-z0-9.-]{1,62}$/);
+const key = z.string().min(1);
+const heads = z.array(versionId).min(1);
+
+namedSchemas.add(heads, { id: 'Heads', description: 'The versions no other supersedes, sorted.' });
+
+export const writtenVersion = named(
+  z.strictObject({
+    ns,
+    key,
+    version: versionId,
+    kind,
+    state,
+    parents: z.array(versionId),
+    generation: z.int().min(1),
+    size: count.nullable(),
+    b3: b3.nullable(),
+    heads,
+    conflict: z.boolean(),
+  }),
+  'WrittenVersion',
+  'The version a write made, and the object’s heads after it. `size` and `b3` are null for a tombstone.',
+);
+
+export const listing = named(
+  z.strictObject({
+    objects: z.array(
+      z.strictObject({ key, version: versionId, heads: z.int().min(1), size: count.nullable(), state, time }),
+    ),
+    prefixes: z.array(z.string()),
+    next: z.string().nullable(),
+  }),
+  'Listing',
+  'A page of a namespace, ordered by the keys’ UTF-8 bytes. `next` is the `after` of the next page, or null.',
+);
+
+export const objectGraph = named(
+  z.strictObject({
+    versions: z.array(
+      z.strictObject({
+        version: versionId,
+        kind,
+        state,
+        parents: z.array(versionId),
+        generation: z.int().min(1),
+        dot: z.strictObject({ actor: z.string().regex(/^[a-z2-7]{26}\.[a-z2-7]{13}$/), counter: z.int().min(1) }),
+        author: z.string(),
+        node: nodeId,
+        time,
+        size: count.nullable(),
+        b3: b3.nullable(),
+        type: z.string(),
+        meta,
+      }),
+    ),
+    heads,
+    preferred: versionId,
+    confirmedHead: versionId.nullable(),
+  }),
+  'ObjectGraph',
+  'Every version of one object, parents before children, and what is preferred among them.',
+);
+
+const conflict = named(z.strictObject({ ns, key, heads, preferred: versionId }), 'Conflict', 'An object with two or more heads.');
+
+export const conflictPage = named(
+  z.strictObject({ conflicts: z.array(conflict), next: z.string().nullable() }),
+  'ConflictPage',
+  'A page of conflicts. `next` is the `after` of the next page, or null.',
+);
+
+const nodeState = named(z.enum(['online', 'offline']), 'NodeState', 'As the answering node sees it.');
+
+export const nodeList = named(
+  z.strictObject({
+    nodes: z.array(
+      z.strictObject({
+        nodeId,
+        peerId,
+        name: z.string(),
+        state: nodeState,
+        self: z.boolean(),
+        addresses: z.array(z.string()),
+      }),
+    ),
+  }),
+  'NodeList',
+  'The members of the mesh.',
+);
+
+export const nodeStatus = named(
+  z.strictObject({
+    cluster: z.string().regex(hash),
+    clusterName: z.string(),
+    nodeId,
+    peerId,
+    name: z.string(),
+    version: z.string(),
+    incarnation: z.string(),
+    ready: z.boolean(),
+    uptimeMs: z.number().min(0),
+    objects: count,
+    versions: count,
+    conflicts: count,
+    pendingContent: count,
+    peers: z.strictObject({ connected: count, known: count }),
+    disk: z.strictObject({ capacityBytes: z.number().min(0), freeBytes: z.number().min(0) }),
+  }),
+  'NodeStatus',
+  'The answering node. `pendingContent` counts contents it wants and does not hold whole yet.',
+);
+
+const eventOf = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
+  z.strictObject({ id: count, type: z.literal(type), data });
+
+export const meshEvent = named(
+  z.discriminatedUnion('type', [
+    eventOf('version', z.strictObject({ ns, key, version: versionId, kind, node: nodeId, heads })),
+    eventOf('conflict', conflict),
+    eventOf('confirmed', z.strictObject({ ns, key, version: versionId, position: z.int().min(1) })),
+    eventOf('node', z.strictObject({ nodeId, name: z.string(), state: nodeState })),
+    eventOf('replication', z.strictObject({ ns, key, version: versionId, status: z.literal('stored') })),
+  ]),
+  'MeshEvent',
+  'One event: `id`, `event` (its type) and `data` (JSON) of the stream.',
+);
+
+export const health = named(z.strictObject({ status: z.enum(['ok', 'ready']) }), 'Health', 'The process runs, or serves.');
+
+export const problem = named(
+  z.looseObject({
+    type: z.string().regex(/^urn:anabranch:problem:[a-z_]+$/),
+    title: z.string(),
+    status: z.int().min(400).max(599),
+    detail: z.string(),
+    code: z.string().regex(/^[a-z_]+$/),
+  }),
+  'Problem',
+  'RFC 9457. `code` is stable; some codes carry more members beside these, such as `version` or `heads`.',
+);
+
+/** The body of `POST /v1/merges/…`. Ids are judged by the node, which says which one is wrong and why. */
+export const mergeBody = named(
+  z.strictObject({ parents: z.array(z.string()).min(1), pick: z.string() }),
+  'MergeBody',
+  'The heads to join, and the one whose content the merge adopts.',
+);
+
+const pageSize = z
+  .string()
+  .regex(/^[1-9]\d{0,3}$/, `a whole number from 1 to ${pageEntriesMax} is expected`)
+  .transform(Number)
+  .pipe(z.int().min(1).max(pageEntriesMax));
+const page = { after: z.string().optional(), limit: pageSize.optional() };
+const commit = z.enum(['local', 'quorum']).optional();
+
+export const noParameters = z.strictObject({});
+export const writeParameters = z.strictObject({ parents: z.string().optional(), commit });
+export const mergeParameters = z.strictObject({ commit });
+export const readParameters = z.strictObject({
+  mode: z.enum(['preferred', 'confirmed_only', 'provisional_allowed']).optional(),
+  version: z.string().optional(),
+});
+export const listParameters = z.strictObject({
+  prefix: z.string().optional(),
+  delimiter: z.string().min(1).optional(),
+  ...page,
+});
+export const conflictParameters = z.strictObject({ ns: z.string().optional(), ...page });

@@ -1,0 +1,120 @@
+import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import { checkHost, createTokenGate, loopbackAddress, type TokenGate } from './auth.ts';
+import { conflicts } from './conflicts.ts';
+import { Connections } from './connections.ts';
+import type { HttpContext, HttpNode, Resource } from './context.ts';
+import { HttpProblem, problemOf, sendProblem } from './errors.ts';
+import { events } from './events.ts';
+import { graphs } from './graphs.ts';
+import { health } from './health.ts';
+import { createHttpMetrics } from './http-metrics.ts';
+import { connectionsMax, defaultLimits, headerBytesMax, type HttpLimits, jsonBodyBytesMax, keepAliveMs } from './limits.ts';
+import { merges } from './merges.ts';
+import { objects } from './objects.ts';
+import { openApi } from './openapi.ts';
+import { status } from './status.ts';
+
+export interface HttpServerDependencies {
+  readonly node: HttpNode;
+  readonly token: string;
+  readonly metricsText: () => Promise<string>;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Counts requests and bytes; without it nothing is counted. */
+  readonly metrics?: Metrics;
+}
+
+export interface HttpServerOptions {
+  /** `127.0.0.1`, `::1` or `localhost`; the API is not served anywhere else. */
+  readonly host: string;
+  /** 0 for any free port. */
+  readonly port: number;
+  readonly limits?: Partial<HttpLimits>;
+}
+
+export interface HttpServer {
+  /** `http://127.0.0.1:7400`, with the port that was bound. */
+  readonly url: string;
+  /** Stops accepting, ends event streams, lets requests in flight finish within a bound, then cuts what is left. */
+  close(): Promise<void>;
+}
+
+/** Everything under `/v1` needs the token; what supervisors, scrapers and API explorers read does not. */
+const guardedResources: readonly Resource[] = [objects, graphs, merges, conflicts, events, status];
+const openResources: readonly Resource[] = [health, openApi];
+
+/** Serves API version 1. Rejects with `MeshError` `invalid_config` when it may not or cannot listen there. */
+export async function createHttpServer(deps: HttpServerDependencies, options: HttpServerOptions): Promise<HttpServer> {
+  const host = loopbackAddress(options.host);
+  const limits = { ...defaultLimits, ...options.limits };
+  const closing = new AbortController();
+  const connections = new Connections(deps, limits);
+  const context: HttpContext = {
+    node: deps.node,
+    clock: deps.clock,
+    log: deps.log,
+    limits,
+    connections,
+    metrics: createHttpMetrics(deps.metrics, deps.clock),
+    metricsText: deps.metricsText,
+    closing: closing.signal,
+  };
+  const app = buildApp(context, createTokenGate(deps.token));
+  const url = await listen(app, host, options.port);
+  return {
+    url,
+    close: async () => {
+      closing.abort();
+      const cancelCut = deps.clock.setTimer(limits.drainMs, () => app.server.closeAllConnections());
+      await app.close();
+      cancelCut();
+    },
+  };
+}
+
+function buildApp(context: HttpContext, checkToken: TokenGate): FastifyInstance {
+  const { limits, connections } = context;
+  const app = fastify({
+    logger: false,
+    bodyLimit: jsonBodyBytesMax,
+    connectionTimeout: limits.idleMs,
+    keepAliveTimeout: keepAliveMs,
+    // An upload takes as long as it takes: only its progress is timed.
+    requestTimeout: 0,
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: headerBytesMax },
+    http: { maxHeaderSize: headerBytesMax, headersTimeout: limits.headersMs, requireHostHeader: false },
+    clientErrorHandler: (error, socket) => connections.onClientError(error, socket),
+    frameworkErrors: (error, request, reply) => {
+      const failed = problemBefore(() => enter(context, request, reply), () => checkTokenUnder(request, checkToken));
+      answerError(context, failed ?? error, request, reply);
+    },
+  });
+  connections.attach(app.server);
+  app.server.maxConnections = connectionsMax;
+  // Headers past a count are dropped without a word; the bound on their bytes is enough.
+  app.server.maxHeadersCount = 0;
+  app.setErrorHandler((error, request, reply) => answerError(context, error, request, reply));
+  app.addHook('onRequest', (request, reply, done) => {
+    enter(context, request, reply);
+    done();
+  });
+  const allowedMethods = noteMethods(app);
+  app.setNotFoundHandler((request) => {
+    checkTokenUnder(request, checkToken);
+    throw nothingHere(request, allowedMethods);
+  });
+  for (const resource of openResources) app.register(async (scope) => resource(scope, context));
+  app.register(async (guarded) => {
+    guarded.addHook('onRequest', (request, _reply, done) => {
+      checkToken(request);
+      done();
+    });
+    for (const resource of guardedResources) guarded.register(async (scope) => resource(scope, context));
+  });
+  return app;
+}

@@ -1,0 +1,274 @@
+import type { ClusterId, Dot, NodeId, PeerId, Result, VersionId } from '../../crdt/ids.ts';
+
+/** The node's public face: what the HTTP API, the CLI's server side, examples and tests call. */
+
+/** What a caller must expect, by stable code; `src/http/errors.ts` maps each to a status. */
+export type RefusalCode =
+  | 'invalid_key'
+  | 'invalid_namespace'
+  | 'invalid_version'
+  | 'invalid_request'
+  | 'unknown_parent'
+  | 'foreign_parent'
+  | 'incomplete_body'
+  | 'not_found'
+  | 'deleted'
+  | 'version_not_found'
+  | 'not_confirmed'
+  | 'too_many_heads'
+  | 'context_too_large'
+  | 'not_a_descendant'
+  | 'too_large'
+  | 'content_unavailable'
+  | 'quorum_unavailable'
+  | 'disk_full';
+
+export interface Refusal {
+  readonly code: RefusalCode;
+  /** A sentence for the person who asked: what was wrong and what to do. */
+  readonly message: string;
+  /** Typed extras such as `{version}` or `{heads}`, passed on to the client as they are. */
+  readonly detail?: Readonly<Record<string, unknown>>;
+}
+
+export type Outcome<T> = Result<T, Refusal>;
+export type VersionState = 'provisional' | 'confirmed';
+export type VersionKind = 'put' | 'delete' | 'merge';
+export type CommitMode = 'local' | 'quorum';
+export type ReadMode = 'preferred' | 'confirmed_only' | 'provisional_allowed';
+
+/** Common to every write: the object, what it supersedes, how it is acknowledged, and who asks. */
+export interface WriteTarget {
+  readonly ns: string;
+  readonly key: string;
+  /** Version ids as the client gave them; absent for a blind write, which extends the tip. */
+  readonly parents?: readonly string[];
+  readonly commit?: CommitMode;
+  /** The writing principal. */
+  readonly author: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface PutInput extends WriteTarget {
+  /** The content; when it throws `MeshError` `incomplete_body` the write is refused and leaves nothing. */
+  readonly body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /** Media type; `application/octet-stream` when absent. */
+  readonly type?: string;
+  readonly meta?: Readonly<Record<string, string>>;
+}
+
+export interface MergeInput extends WriteTarget {
+  readonly parents: readonly string[];
+  /** The version whose content the merge adopts. */
+  readonly pick: string;
+}
+
+/** The 201 body of every write. */
+export interface WrittenVersion {
+  readonly ns: string;
+  readonly key: string;
+  readonly version: VersionId;
+  readonly kind: VersionKind;
+  readonly state: VersionState;
+  readonly parents: readonly VersionId[];
+  readonly generation: number;
+  /** Bytes of content; null for a tombstone, as is `b3`. */
+  readonly size: number | null;
+  readonly b3: string | null;
+  /** The object's heads after this write, sorted. */
+  readonly heads: readonly VersionId[];
+  readonly conflict: boolean;
+}
+
+export interface ReadInput {
+  readonly ns: string;
+  readonly key: string;
+  readonly mode?: ReadMode;
+  /** Exactly this version; excludes `mode`. */
+  readonly version?: string;
+}
+
+/** A readable version of an object. Its content is fetched only when `open` is called. */
+export interface ReadVersion {
+  readonly version: VersionId;
+  readonly state: VersionState;
+  readonly size: number;
+  readonly b3: string;
+  readonly type: string;
+  readonly meta: Readonly<Record<string, string>>;
+  readonly time: number;
+  /** The object's heads, sorted. */
+  readonly heads: readonly VersionId[];
+  /** The greatest head this read did not show, if any. */
+  readonly newer: VersionId | null;
+  /**
+   * Streams bytes `start` to `end` (exclusive), or all. The first part is fetched and verified before
+   * this resolves; content in transit is waited for while it progresses, and 10 s without progress
+   * gives `content_unavailable` (a refusal here, a thrown `MeshError` once streaming has begun).
+   */
+  open(
+    range?: { readonly start: number; readonly end: number },
+    signal?: AbortSignal,
+  ): Promise<Outcome<AsyncIterable<Uint8Array>>>;
+}
+
+export interface ListInput {
+  readonly ns: string;
+  readonly prefix?: string;
+  readonly delimiter?: string;
+  /** Continue after this key or prefix, as `next` gave it. */
+  readonly after?: string;
+  /** 1 to 1,000; 1,000 when absent. */
+  readonly limit?: number;
+}
+
+export interface ListedObject {
+  readonly key: string;
+  /** The preferred head. */
+  readonly version: VersionId;
+  /** How many heads the object has. */
+  readonly heads: number;
+  /** Bytes of the preferred head's content; null when that is a tombstone beside live heads. */
+  readonly size: number | null;
+  readonly state: VersionState;
+  readonly time: number;
+}
+
+export interface Listing {
+  readonly objects: readonly ListedObject[];
+  readonly prefixes: readonly string[];
+  /** Pass as `after` for the next page; null at the end. */
+  readonly next: string | null;
+}
+
+export interface GraphVersion {
+  readonly version: VersionId;
+  readonly kind: VersionKind;
+  readonly state: VersionState;
+  readonly parents: readonly VersionId[];
+  readonly generation: number;
+  readonly dot: Dot;
+  readonly author: string;
+  readonly node: NodeId;
+  readonly time: number;
+  readonly size: number | null;
+  readonly b3: string | null;
+  readonly type: string;
+  readonly meta: Readonly<Record<string, string>>;
+}
+
+/** Versions are ordered by (generation, version id), so parents precede their children on every node. */
+export interface ObjectGraph {
+  readonly versions: readonly GraphVersion[];
+  readonly heads: readonly VersionId[];
+  readonly preferred: VersionId;
+  readonly confirmedHead: VersionId | null;
+}
+
+export interface Conflict {
+  readonly ns: string;
+  readonly key: string;
+  readonly heads: readonly VersionId[];
+  readonly preferred: VersionId;
+}
+
+export interface ConflictsInput {
+  readonly ns?: string;
+  readonly after?: string;
+  readonly limit?: number;
+}
+
+export interface ConflictPage {
+  readonly conflicts: readonly Conflict[];
+  readonly next: string | null;
+}
+
+/** What happened here, numbered for this node and kept for a bounded while. */
+export type MeshEvent = { readonly id: number } & (
+  | {
+      readonly type: 'version';
+      readonly data: {
+        readonly ns: string;
+        readonly key: string;
+        readonly version: VersionId;
+        readonly kind: VersionKind;
+        readonly node: NodeId;
+        readonly heads: readonly VersionId[];
+      };
+    }
+  | { readonly type: 'conflict'; readonly data: Conflict }
+  | {
+      readonly type: 'confirmed';
+      readonly data: {
+        readonly ns: string;
+        readonly key: string;
+        readonly version: VersionId;
+        readonly position: number;
+      };
+    }
+  | {
+      readonly type: 'node';
+      readonly data: { readonly nodeId: NodeId; readonly name: string; readonly state: NodeState };
+    }
+  | {
+      readonly type: 'replication';
+      readonly data: {
+        readonly ns: string;
+        readonly key: string;
+        readonly version: VersionId;
+        readonly status: 'stored';
+      };
+    }
+);
+
+export type NodeState = 'online' | 'offline';
+
+export interface NodeInfo {
+  readonly nodeId: NodeId;
+  readonly peerId: PeerId;
+  readonly name: string;
+  readonly state: NodeState;
+  /** True for the node that answers. */
+  readonly self: boolean;
+  readonly addresses: readonly string[];
+}
+
+export interface NodeStatus {
+  readonly cluster: ClusterId;
+  readonly clusterName: string;
+  readonly nodeId: NodeId;
+  readonly peerId: PeerId;
+  readonly name: string;
+  readonly version: string;
+  readonly incarnation: string;
+  readonly ready: boolean;
+  readonly uptimeMs: number;
+  readonly objects: number;
+  readonly versions: number;
+  readonly conflicts: number;
+  /** Contents this node wants and does not hold whole yet. */
+  readonly pendingContent: number;
+  readonly peers: { readonly connected: number; readonly known: number };
+  readonly disk: { readonly capacityBytes: number; readonly freeBytes: number };
+}
+
+export interface MeshNode {
+  start(): Promise<void>;
+  /** Drains writes and flushes within 5 s, then writes the clean-stop marker. */
+  stop(): Promise<void>;
+  put(input: PutInput): Promise<Outcome<WrittenVersion>>;
+  delete(input: WriteTarget): Promise<Outcome<WrittenVersion>>;
+  merge(input: MergeInput): Promise<Outcome<WrittenVersion>>;
+  read(input: ReadInput): Outcome<ReadVersion>;
+  list(input: ListInput): Outcome<Listing>;
+  graph(input: { readonly ns: string; readonly key: string }): Outcome<ObjectGraph>;
+  conflicts(input: ConflictsInput): Outcome<ConflictPage>;
+  /**
+   * Events after `after` (a number an event carried), then live ones, until the signal aborts. With no `after`,
+   * live ones only. A reader that falls behind more than a bound is ended, and resumes with what it saw last.
+   */
+  events(options: { readonly after?: number; readonly signal: AbortSignal }): AsyncIterable<MeshEvent>;
+  status(): Promise<NodeStatus>;
+  nodes(): readonly NodeInfo[];
+  ready(): boolean;
+}

@@ -1,0 +1,131 @@
+import { blake3, toBase32 } from '../../crdt/digest.ts';
+import type { ClusterId, DocId, PeerId, VersionId } from '../../crdt/ids.ts';
+import type { Version } from '../../crdt/version.ts';
+import { HintBatcher } from '../../protocols/gossip/batcher.ts';
+import { decodeGossip, type GossipHint, gossipTopic, hintOf } from '../../protocols/gossip/messages.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { GossipVerdict, Network } from '../ports/network.ts';
+import type { Appended, ObjectStore } from './object-store.ts';
+import type { RecordIntake } from './record-intake.ts';
+import type { SyncView } from './sync-view.ts';
+import type { SyncWorker } from './sync-worker.ts';
+
+/** Messages being taken in at once; past it hints are dropped, and sync finds what they told of. */
+const intakeAtOnceMax = 64;
+
+interface Dependencies {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly objects: ObjectStore;
+  readonly view: SyncView;
+  readonly intake: RecordIntake;
+  readonly sync: Pick<SyncWorker, 'requestDocuments'>;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Tells the others what was written here, and hears of what was written there. Every message is a hint:
+ * whatever is lost, late, repeated or dropped changes nothing but speed.
+ */
+export class GossipWorker {
+  readonly #dependencies: Dependencies;
+  readonly #cluster: ClusterId;
+  readonly #slots: number;
+  readonly #batcher: HintBatcher;
+  readonly #messages: Counter;
+  readonly #unsubscribers: (() => void)[] = [];
+  #takingIn = 0;
+
+  constructor(dependencies: Dependencies, options: { readonly cluster: ClusterId; readonly slots: number }) {
+    this.#dependencies = dependencies;
+    this.#cluster = options.cluster;
+    this.#slots = options.slots;
+    this.#batcher = new HintBatcher({
+      clock: dependencies.clock,
+      publish: (slot, message) => void this.#publish(slot, message),
+    });
+    this.#messages = dependencies.metrics.counter({
+      name: 'anabranch_gossip_hints_total',
+      help: 'Gossip messages of this node, sent, unsent for want of peers, and received by verdict.',
+      labels: ['outcome'],
+    });
+  }
+
+  start(): void {
+    const { network } = this.#dependencies;
+    for (let slot = 0; slot < this.#slots; slot += 1) {
+      this.#unsubscribers.push(
+        network.subscribe(gossipTopic(this.#cluster, slot), (data, from) => this.#receive(data, from)),
+      );
+    }
+  }
+
+  stop(): void {
+    this.#batcher.flush();
+    for (const unsubscribe of this.#unsubscribers.splice(0)) unsubscribe();
+  }
+
+  /** Tells of a version that was written here and is on disk. */
+  announce({ doc, version, headsAfter }: Appended): void {
+    const hint = hintOf(doc, headsAfter, [Buffer.from(version.text)]);
+    this.#batcher.add(this.#dependencies.objects.slotOf(doc), hint);
+  }
+
+  async #publish(slot: number, message: Uint8Array): Promise<void> {
+    const recipients = await this.#dependencies.network.publish(gossipTopic(this.#cluster, slot), message);
+    this.#messages.add(1, { outcome: recipients > 0 ? 'sent' : 'unsent' });
+  }
+
+  #receive(data: Uint8Array, from: PeerId): GossipVerdict {
+    const verdict = this.#judge(data, from);
+    this.#messages.add(1, { outcome: verdict });
+    return verdict;
+  }
+
+  #judge(data: Uint8Array, from: PeerId): GossipVerdict {
+    const { log, intake } = this.#dependencies;
+    const message = decodeGossip(data);
+    if (!message.ok) {
+      log.warn('gossip:refused', { from, reason: message.error, message: toBase32(blake3(data)) });
+      return 'reject';
+    }
+    if (this.#takingIn >= intakeAtOnceMax) return 'ignore';
+    const versions: Version[] = [];
+    for (const hint of message.value.hints) {
+      for (const text of hint.records) {
+        const { version, fault } = intake.check(text);
+        if (fault !== undefined) {
+          log.warn('gossip:refused', { from, reason: fault.message });
+          return 'reject';
+        }
+        if (version !== undefined) versions.push(version);
+      }
+    }
+    void this.#takeIn(message.value.hints, versions, from);
+    return 'accept';
+  }
+
+  async #takeIn(hints: readonly GossipHint[], versions: readonly Version[], from: PeerId): Promise<void> {
+    const { intake, sync, objects, view, log } = this.#dependencies;
+    this.#takingIn += 1;
+    try {
+      const report = await intake.receiveChecked(versions, from);
+      const gaps = new Set<DocId>();
+      for (const { version } of report.incomplete) {
+        gaps.add(objects.documentId(version.record.ns, version.record.key));
+      }
+      for (const hint of hints) {
+        const doc = toBase32(hint.doc) as DocId;
+        if (hint.heads.some((head) => !view.holds(toBase32(head) as VersionId))) gaps.add(doc);
+      }
+      if (gaps.size > 0) sync.requestDocuments(from, gaps);
+    } catch (error) {
+      log.warn('gossip:not-taken-in', { from, error });
+    } finally {
+      this.#takingIn -= 1;
+    }
+  }
+}

@@ -1,0 +1,240 @@
+import { isHash } from '../../crdt/digest.ts';
+import { ok, type VersionId } from '../../crdt/ids.ts';
+import { checkKey, checkNamespace } from '../../crdt/object-name.ts';
+import type { Version } from '../../crdt/version.ts';
+import { compareHeads, preferredHead } from '../../crdt/version-graph.ts';
+import type { Kv } from '../ports/kv.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import type {
+  Conflict,
+  ConflictPage,
+  ConflictsInput,
+  GraphVersion,
+  ListedObject,
+  ListInput,
+  Listing,
+  ObjectGraph,
+  Outcome,
+  ReadInput,
+  ReadVersion,
+} from './api.ts';
+import type { ContentPlane } from './content/content-plane.ts';
+import type { ObjectStore } from './object-store.ts';
+import { refuse } from './refusals.ts';
+import { type ConflictRow, decodeRow, type HeadRow, type ListingRow, type ObjectRow } from './rows.ts';
+import { afterKey, conflictKey, conflictRange, listingKey, listingRange, nameOf, successor } from './storage-keys.ts';
+
+const pageEntriesMax = 1_000;
+
+interface Dependencies {
+  readonly kv: Kv;
+  readonly objects: ObjectStore;
+  readonly content: Pick<ContentPlane, 'open'>;
+}
+
+/** Reads objects, listings, graphs and conflicts. */
+export class ObjectReader {
+  readonly #dependencies: Dependencies;
+
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  read(input: ReadInput): Outcome<ReadVersion> {
+    const found = this.#find(input.ns, input.key);
+    if (!found.ok) return found;
+    const row = found.value;
+    const chosen = this.#choose(row, input);
+    if (!chosen.ok) return chosen;
+    const version = chosen.value;
+    const heads = row.heads.map((head) => head.id);
+    const { content, type, meta, time } = version.record;
+    if (content === null) {
+      return refuse('deleted', `${input.ns}/${input.key} is deleted${liveHeads(row)}`, { version: version.id, heads });
+    }
+    return ok({
+      version: version.id,
+      state: 'provisional',
+      size: content.size,
+      b3: content.b3,
+      type,
+      meta,
+      time,
+      heads,
+      newer: newestOther(row.heads, version.id),
+      open: (range, signal) => this.#dependencies.content.open(content, range, signal),
+    });
+  }
+
+  list(input: ListInput): Outcome<Listing> {
+    const badNamespace = checkNamespace(input.ns);
+    if (badNamespace !== undefined) return refuse('invalid_namespace', badNamespace);
+    const limit = checkLimit(input.limit);
+    if (limit === undefined) return refuse('invalid_request', `limit is a number from 1 to ${pageEntriesMax}`);
+    const prefix = input.prefix ?? '';
+    const delimiter = input.delimiter ?? '';
+    const { start, end } = listingRange(input.ns, prefix);
+    const objects: ListedObject[] = [];
+    const prefixes: string[] = [];
+    let from = input.after === undefined ? start : later(start, this.#after(input.ns, input.after, prefix, delimiter));
+    for (;;) {
+      const entry = this.#nextListed(from, end);
+      if (entry === undefined) return ok({ objects, prefixes, next: null });
+      if (objects.length + prefixes.length === limit) break;
+      const { key, row } = entry;
+      const cut = delimiter === '' ? -1 : key.indexOf(delimiter, prefix.length);
+      if (cut >= 0) {
+        const common = key.slice(0, cut + delimiter.length);
+        prefixes.push(common);
+        from = successor(listingKey(input.ns, common));
+      } else {
+        objects.push({
+          key,
+          version: row.version,
+          heads: row.heads,
+          size: row.size,
+          state: 'provisional',
+          time: row.time,
+        });
+        from = afterKey(listingKey(input.ns, key));
+      }
+    }
+    return ok({ objects, prefixes, next: greatest(objects.at(-1)?.key, prefixes.at(-1)) });
+  }
+
+  graph(input: { readonly ns: string; readonly key: string }): Outcome<ObjectGraph> {
+    const found = this.#find(input.ns, input.key);
+    if (!found.ok) return found;
+    const { kv, objects } = this.#dependencies;
+    const ids = objects.versionIds(kv, objects.documentId(input.ns, input.key));
+    const versions = ids.map((id) => graphVersion(this.#stored(id)));
+    versions.sort((left, right) => left.generation - right.generation || compareText(left.version, right.version));
+    return ok({
+      versions,
+      heads: found.value.heads.map((head) => head.id),
+      preferred: preferredHead(found.value.heads),
+      confirmedHead: null,
+    });
+  }
+
+  conflicts(input: ConflictsInput): Outcome<ConflictPage> {
+    const badNamespace = input.ns === undefined ? undefined : checkNamespace(input.ns);
+    if (badNamespace !== undefined) return refuse('invalid_namespace', badNamespace);
+    const limit = checkLimit(input.limit);
+    if (limit === undefined) return refuse('invalid_request', `limit is a number from 1 to ${pageEntriesMax}`);
+    const { start, end } = conflictRange(input.ns);
+    let from = start;
+    if (input.after !== undefined) {
+      const cut = input.after.indexOf('/');
+      if (cut < 0) return refuse('invalid_request', 'after is a namespace and a key, as next gave it');
+      from = later(start, afterKey(conflictKey(input.after.slice(0, cut), input.after.slice(cut + 1))));
+    }
+    const conflicts: Conflict[] = [];
+    for (const [rowKey, bytes] of this.#dependencies.kv.range({ start: from, end, limit: limit + 1 })) {
+      const last = conflicts.at(-1);
+      if (conflicts.length === limit && last !== undefined) return ok({ conflicts, next: `${last.ns}/${last.key}` });
+      conflicts.push({ ...nameOf(rowKey), ...decodeRow<ConflictRow>(bytes, 'conflict') });
+    }
+    return ok({ conflicts, next: null });
+  }
+
+  #find(ns: string, key: string): Outcome<ObjectRow> {
+    const badNamespace = checkNamespace(ns);
+    if (badNamespace !== undefined) return refuse('invalid_namespace', badNamespace);
+    const badKey = checkKey(key);
+    if (badKey !== undefined) return refuse('invalid_key', badKey);
+    const { kv, objects } = this.#dependencies;
+    const row = objects.object(kv, objects.documentId(ns, key));
+    return row === undefined ? refuse('not_found', `there is no object ${ns}/${key} here`) : ok(row);
+  }
+
+  #choose(row: ObjectRow, input: ReadInput): Outcome<Version> {
+    if (input.version === undefined) {
+      if (input.mode === 'confirmed_only') {
+        return refuse('not_confirmed', `${input.ns}/${input.key} has no confirmed version yet`, {
+          heads: row.heads.map((head) => head.id),
+        });
+      }
+      // Nothing is confirmed yet, so the preferred head is also the greatest one that is or descends from it.
+      return ok(this.#stored(preferredHead(row.heads)));
+    }
+    if (!isHash(input.version)) return refuse('invalid_version', `'${input.version}' is not a version id`);
+    const { kv, objects } = this.#dependencies;
+    const version = objects.version(kv, input.version as VersionId);
+    if (version === undefined || version.record.ns !== input.ns || version.record.key !== input.key) {
+      return refuse('version_not_found', `${input.ns}/${input.key} has no version ${input.version} here`);
+    }
+    return ok(version);
+  }
+
+  #stored(id: VersionId): Version {
+    const version = this.#dependencies.objects.version(this.#dependencies.kv, id);
+    if (version === undefined) throw new MeshError('corrupt', `the stored record of version ${id} is missing`);
+    return version;
+  }
+
+  #nextListed(start: Uint8Array, end: Uint8Array): { key: string; row: ListingRow } | undefined {
+    if (Buffer.compare(start, end) >= 0) return undefined;
+    for (const [rowKey, bytes] of this.#dependencies.kv.range({ start, end, limit: 1 })) {
+      return { key: nameOf(rowKey).key, row: decodeRow<ListingRow>(bytes, 'listing entry') };
+    }
+    return undefined;
+  }
+
+  /** Where a page after a key or a common prefix begins. */
+  #after(ns: string, after: string, prefix: string, delimiter: string): Uint8Array {
+    const isPrefix = delimiter !== '' && after.length > prefix.length && after.endsWith(delimiter);
+    const row = listingKey(ns, after);
+    return isPrefix ? successor(row) : afterKey(row);
+  }
+}
+
+function graphVersion({ id, record }: Version): GraphVersion {
+  const { kind, parents, generation, dot, author, node, time, content, type, meta } = record;
+  return {
+    version: id,
+    kind,
+    state: 'provisional',
+    parents,
+    generation,
+    dot,
+    author,
+    node,
+    time,
+    size: content?.size ?? null,
+    b3: content?.b3 ?? null,
+    type,
+    meta,
+  };
+}
+
+function newestOther(heads: readonly HeadRow[], shown: VersionId): VersionId | null {
+  let newest: HeadRow | undefined;
+  for (const head of heads) {
+    if (head.id !== shown && (newest === undefined || compareHeads(head, newest) > 0)) newest = head;
+  }
+  return newest?.id ?? null;
+}
+
+function liveHeads(row: ObjectRow): string {
+  const live = row.heads.filter((head) => head.kind !== 'delete').length;
+  return live === 0 ? '' : `, but ${live} concurrent ${live === 1 ? 'head has' : 'heads have'} content`;
+}
+
+function checkLimit(limit: number | undefined): number | undefined {
+  if (limit === undefined) return pageEntriesMax;
+  return Number.isInteger(limit) && limit >= 1 && limit <= pageEntriesMax ? limit : undefined;
+}
+
+function later(left: Uint8Array, right: Uint8Array): Uint8Array {
+  return Buffer.compare(left, right) >= 0 ? left : right;
+}
+
+function compareText(left: string, right: string): number {
+  return left < right ? -1 : Number(left > right);
+}
+
+function greatest(key: string | undefined, prefix: string | undefined): string | null {
+  if (key === undefined || prefix === undefined) return key ?? prefix ?? null;
+  return Buffer.compare(Buffer.from(key), Buffer.from(prefix)) > 0 ? key : prefix;
+}

@@ -1,0 +1,241 @@
+import { contextAdd, contextHas, decodeContext, emptyContext, encodeContext } from '../../crdt/causality.ts';
+import { documentDigest } from '../../crdt/document-digest.ts';
+import { isReachable } from '../../crdt/graph-difference.ts';
+import type { ClusterId, DocId, Result, VersionId } from '../../crdt/ids.ts';
+import { buildChange, documentId, slotOf } from '../../crdt/object-document.ts';
+import { type AncestryLookup, decodeVersion, type Version } from '../../crdt/version.ts';
+import { nextHeads, preferredHead } from '../../crdt/version-graph.ts';
+import type { KvReader, KvTransaction } from '../ports/kv.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import {
+  type ConflictRow,
+  type CountsRow,
+  decodeRow,
+  encodeRow,
+  type HeadRow,
+  type ListingRow,
+  type ObjectRow,
+} from './rows.ts';
+import {
+  changeKey,
+  changeRange,
+  conflictKey,
+  listingKey,
+  metaKey,
+  objectKey,
+  slotKey,
+  versionKey,
+  versionOfChangeKey,
+} from './storage-keys.ts';
+import { VersionCache } from './version-cache.ts';
+
+/** Decoded versions kept in memory; at about 2 KiB each this is some 16 MiB. */
+const versionsCachedMax = 8_192;
+const changeHashBytes = 32;
+
+/** What appending one version did. */
+export interface Appended {
+  readonly version: Version;
+  readonly doc: DocId;
+  readonly headsBefore: readonly VersionId[];
+  readonly headsAfter: readonly VersionId[];
+  readonly preferred: VersionId;
+  /** The dot was already held by another version: its actor was cloned, or lies. */
+  readonly dotReused: boolean;
+}
+
+/**
+ * The versions of every object and the indices over them, as rows of the key-value store. `append` is
+ * the only way in; it keeps record, Automerge change, heads, listing, conflict and slot rows in step
+ * within one transaction.
+ */
+export class ObjectStore {
+  readonly #cluster: ClusterId;
+  readonly #slots: number;
+  readonly #cache = new VersionCache(versionsCachedMax);
+  readonly #damaged = new Set<VersionId>();
+
+  constructor(options: { readonly cluster: ClusterId; readonly slots: number }) {
+    this.#cluster = options.cluster;
+    this.#slots = options.slots;
+  }
+
+  documentId(ns: string, key: string): DocId {
+    return documentId(this.#cluster, ns, key);
+  }
+
+  slotOf(doc: DocId): number {
+    return slotOf(doc, this.#slots);
+  }
+
+  object(reader: KvReader, doc: DocId): ObjectRow | undefined {
+    const bytes = reader.get(objectKey(doc));
+    return bytes === undefined ? undefined : decodeRow<ObjectRow>(bytes, `object ${doc}`);
+  }
+
+  counts(reader: KvReader): CountsRow {
+    const bytes = reader.get(metaKey('counts'));
+    return bytes === undefined ? { objects: 0, versions: 0, conflicts: 0 } : decodeRow<CountsRow>(bytes, 'counts');
+  }
+
+  holds(reader: KvReader, id: VersionId): boolean {
+    return reader.get(versionKey(id)) !== undefined;
+  }
+
+  /** A stored version. Throws `MeshError` `corrupt` when the stored text is no longer what its id says. */
+  version(reader: KvReader, id: VersionId): Version | undefined {
+    const cached = this.#cache.get(id);
+    if (cached !== undefined) return cached;
+    const text = reader.get(versionKey(id));
+    if (text === undefined) return undefined;
+    const decoded = decodeVersion(text);
+    if (!decoded.ok || decoded.value.id !== id) {
+      this.#damaged.add(id);
+      throw new MeshError(
+        'corrupt',
+        `the stored record of version ${id} is damaged; it is fetched again as soon as a peer that has it is connected`,
+        { detail: { version: id } },
+      );
+    }
+    this.#cache.add(decoded.value);
+    return decoded.value;
+  }
+
+  /** A stored version whose text is whole; a damaged one is noted for repair and reads as absent. */
+  sound(reader: KvReader, id: VersionId): Version | undefined {
+    try {
+      return this.version(reader, id);
+    } catch (error) {
+      if (error instanceof MeshError && error.code === 'corrupt') return undefined;
+      throw error;
+    }
+  }
+
+  /** Tells from the graph whether one stored version is an ancestor of another, where dots alone cannot. */
+  ancestry(reader: KvReader): AncestryLookup {
+    return (ancestor, descendant) => isReachable(ancestor, descendant, (id) => this.sound(reader, id)?.record);
+  }
+
+  /** Versions whose stored record was found damaged and is not restored yet. */
+  damaged(): readonly VersionId[] {
+    return [...this.#damaged];
+  }
+
+  /** Every version id of an object, in no meaningful order. */
+  versionIds(reader: KvReader, doc: DocId): VersionId[] {
+    return Array.from(reader.range(changeRange(doc)), ([key]) => versionOfChangeKey(key));
+  }
+
+  /** The object's Automerge changes, as built here; any order loads. */
+  changes(reader: KvReader, doc: DocId): Uint8Array[] {
+    return Array.from(reader.range(changeRange(doc)), ([, row]) => row.subarray(changeHashBytes));
+  }
+
+  /** Puts a record's text back over a damaged row. The caller has checked that it hashes to the id. */
+  restore(transaction: KvTransaction, version: Version): void {
+    transaction.put(versionKey(version.id), Buffer.from(version.text));
+    this.#damaged.delete(version.id);
+  }
+
+  /**
+   * Adds a version that was checked and is not held, with all its parents held.
+   * Fails, writing nothing, only when a parent's change is missing (which is rot).
+   */
+  append(transaction: KvTransaction, version: Version): Appended {
+    const { record } = version;
+    const doc = this.documentId(record.ns, record.key);
+    const before = this.object(transaction, doc);
+    const change = buildChange(version, this.#parentChangeHashes(transaction, doc, record.parents));
+    const changeRow = new Uint8Array(changeHashBytes + change.bytes.length);
+    changeRow.set(Buffer.from(change.hash, 'hex'));
+    changeRow.set(change.bytes, changeHashBytes);
+
+    const headsBefore = before?.heads ?? [];
+    const headIdsBefore = headsBefore.map((head) => head.id);
+    const headIdsAfter = nextHeads(headIdsBefore, { id: version.id, parents: record.parents });
+    const heads = orderedHeads([...headsBefore, headOf(version)], headIdsAfter);
+    const dots = before === undefined ? emptyContext : unwrap(decodeContext(before.dots));
+    const dotReused = contextHas(dots, record.dot);
+    const after: ObjectRow = {
+      ns: record.ns,
+      key: record.key,
+      heads,
+      versions: (before?.versions ?? 0) + 1,
+      dots: encodeContext(contextAdd(dots, record.dot)),
+    };
+    const preferred = preferredHead(heads);
+
+    transaction.put(versionKey(version.id), Buffer.from(version.text));
+    transaction.put(changeKey(doc, version.id), changeRow);
+    transaction.put(objectKey(doc), encodeRow(after));
+    transaction.put(slotKey(this.slotOf(doc), doc), documentDigest(doc, headIdsAfter, 0));
+    this.#index(transaction, doc, before, after, preferred);
+    return { version, doc, headsBefore: headIdsBefore, headsAfter: headIdsAfter, preferred, dotReused };
+  }
+
+  /** Keeps a version in memory once its transaction is on disk. */
+  remember(version: Version): void {
+    this.#cache.add(version);
+  }
+
+  #parentChangeHashes(reader: KvReader, doc: DocId, parents: readonly VersionId[]): string[] {
+    return parents.map((parent) => {
+      const row = reader.get(changeKey(doc, parent));
+      if (row === undefined) {
+        throw new MeshError('corrupt', `the stored change of version ${parent} is missing`, {
+          detail: { version: parent },
+        });
+      }
+      return Buffer.from(row.buffer, row.byteOffset, changeHashBytes).toString('hex');
+    });
+  }
+
+  #index(
+    transaction: KvTransaction,
+    doc: DocId,
+    before: ObjectRow | undefined,
+    after: ObjectRow,
+    preferred: VersionId,
+  ): void {
+    const { ns, key, heads } = after;
+    const shown = heads.find((head) => head.id === preferred);
+    // A key is listed while any head of it holds content; what is deleted on every branch is not.
+    if (shown !== undefined && heads.some((head) => head.kind !== 'delete')) {
+      const { size, time } = shown;
+      const row: ListingRow = { doc, version: preferred, heads: heads.length, size, time };
+      transaction.put(listingKey(ns, key), encodeRow(row));
+    } else {
+      transaction.delete(listingKey(ns, key));
+    }
+    const wasConflict = (before?.heads.length ?? 0) > 1;
+    const isConflict = heads.length > 1;
+    if (isConflict) {
+      const row: ConflictRow = { heads: heads.map((head) => head.id), preferred };
+      transaction.put(conflictKey(ns, key), encodeRow(row));
+    } else if (wasConflict) {
+      transaction.delete(conflictKey(ns, key));
+    }
+    const counts = this.counts(transaction);
+    const next: CountsRow = {
+      objects: counts.objects + (before === undefined ? 1 : 0),
+      versions: counts.versions + 1,
+      conflicts: counts.conflicts + Number(isConflict) - Number(wasConflict),
+    };
+    transaction.put(metaKey('counts'), encodeRow(next));
+  }
+}
+
+function headOf(version: Version): HeadRow {
+  const { kind, generation, content, time, author, node } = version.record;
+  return { id: version.id, generation, kind, size: content?.size ?? null, time, author, node };
+}
+
+function orderedHeads(candidates: readonly HeadRow[], ids: readonly VersionId[]): HeadRow[] {
+  const byId = new Map(candidates.map((head) => [head.id, head]));
+  return ids.flatMap((id) => byId.get(id) ?? []);
+}
+
+function unwrap<T>(result: Result<T, unknown>): T {
+  if (!result.ok) throw new MeshError('corrupt', 'the stored dots of an object cannot be read');
+  return result.value;
+}

@@ -1,0 +1,214 @@
+import { isReachable } from '../../crdt/graph-difference.ts';
+import type { ClusterId, PeerId, VersionId } from '../../crdt/ids.ts';
+import {
+  checkAgainstParents,
+  decodeVersion,
+  type Version,
+  type VersionFault,
+  verifyVersion,
+} from '../../crdt/version.ts';
+import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
+import type { Log } from '../ports/log.ts';
+import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { ContentPlane } from './content/content-plane.ts';
+import type { Incarnation } from './incarnation.ts';
+import type { MemberDirectory } from './member-directory.ts';
+import type { ObjectStore } from './object-store.ts';
+import { ParkedRecords } from './parked-records.ts';
+import type { JournalEntry, VersionJournal } from './version-journal.ts';
+
+/** Records written in one transaction: it bounds how long the event loop is held. */
+const recordsPerTransactionMax = 64;
+
+/** A record in the waiting room, and the parents it lacks. */
+export interface MissingParents {
+  readonly version: Version;
+  readonly parents: readonly VersionId[];
+}
+
+/** What became of a batch of received records. */
+export interface IntakeReport {
+  readonly accepted: number;
+  /** Records that wait for their ancestors, whose documents should be fetched. */
+  readonly incomplete: readonly MissingParents[];
+  /** Records that can never be valid: they count against the peer that sent them. */
+  readonly faults: readonly VersionFault[];
+}
+
+interface Dependencies {
+  readonly kv: Kv;
+  readonly objects: ObjectStore;
+  readonly journal: VersionJournal;
+  readonly members: MemberDirectory;
+  readonly incarnation: Incarnation;
+  readonly content: Pick<ContentPlane, 'want' | 'kick'>;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Where records from peers come in. Each is checked in two steps: by itself (shape, size, canonical form,
+ * signature), and against its parents once they are all here. Until then it waits in a bounded room.
+ */
+export class RecordIntake {
+  readonly #dependencies: Dependencies;
+  readonly #cluster: ClusterId;
+  readonly #parked = new ParkedRecords();
+  readonly #refused: Counter;
+
+  constructor(dependencies: Dependencies, cluster: ClusterId) {
+    this.#dependencies = dependencies;
+    this.#cluster = cluster;
+    this.#refused = dependencies.metrics.counter({
+      name: 'anabranch_records_refused_total',
+      help: 'Received records that can never be valid.',
+      labels: ['fault'],
+    });
+  }
+
+  /**
+   * Step one, by the record alone. A record that stands on a log position this node does not know is no
+   * fault: it is left out until the log is here.
+   */
+  check(text: Uint8Array | string): { readonly version?: Version; readonly fault?: VersionFault } {
+    const decoded = decodeVersion(text);
+    if (!decoded.ok) return { fault: decoded.error };
+    const version = decoded.value;
+    const { log, node } = version.record;
+    if (log.seq > 0) return {};
+    if (log.hash !== this.#cluster) {
+      return { fault: { code: 'malformed', message: 'the record belongs to another cluster' } };
+    }
+    const publicKey = this.#dependencies.members.publicKey(node);
+    if (publicKey === undefined) {
+      return { fault: { code: 'bad_signature', message: `node ${node} is not a member` } };
+    }
+    if (!verifyVersion(version, this.#cluster, publicKey)) {
+      return { fault: { code: 'bad_signature', message: `the signature of version ${version.id} does not hold` } };
+    }
+    return { version };
+  }
+
+  /** Takes in records as they came from a peer. Resolves when what was accepted is on disk. */
+  async receive(texts: readonly (Uint8Array | string)[], from: PeerId): Promise<IntakeReport> {
+    const faults: VersionFault[] = [];
+    const versions: Version[] = [];
+    for (const text of texts) {
+      const { version, fault } = this.check(text);
+      if (fault !== undefined) faults.push(fault);
+      if (version !== undefined) versions.push(version);
+    }
+    const report = await this.receiveChecked(versions, from);
+    this.#reportFaults(faults, from);
+    return { ...report, faults: [...faults, ...report.faults] };
+  }
+
+  /** Puts versions that were fetched by id back over damaged rows. The rest of what came is taken in as usual. */
+  async repair(texts: readonly Uint8Array[], from: PeerId): Promise<IntakeReport> {
+    const { kv, objects, log } = this.#dependencies;
+    const damaged = new Set(objects.damaged());
+    const restored = texts
+      .flatMap((text) => this.check(text).version ?? [])
+      .filter((version) => damaged.has(version.id));
+    if (restored.length > 0) {
+      await kv.transact((transaction) => {
+        for (const version of restored) objects.restore(transaction, version);
+      });
+    }
+    for (const version of restored) log.info('record:restored', { version: version.id, from });
+    return this.receive(texts, from);
+  }
+
+  /** Takes in records that passed step one. */
+  async receiveChecked(versions: readonly Version[], from: PeerId): Promise<IntakeReport> {
+    const ordered = [...versions].sort((left, right) => left.record.generation - right.record.generation);
+    const faults: VersionFault[] = [];
+    const incomplete: MissingParents[] = [];
+    let accepted = 0;
+    for (let start = 0; start < ordered.length; start += recordsPerTransactionMax) {
+      const batch = ordered.slice(start, start + recordsPerTransactionMax);
+      const placed = await this.#commit(batch);
+      accepted += placed.entry.appended.length;
+      faults.push(...placed.faults);
+      incomplete.push(...placed.incomplete);
+    }
+    this.#reportFaults(faults, from);
+    return { accepted, incomplete, faults };
+  }
+
+  async #commit(
+    batch: readonly Version[],
+  ): Promise<{ entry: JournalEntry; faults: VersionFault[]; incomplete: MissingParents[] }> {
+    const { kv, journal, content } = this.#dependencies;
+    const committed = await kv.transact((transaction) => {
+      const placing = this.#place(transaction, batch);
+      const entry = journal.append(transaction, placing.versions);
+      for (const { version, dotReused } of entry.appended) this.#wantContent(transaction, version, dotReused);
+      return { ...placing, entry };
+    });
+    for (const missing of committed.incomplete) {
+      const { ns, key } = missing.version.record;
+      const doc = this.#dependencies.objects.documentId(ns, key);
+      this.#parked.add({ version: missing.version, doc }, missing.parents);
+    }
+    if (committed.entry.appended.length > 0) {
+      journal.publish(committed.entry);
+      content.kick();
+    }
+    return committed;
+  }
+
+  /** Step two: finds which of the batch, and of what waited for it, can be added now, in what order. */
+  #place(
+    reader: KvReader,
+    batch: readonly Version[],
+  ): { versions: Version[]; faults: VersionFault[]; incomplete: MissingParents[] } {
+    const { objects } = this.#dependencies;
+    const placed = new Map<VersionId, Version>();
+    const faults: VersionFault[] = [];
+    const incomplete: MissingParents[] = [];
+    const queue = [...batch];
+    for (let version = queue.shift(); version !== undefined; version = queue.shift()) {
+      if (placed.has(version.id) || objects.holds(reader, version.id)) continue;
+      const parents = version.record.parents.map((id) => placed.get(id) ?? objects.sound(reader, id));
+      const missing = version.record.parents.filter((_, index) => parents[index] === undefined);
+      if (missing.length > 0) {
+        incomplete.push({ version, parents: missing });
+        continue;
+      }
+      const fault = checkAgainstParents(
+        version,
+        parents.filter((parent) => parent !== undefined),
+        (ancestor, descendant) =>
+          isReachable(ancestor, descendant, (id) => (placed.get(id) ?? objects.sound(reader, id))?.record),
+      );
+      if (fault !== undefined) {
+        faults.push(fault);
+        continue;
+      }
+      placed.set(version.id, version);
+      queue.push(...this.#parked.takeWaitingFor(version.id).map((parked) => parked.version));
+    }
+    return { versions: [...placed.values()], faults, incomplete };
+  }
+
+  #wantContent(transaction: KvTransaction, version: Version, dotReused: boolean): void {
+    const { content, incarnation, log } = this.#dependencies;
+    const { ns, key, node, dot } = version.record;
+    if (version.record.content !== null) {
+      content.want(transaction, version.record.content, { ns, key, version: version.id, origin: node });
+    }
+    // A dot of our own that we never issued: this directory is a copy, or went back in time.
+    if (dot.actor !== incarnation.actor) return;
+    const left = incarnation.actor;
+    incarnation.redraw(transaction);
+    log.error('incarnation:abandoned', { left, took: incarnation.actor, version: version.id, dotReused });
+  }
+
+  #reportFaults(faults: readonly VersionFault[], from: PeerId): void {
+    for (const fault of faults) {
+      this.#refused.add(1, { fault: fault.code });
+      this.#dependencies.log.warn('record:refused', { from, code: fault.code, reason: fault.message });
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import type { EncodedContext } from '../../crdt/causality.ts';
+import type { DocId, NodeId, VersionId } from '../../crdt/ids.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import type { VersionKind } from './api.ts';
+
+/** The rows the node keeps about objects: JSON, since any tool can read it, under the store's format number. */
+
+/** What is kept of a head, so that reading, listing and writing need no record. */
+export interface HeadRow {
+  readonly id: VersionId;
+  readonly generation: number;
+  readonly kind: VersionKind;
+  readonly size: number | null;
+  readonly time: number;
+  readonly author: string;
+  readonly node: NodeId;
+}
+
+export interface ObjectRow {
+  readonly ns: string;
+  readonly key: string;
+  /** Sorted by id as text. */
+  readonly heads: readonly HeadRow[];
+  readonly versions: number;
+  /** The dots of every version held, by which a dot that was issued twice is noticed. */
+  readonly dots: EncodedContext;
+}
+
+/** An entry of the key listing: the preferred head and how many heads there are. */
+export interface ListingRow {
+  readonly doc: DocId;
+  readonly version: VersionId;
+  readonly heads: number;
+  readonly size: number | null;
+  readonly time: number;
+}
+
+export interface ConflictRow {
+  readonly heads: readonly VersionId[];
+  readonly preferred: VersionId;
+}
+
+export interface CountsRow {
+  readonly objects: number;
+  readonly versions: number;
+  readonly conflicts: number;
+}
+
+export function encodeRow(row: object): Uint8Array {
+  return Buffer.from(JSON.stringify(row));
+}
+
+/** Rows are written by this node alone, under a checked format number: bytes that do not parse are rot. */
+export function decodeRow<Row>(bytes: Uint8Array, what: string): Row {
+  try {
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')) as Row;
+  } catch (cause) {
+    throw new MeshError('corrupt', `the stored ${what} cannot be read`, { cause });
+  }
+}

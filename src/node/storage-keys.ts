@@ -1,0 +1,148 @@
+import { hashBytes, rawHash, toBase32 } from '../../crdt/digest.ts';
+import type { DocId, VersionId } from '../../crdt/ids.ts';
+import type { KvKey } from '../ports/kv.ts';
+
+/**
+ * The node's rooms in the key-value store: one leading byte each. Bytes 0x40 to 0x4f belong to the
+ * content plane. Integers are big-endian, so byte order is numeric order.
+ */
+const room = {
+  meta: 0x01,
+  object: 0x02,
+  version: 0x03,
+  change: 0x04,
+  listing: 0x05,
+  slot: 0x06,
+  conflict: 0x07,
+  event: 0x08,
+} as const;
+
+const separator = 0;
+
+/** Rows about the node itself. */
+export function metaKey(name: 'format' | 'incarnation' | 'clean-stop' | 'counts'): KvKey {
+  return withRoom(room.meta, Buffer.from(name));
+}
+
+/** One row an object: its heads and what summarises its graph. */
+export function objectKey(doc: DocId): KvKey {
+  return withRoom(room.object, rawHash(doc));
+}
+
+/** One row a version: the record's text. */
+export function versionKey(version: VersionId): KvKey {
+  return withRoom(room.version, rawHash(version));
+}
+
+/** One row a version: its Automerge change, so that an object's document is one range. */
+export function changeKey(doc: DocId, version: VersionId): KvKey {
+  return withRoom(room.change, rawHash(doc), rawHash(version));
+}
+
+export function changeRange(doc: DocId): { start: KvKey; end: KvKey } {
+  const start = withRoom(room.change, rawHash(doc));
+  return { start, end: successor(start) };
+}
+
+export function versionOfChangeKey(key: KvKey): VersionId {
+  return toBase32(key.subarray(1 + hashBytes)) as VersionId;
+}
+
+/** The objects of a namespace that are listed, in the order of their keys' UTF-8 bytes. */
+export function listingKey(ns: string, key: string): KvKey {
+  return named(room.listing, ns, key);
+}
+
+/** The objects in conflict, by namespace and key. */
+export function conflictKey(ns: string, key: string): KvKey {
+  return named(room.conflict, ns, key);
+}
+
+export function listingRange(ns: string, prefix: string): { start: KvKey; end: KvKey } {
+  const start = named(room.listing, ns, prefix);
+  return { start, end: successor(start) };
+}
+
+export function conflictRange(ns?: string): { start: KvKey; end: KvKey } {
+  const start = ns === undefined ? withRoom(room.conflict) : named(room.conflict, ns, '');
+  return { start, end: successor(start) };
+}
+
+/** Splits a listing or conflict key into its namespace and key. */
+export function nameOf(key: KvKey): { ns: string; key: string } {
+  const cut = key.indexOf(separator, 1);
+  const text = Buffer.from(key.buffer, key.byteOffset, key.byteLength);
+  return { ns: text.toString('utf8', 1, cut), key: text.toString('utf8', cut + 1) };
+}
+
+/** What a slot holds: a document's id and the digest of its state. */
+export function slotKey(slot: number, doc: DocId): KvKey {
+  return withRoom(room.slot, uint16(slot), rawHash(doc));
+}
+
+export function slotRange(slot: number, after?: DocId): { start: KvKey; end: KvKey } {
+  const whole = withRoom(room.slot, uint16(slot));
+  return { start: after === undefined ? whole : afterKey(slotKey(slot, after)), end: successor(whole) };
+}
+
+/** Bytes before the document id in a slot's key. */
+export const slotKeyPrefixBytes = 3;
+
+export function docOfSlotKey(key: KvKey): DocId {
+  return toBase32(key.subarray(slotKeyPrefixBytes)) as DocId;
+}
+
+export function eventKey(id: number): KvKey {
+  return withRoom(room.event, uint64(id));
+}
+
+export function eventRange(after: number): { start: KvKey; end: KvKey } {
+  return { start: eventKey(after + 1), end: successor(withRoom(room.event)) };
+}
+
+export function idOfEventKey(key: KvKey): number {
+  return Number(new DataView(key.buffer, key.byteOffset, key.byteLength).getBigUint64(1));
+}
+
+/** The smallest key greater than this one. */
+export function afterKey(key: KvKey): KvKey {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
+}
+
+/** The smallest key that does not start with this one. */
+export function successor(prefix: KvKey): KvKey {
+  let length = prefix.length;
+  while (length > 0 && prefix[length - 1] === 0xff) length -= 1;
+  const next = prefix.slice(0, length);
+  next[length - 1] = (next[length - 1] ?? 0) + 1;
+  return next;
+}
+
+function named(byte: number, ns: string, key: string): KvKey {
+  return withRoom(byte, Buffer.from(ns), Uint8Array.of(separator), Buffer.from(key));
+}
+
+function withRoom(byte: number, ...parts: readonly Uint8Array[]): KvKey {
+  let length = 1;
+  for (const part of parts) length += part.length;
+  const key = new Uint8Array(length);
+  key[0] = byte;
+  let at = 1;
+  for (const part of parts) {
+    key.set(part, at);
+    at += part.length;
+  }
+  return key;
+}
+
+function uint16(value: number): Uint8Array {
+  return Uint8Array.of(value >> 8, value & 0xff);
+}
+
+function uint64(value: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(value));
+  return bytes;
+}

@@ -1,0 +1,241 @@
+import type { DocId, PeerId } from '../../crdt/ids.ts';
+import { SyncClient, type SyncRound, type SyncSink } from '../../protocols/sync/client.ts';
+import { syncProtocol } from '../../protocols/sync/messages.ts';
+import { serveSync } from '../../protocols/sync/server.ts';
+import { Channel } from '../../protocols/wire/channel.ts';
+import { withDeadline } from '../../protocols/wire/deadline.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { Network } from '../ports/network.ts';
+import type { Random } from '../ports/random.ts';
+import type { ObjectStore } from './object-store.ts';
+import type { IntakeReport, RecordIntake } from './record-intake.ts';
+import type { SyncView } from './sync-view.ts';
+
+export interface SyncOptions {
+  readonly slots: number;
+  /** Mean time between rounds with a connected peer; each is drawn from half to one and a half of it. */
+  readonly intervalMs: number;
+}
+
+const connectDelayMsMax = 50;
+const gapDelayMs = 10;
+const roundDeadlineMs = 10 * 60_000;
+const roundsAtOnceMax = 4;
+const gapsKeptMax = 10_000;
+const inboundStreamsMax = 8;
+const backoffMsMin = 500;
+const backoffMsMax = 60_000;
+/** A peer that sent what can never be valid waits at least this long for the next round. */
+const faultBackoffMs = 30_000;
+
+interface PeerSync {
+  /** Documents that a hint or an orphaned record told of. */
+  readonly gaps: Set<DocId>;
+  wholeRoundDue: boolean;
+  running: boolean;
+  failures: number;
+  notBeforeMs: number;
+  cancelTimer: () => void;
+}
+
+interface Dependencies {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly objects: ObjectStore;
+  readonly view: SyncView;
+  readonly intake: RecordIntake;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/**
+ * When to ask which peer for what: everything at connect and on a jittered timer, single documents when a
+ * hint shows a gap. Never two rounds with one peer at once, a bounded number in all, and backoff after
+ * failures. Each side pulls for itself.
+ */
+export class SyncWorker {
+  readonly #dependencies: Dependencies;
+  readonly #options: SyncOptions;
+  readonly #peers = new Map<PeerId, PeerSync>();
+  readonly #stopping = new AbortController();
+  readonly #rounds: Counter;
+  readonly #records: Counter;
+  #unsubscribe: () => void = () => undefined;
+  #running = 0;
+
+  constructor(dependencies: Dependencies, options: SyncOptions) {
+    this.#dependencies = dependencies;
+    this.#options = options;
+    this.#rounds = dependencies.metrics.counter({
+      name: 'anabranch_sync_rounds_total',
+      help: 'Sync rounds started by this node, by how they ended.',
+      labels: ['outcome'],
+    });
+    this.#records = dependencies.metrics.counter({
+      name: 'anabranch_sync_records_total',
+      help: 'Records that sync brought to this node.',
+    });
+  }
+
+  start(): void {
+    const { network, view, clock } = this.#dependencies;
+    network.handle(syncProtocol, (stream) => serveSync(stream, view, { clock }), { inboundStreamsMax });
+    this.#unsubscribe = network.onPeerChange(({ kind, peer }) => {
+      if (kind === 'connected') this.#join(peer);
+      else this.#leave(peer);
+    });
+    for (const peer of network.connectedPeers()) this.#join(peer);
+  }
+
+  stop(): void {
+    this.#unsubscribe();
+    this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
+    for (const peer of [...this.#peers.keys()]) this.#leave(peer);
+  }
+
+  /** Asks a peer for documents that it was heard to have more of. */
+  requestDocuments(peer: PeerId, docs: Iterable<DocId>): void {
+    const sync = this.#peers.get(peer);
+    if (sync === undefined) return;
+    for (const doc of docs) {
+      // Past the bound a whole round finds the same and more.
+      if (sync.gaps.size >= gapsKeptMax) sync.wholeRoundDue = true;
+      else sync.gaps.add(doc);
+    }
+    if (!sync.running) this.#schedule(peer, sync, gapDelayMs);
+  }
+
+  #join(peer: PeerId): void {
+    if (this.#peers.has(peer)) return;
+    const sync: PeerSync = {
+      gaps: new Set(),
+      wholeRoundDue: true,
+      running: false,
+      failures: 0,
+      notBeforeMs: 0,
+      cancelTimer: () => undefined,
+    };
+    this.#peers.set(peer, sync);
+    this.#schedule(peer, sync, connectDelayMsMax * this.#dependencies.random.fraction());
+  }
+
+  #leave(peer: PeerId): void {
+    this.#peers.get(peer)?.cancelTimer();
+    this.#peers.delete(peer);
+  }
+
+  #schedule(peer: PeerId, sync: PeerSync, delayMs: number): void {
+    const { clock } = this.#dependencies;
+    const backoffMs = sync.notBeforeMs - clock.monotonicMs();
+    sync.cancelTimer();
+    sync.cancelTimer = clock.setTimer(Math.max(delayMs, backoffMs), () => void this.#turn(peer, sync));
+  }
+
+  async #turn(peer: PeerId, sync: PeerSync): Promise<void> {
+    if (this.#peers.get(peer) !== sync || sync.running) return;
+    if (this.#running >= roundsAtOnceMax) {
+      this.#schedule(peer, sync, connectDelayMsMax * (0.5 + this.#dependencies.random.fraction()));
+      return;
+    }
+    this.#running += 1;
+    sync.running = true;
+    const gaps = [...sync.gaps];
+    const whole = sync.wholeRoundDue || gaps.length === 0;
+    sync.gaps.clear();
+    sync.wholeRoundDue = false;
+    try {
+      const round = await this.#pull(peer, whole, gaps);
+      sync.failures = 0;
+      this.#rounds.add(1, { outcome: 'complete' });
+      this.#records.add(round.recordsReceived);
+      if (round.recordsReceived > 0) this.#dependencies.log.debug('sync:completed', { peer, ...round });
+    } catch (error) {
+      this.#failed(peer, sync, error);
+    }
+    this.#running -= 1;
+    sync.running = false;
+    if (this.#peers.get(peer) === sync) this.#schedule(peer, sync, this.#nextDelayMs(sync));
+  }
+
+  #nextDelayMs(sync: PeerSync): number {
+    if (sync.gaps.size > 0) return gapDelayMs;
+    if (sync.wholeRoundDue) return 0;
+    return this.#options.intervalMs * (0.5 + this.#dependencies.random.fraction());
+  }
+
+  #failed(peer: PeerId, sync: PeerSync, error: unknown): void {
+    if (this.#stopping.signal.aborted) return;
+    const { clock, random, log } = this.#dependencies;
+    const code = error instanceof MeshError ? error.code : 'io_error';
+    sync.failures += 1;
+    sync.wholeRoundDue = true;
+    const backoffMs = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(sync.failures, 10));
+    const floorMs = code === 'protocol_violation' ? faultBackoffMs : 0;
+    sync.notBeforeMs = clock.monotonicMs() + Math.max(floorMs, backoffMs * (0.5 + random.fraction()));
+    this.#rounds.add(1, { outcome: code });
+    // A connection that goes away is everyday; a peer that breaks the protocol is not.
+    const level = code === 'protocol_violation' ? 'warn' : 'debug';
+    log[level]('sync:failed', { peer, code, failures: sync.failures, error });
+  }
+
+  #pull(peer: PeerId, whole: boolean, gaps: readonly DocId[]): Promise<SyncRound> {
+    const { network, clock, intake, objects } = this.#dependencies;
+    return withDeadline(
+      clock,
+      roundDeadlineMs,
+      async (signal) => {
+        const stream = await network.open(peer, syncProtocol, signal);
+        const channel = new Channel(stream, { clock }, { signal });
+        try {
+          const client = new SyncClient(
+            channel,
+            this.#sink((texts) => intake.receive(texts, peer)),
+          );
+          if (objects.damaged().length > 0) await this.#repair(channel, peer);
+          await client.pullDocuments(gaps);
+          if (whole) await client.pullSlots(Array.from({ length: this.#options.slots }, (_, slot) => slot));
+          await channel.end();
+          return client.round;
+        } catch (error) {
+          channel.reset(error instanceof Error ? error : new Error(String(error)));
+          throw error;
+        }
+      },
+      this.#stopping.signal,
+    );
+  }
+
+  /** Fetches the records whose stored text was found damaged. */
+  async #repair(channel: Channel, peer: PeerId): Promise<void> {
+    const { intake, objects } = this.#dependencies;
+    const client = new SyncClient(
+      channel,
+      this.#sink((texts) => intake.repair(texts, peer)),
+    );
+    await client.fetchVersions(objects.damaged());
+  }
+
+  #sink(take: (texts: readonly Uint8Array[]) => Promise<IntakeReport>): SyncSink {
+    const { view } = this.#dependencies;
+    return {
+      slotFingerprint: (slot) => view.slotFingerprint(slot),
+      digestOf: (slot, doc) => view.digestOf(slot, doc),
+      slotOf: (doc) => view.slotOf(doc),
+      headsOf: (doc) => view.headsOf(doc),
+      receive: async (texts) => accepted(await take(texts)),
+    };
+  }
+}
+
+/** How many records were new; a record that can never be valid ends the round. */
+function accepted(report: IntakeReport): number {
+  const fault = report.faults[0];
+  if (fault !== undefined) {
+    throw new MeshError('protocol_violation', `the peer sent a record that can never be valid: ${fault.message}`);
+  }
+  return report.accepted;
+}

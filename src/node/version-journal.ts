@@ -1,0 +1,94 @@
+import type { DocId, VersionId } from '../../crdt/ids.ts';
+import type { Version } from '../../crdt/version.ts';
+import type { KvTransaction } from '../ports/kv.ts';
+import type { Log } from '../ports/log.ts';
+import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { EventBody, EventLog } from './event-log.ts';
+import type { Appended, ObjectStore } from './object-store.ts';
+
+/** What one transaction added, to be announced once it is on disk. */
+export interface JournalEntry {
+  readonly appended: readonly Appended[];
+  readonly lastEvent: number;
+}
+
+/**
+ * The one way a version becomes part of this node, written here or received: rows and events in one
+ * transaction, and afterwards what is announced. It raises a conflict exactly when an object's heads
+ * became more, so hearing of the same versions again is silent, across restarts too.
+ */
+export class VersionJournal {
+  readonly #objects: ObjectStore;
+  readonly #events: EventLog;
+  readonly #log: Log;
+  readonly #accepted: Counter;
+  readonly #raised: Counter;
+  readonly #reused: Counter;
+
+  constructor(dependencies: {
+    readonly objects: ObjectStore;
+    readonly events: EventLog;
+    readonly log: Log;
+    readonly metrics: Metrics;
+  }) {
+    const { metrics } = dependencies;
+    this.#objects = dependencies.objects;
+    this.#events = dependencies.events;
+    this.#log = dependencies.log;
+    this.#accepted = metrics.counter({
+      name: 'anabranch_versions_accepted_total',
+      help: 'Versions added to this node, written here or received.',
+      labels: ['kind'],
+    });
+    this.#raised = metrics.counter({
+      name: 'anabranch_conflicts_raised_total',
+      help: 'Times an object came to have more heads, two at least.',
+    });
+    this.#reused = metrics.counter({
+      name: 'anabranch_dots_reused_total',
+      help: 'Versions whose dot another version of the object already had.',
+    });
+  }
+
+  /** Adds checked versions, parents before children, with what happened to each object as a whole. */
+  append(transaction: KvTransaction, versions: readonly Version[]): JournalEntry {
+    const appended = versions.map((version) => this.#objects.append(transaction, version));
+    const lastEvent = this.#events.append(transaction, [...appended.map(versionEvent), ...conflictEvents(appended)]);
+    return { appended, lastEvent };
+  }
+
+  /** To be called once the entry's transaction is on disk. */
+  publish(entry: JournalEntry): void {
+    for (const { version, dotReused } of entry.appended) {
+      this.#objects.remember(version);
+      this.#accepted.add(1, { kind: version.record.kind });
+      if (!dotReused) continue;
+      const { ns, key, node, dot } = version.record;
+      this.#reused.add(1);
+      this.#log.error('dot:reused', { ns, key, version: version.id, node, actor: dot.actor, counter: dot.counter });
+    }
+    this.#raised.add(conflictEvents(entry.appended).length);
+    this.#events.publish(entry.lastEvent);
+  }
+}
+
+function versionEvent({ version, headsAfter }: Appended): EventBody {
+  const { ns, key, kind, node } = version.record;
+  return { type: 'version', data: { ns, key, version: version.id, kind, node, heads: headsAfter } };
+}
+
+/** One conflict an object whose heads became more, seen over all that was added to it. */
+function conflictEvents(appended: readonly Appended[]): EventBody[] {
+  const changes = new Map<DocId, { headsBefore: readonly VersionId[]; last: Appended }>();
+  for (const change of appended) {
+    const headsBefore = changes.get(change.doc)?.headsBefore ?? change.headsBefore;
+    changes.set(change.doc, { headsBefore, last: change });
+  }
+  const events: EventBody[] = [];
+  for (const { headsBefore, last } of changes.values()) {
+    if (last.headsAfter.length < 2 || last.headsAfter.length <= headsBefore.length) continue;
+    const { ns, key } = last.version.record;
+    events.push({ type: 'conflict', data: { ns, key, heads: last.headsAfter, preferred: last.preferred } });
+  }
+  return events;
+}

@@ -1,0 +1,51 @@
+import type { PeerId } from '../../crdt/ids.ts';
+
+/**
+ * The mesh as one node sees it: authenticated peers, byte streams and publish/subscribe.
+ * The adapter keeps connections to the members by itself (dialling with backoff) and refuses everyone
+ * else; the node above never dials.
+ */
+export interface Network {
+  readonly localPeer: PeerId;
+  start(): Promise<void>;
+  /** Closes every connection; open streams fail. Resolves within a bound of the adapter's. */
+  stop(): Promise<void>;
+  /** The members connected now. */
+  connectedPeers(): readonly PeerId[];
+  /** Calls back on every change, after `connectedPeers` shows it. Returns the unsubscriber. */
+  onPeerChange(listener: (change: PeerChange) => void): () => void;
+  /** Serves a protocol. A handler that rejects resets its stream; it is handed at most `inboundStreamsMax` at once a peer. */
+  handle(protocol: string, handler: StreamHandler, options?: { readonly inboundStreamsMax?: number }): void;
+  /** Opens a stream. Rejects with `MeshError` `peer_unreachable` (or the signal's reason). */
+  open(peer: PeerId, protocol: string, signal?: AbortSignal): Promise<ByteStream>;
+  /** Receives a topic's messages, its own excepted. The verdict decides whether a message is passed on. */
+  subscribe(topic: string, receive: (data: Uint8Array, from: PeerId) => GossipVerdict): () => void;
+  /** Publishes best effort and says how many peers it was handed to. Never rejects for want of peers. */
+  publish(topic: string, data: Uint8Array): Promise<number>;
+}
+
+export interface PeerChange {
+  readonly kind: 'connected' | 'disconnected';
+  readonly peer: PeerId;
+}
+
+/** `accept` passes a message on, `ignore` drops it silently, `reject` drops it and is held against the peer that sent it. */
+export type GossipVerdict = 'accept' | 'ignore' | 'reject';
+
+export type StreamHandler = (stream: ByteStream) => Promise<void>;
+
+/**
+ * A bidirectional stream of bytes with a peer. It has no flow control of its own worth relying on:
+ * `protocols/wire` puts receiver-granted credits above it.
+ */
+export interface ByteStream {
+  readonly remotePeer: PeerId;
+  /** The next bytes in order, cut anywhere; null once the peer has ended its side. Rejects when the stream fails. One call at a time. */
+  read(): Promise<Uint8Array | null>;
+  /** Resolves when more may be written; rejects when the stream fails or makes no progress for long. The bytes belong to the stream afterwards. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Ends this side's writing; reading goes on. */
+  end(): Promise<void>;
+  /** Drops the stream at once, both ways; pending calls reject. May be called at any time, repeatedly. */
+  reset(reason: Error): void;
+}
