@@ -41,6 +41,12 @@ export function decodeCanonical(text: string, bytesMax: number): Result<unknown,
   return ok(value);
 }
 
+/** True for an object (not a list) that has exactly these fields: formats refuse what they do not know, by name. */
+export function hasExactly(value: unknown, fields: readonly string[]): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return Object.keys(value).length === fields.length && fields.every((field) => Object.hasOwn(value, field));
+}
+
 function isDeeperThan(value: unknown, depth: number): boolean {
   if (typeof value !== 'object' || value === null) return false;
   if (depth === 0) return true;

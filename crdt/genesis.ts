@@ -1,4 +1,4 @@
-import { decodeCanonical, encodeCanonical } from './canonical-json.ts';
+import { decodeCanonical, encodeCanonical, hasExactly } from './canonical-json.ts';
 import { blake3, fromBase32, toBase32 } from './digest.ts';
 import { type ClusterId, err, type NodeId, ok, type PeerId, type Result } from './ids.ts';
 import { isNodeId } from './node-name.ts';
@@ -114,10 +114,4 @@ function isName(value: unknown): value is string {
 
 function isAddress(value: unknown): value is string {
   return typeof value === 'string' && value.length <= addressLengthMax && addressPattern.test(value);
-}
-
-function hasExactly(value: unknown, fields: readonly string[]): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-  const names = Object.keys(value);
-  return names.length === fields.length && fields.every((field) => Object.hasOwn(value, field));
 }

@@ -41,7 +41,7 @@ export interface LeafManifest {
   readonly chunks: readonly ManifestEntry[];
 }
 
-/** Two or more manifests of the height below, in order. */
+/** Manifests of the height below, in order. The last tree of a level may have a single part; a root never has. */
 export interface TreeManifest {
   readonly kind: 'tree';
   readonly size: number;
@@ -169,9 +169,9 @@ export function decodeManifest(bytes: Uint8Array): Result<Manifest, string> {
   const { value } = decoded;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return err('the manifest is not an object');
   const fields = value as Readonly<Record<string, unknown>>;
-  if (fields['v'] !== 1) return err('the manifest has a version that is not known');
-  if (fields['kind'] === 'leaf') return decodeLeaf(fields);
-  if (fields['kind'] === 'tree') return decodeTree(fields);
+  if (fields.v !== 1) return err('the manifest has a version that is not known');
+  if (fields.kind === 'leaf') return decodeLeaf(fields);
+  if (fields.kind === 'tree') return decodeTree(fields);
   return err('the manifest is of a kind that is not known');
 }
 
@@ -198,7 +198,7 @@ function decodeTree(fields: Readonly<Record<string, unknown>>): Result<TreeManif
   if (levels < 1 || levels > manifestHeightMax) return err(`the height is not from 1 to ${manifestHeightMax}`);
   const entries = decodeEntries(parts, size);
   if (!entries.ok) return entries;
-  if (entries.value.length < 2) return err('a tree of fewer than two parts is none');
+  if (entries.value.length === 0) return err('a tree without parts is none');
   return ok({ kind: 'tree', size: size as number, height: levels, parts: entries.value });
 }
 

@@ -1,3 +1,4 @@
+import { hasExactly } from './canonical-json.ts';
 import { type DotContext, decodeContext, type EncodedContext, isCounter } from './causality.ts';
 import { isHash } from './digest.ts';
 import { type BlobHash, type Dot, err, type NodeId, type Result, type VersionId } from './ids.ts';
@@ -198,9 +199,4 @@ function isPlainText(value: unknown): value is string {
 
 function isIntegerIn(value: unknown, least: number, greatest: number): value is number {
   return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= greatest;
-}
-
-export function hasExactly(value: unknown, fields: readonly string[]): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-  return Object.keys(value).length === fields.length && fields.every((field) => Object.hasOwn(value, field));
 }

@@ -1,6 +1,6 @@
+import { blobBytesMax } from '../../crdt/chunking.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { messageBytesMax } from '../wire/frames.ts';
-import { blobBytesMax } from './limits.ts';
 
 /**
  * Answers come in the order of the asked hashes, as one stream of bytes cut into messages:

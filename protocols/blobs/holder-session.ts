@@ -34,6 +34,8 @@ export interface HolderSessionDependencies {
 /** A holder that owes us answers must send this much in each stretch of `stallMs`, or is given up. */
 const stallBytesMin = 4 * 1024;
 const stallMs = 5_000;
+/** How long a holder may take to end its side of a quiet session after us. */
+const closeMs = 5_000;
 
 /**
  * The asking end of one stream to one holder: wants go out as they come, many to a message, and answers
@@ -56,7 +58,10 @@ export class HolderSession {
   #awaitsFirstByte = false;
   #stretchStartMs: number;
   #stretchBytes = 0;
+  /** Storage is behind: the holder is not to blame for what does not arrive. */
+  #waitsForRoom = false;
   #over = false;
+  #cancelCloseTimer: (() => void) | undefined;
 
   constructor(peer: PeerId, dependencies: HolderSessionDependencies) {
     this.peer = peer;
@@ -91,7 +96,7 @@ export class HolderSession {
   checkStall(): void {
     const nowMs = this.#dependencies.clock.monotonicMs();
     if (this.outstanding === 0 || nowMs - this.#stretchStartMs < stallMs) return;
-    if (this.#stretchBytes < stallBytesMin) {
+    if (this.#stretchBytes < stallBytesMin && !this.#waitsForRoom) {
       this.end(new MeshError('timeout', `the holder sent ${this.#stretchBytes} bytes in ${stallMs} ms`));
       return;
     }
@@ -109,6 +114,8 @@ export class HolderSession {
     this.outstandingBytes = 0;
     if (error === undefined && unanswered.length === 0 && this.#channel !== undefined) {
       this.#channel.end().catch(() => undefined);
+      const late = new MeshError('timeout', `the holder did not end its side within ${closeMs} ms`);
+      this.#cancelCloseTimer = this.#dependencies.clock.setTimer(closeMs, () => this.#abort.abort(late));
     } else {
       this.#abort.abort(error ?? new MeshError('shutting_down', 'the transfer was ended'));
     }
@@ -122,13 +129,23 @@ export class HolderSession {
       this.#channel = new Channel(stream, { clock: this.#dependencies.clock }, { signal });
       signal.throwIfAborted();
       this.#flush();
-      while (await this.#takeMessage(this.#channel)) await this.#dependencies.room();
+      while (await this.#takeMessage(this.#channel)) await this.#room();
       if (this.outstanding > 0) throw new MeshError('stream_failed', 'the holder ended the stream before it had answered');
       // The holder has ended first: this side ends too, so that the stream closes.
       this.end();
     } catch (error) {
       this.end(error instanceof MeshError ? error : new MeshError('stream_failed', 'the transfer failed', { cause: error }));
+    } finally {
+      this.#cancelCloseTimer?.();
     }
+  }
+
+  async #room(): Promise<void> {
+    const room = this.#dependencies.room();
+    if (room === undefined) return;
+    this.#waitsForRoom = true;
+    await room;
+    this.#waitsForRoom = false;
   }
 
   async #takeMessage(channel: Channel): Promise<boolean> {

@@ -128,7 +128,7 @@ export class FrameDecoder {
     const available = bytes.byteLength - offset;
     if (available >= length) {
       // A view costs no copy but keeps its whole chunk alive, so small pieces of a large chunk are copied out.
-      const whole = bytes.subarray(offset, offset + length);
+      const whole = new Uint8Array(bytes.buffer, bytes.byteOffset + offset, length);
       this.#deliver(length * 2 < bytes.buffer.byteLength ? new Uint8Array(whole) : whole);
       return offset + length;
     }

@@ -52,7 +52,11 @@ const slash = 47;
 export function loopbackAddress(host: string): '127.0.0.1' | '::1' {
   if (host === '127.0.0.1' || host === 'localhost') return '127.0.0.1';
   if (host === '::1' || host === '[::1]') return '::1';
-  throw new MeshError('invalid_config', `The HTTP API listens on loopback only, and "${host}" is not: use 127.0.0.1 or ::1.`, {
-    detail: { host },
-  });
+  throw new MeshError(
+    'invalid_config',
+    `The HTTP API listens on loopback only, and "${host}" is not: use 127.0.0.1 or ::1.`,
+    {
+      detail: { host },
+    },
+  );
 }

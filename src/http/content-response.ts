@@ -22,7 +22,9 @@ export async function writeContent(
       heldBack = chunk;
     }
     if (bytes !== sizeBytes) {
-      throw new MeshError('corrupt', 'The content is not as long as its version says.', { detail: { sizeBytes, bytes } });
+      throw new MeshError('corrupt', 'The content is not as long as its version says.', {
+        detail: { sizeBytes, bytes },
+      });
     }
     response.end(heldBack);
   } catch (error) {

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { FastifyReply } from 'fastify';
-import type { Refusal, RefusalCode } from '../node/api.ts';
+import type { RefusalCode } from '../node/api.ts';
 import { MeshError, type MeshErrorCode } from '../ports/mesh-error.ts';
 
 /** What only the HTTP layer refuses, beside what the node does. */
@@ -77,7 +77,11 @@ export class HttpProblem extends Error {
   readonly extras: Extras;
   readonly headers: Headers;
 
-  constructor(code: ProblemCode, message: string, options: { readonly extras?: Extras; readonly headers?: Headers } = {}) {
+  constructor(
+    code: ProblemCode,
+    message: string,
+    options: { readonly extras?: Extras; readonly headers?: Headers } = {},
+  ) {
     super(message);
     this.name = 'HttpProblem';
     this.code = code;
@@ -92,17 +96,13 @@ export function problemBody(code: ProblemCode, detail: string, extras: Extras = 
   return { ...extras, type: `urn:anabranch:problem:${code}`, title, status, detail, code };
 }
 
-export function sendProblem(reply: FastifyReply, problem: HttpProblem): FastifyReply {
-  return reply
+export function sendProblem(reply: FastifyReply, problem: HttpProblem): void {
+  reply
     .code(problemStatus(problem.code))
     .headers(problem.headers)
     .header('content-type', problemMediaType)
     .header('cache-control', 'no-store')
     .send(JSON.stringify(problemBody(problem.code, problem.message, problem.extras)));
-}
-
-export function sendRefusal(reply: FastifyReply, refusal: Refusal, headers: Headers = {}): FastifyReply {
-  return sendProblem(reply, new HttpProblem(refusal.code, refusal.message, { extras: refusal.detail ?? {}, headers }));
 }
 
 /** A whole answer for a connection whose request never became one, and which is closed after it. */
@@ -163,5 +163,7 @@ export function parseProblemOf(error: unknown): HttpProblem {
 }
 
 function codeOf(error: unknown): string {
-  return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : '';
+  return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string'
+    ? error.code
+    : '';
 }

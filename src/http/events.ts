@@ -22,7 +22,7 @@ export const events: Resource = (scope, context) => {
     }
     open += 1;
     try {
-      return await streamEvents(context, reply, after);
+      await streamEvents(context, reply, after);
     } finally {
       open -= 1;
     }
@@ -33,11 +33,12 @@ function lastEventId(headers: IncomingHttpHeaders): number | undefined {
   const text = headers['last-event-id'];
   if (text === undefined || text === '') return undefined;
   const id = /^\d{1,16}$/.test(text as string) ? Number(text) : Number.NaN;
-  if (!Number.isSafeInteger(id)) throw new HttpProblem('invalid_request', 'Last-Event-ID is no id this node has given out.');
+  if (!Number.isSafeInteger(id))
+    throw new HttpProblem('invalid_request', 'Last-Event-ID is no id this node has given out.');
   return id;
 }
 
-async function streamEvents(context: HttpContext, reply: FastifyReply, after: number | undefined): Promise<FastifyReply> {
+async function streamEvents(context: HttpContext, reply: FastifyReply, after: number | undefined): Promise<void> {
   const { node, log, closing } = context;
   const response = reply.raw;
   const gone = new AbortController();
@@ -59,10 +60,10 @@ async function streamEvents(context: HttpContext, reply: FastifyReply, after: nu
     closing.removeEventListener('abort', stop);
     response.end();
   }
-  return reply;
 }
 
-const frameOf = ({ id, type, data }: MeshEvent): string => `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
+const frameOf = ({ id, type, data }: MeshEvent): string =>
+  `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
 
 /** A comment now and then, so that both ends notice a dead connection. A client with data still unread gets none. */
 function keepBeating({ clock }: HttpContext, response: ServerResponse): () => void {

@@ -1,8 +1,8 @@
 import { adminPrincipal } from './auth.ts';
 import type { Resource } from './context.ts';
-import { HttpProblem, sendRefusal } from './errors.ts';
+import { HttpProblem } from './errors.ts';
 import { jsonBodyBytesMax } from './limits.ts';
-import { sendWritten } from './objects.ts';
+import { sendWritten } from './outcomes.ts';
 import { mergeBody, mergeParameters } from './schemas.ts';
 import { describeIssues, objectTarget, parametersOf } from './target.ts';
 
@@ -26,6 +26,6 @@ export const merges: Resource = (scope, { node }) => {
       author: adminPrincipal,
       ...(commit === undefined ? undefined : { commit }),
     });
-    return merged.ok ? sendWritten(reply, merged.value) : sendRefusal(reply, merged.error);
+    sendWritten(reply, merged);
   });
 };

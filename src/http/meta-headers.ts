@@ -65,7 +65,10 @@ export function contentTypeOf(headers: IncomingHttpHeaders): string | undefined 
   const type = headers['content-type'];
   if (type === undefined || type === '') return undefined;
   if (type.length > contentTypeBytesMax || !visibleText.test(type)) {
-    throw new HttpProblem('invalid_request', `The Content-Type must be at most ${contentTypeBytesMax} visible ASCII characters.`);
+    throw new HttpProblem(
+      'invalid_request',
+      `The Content-Type must be at most ${contentTypeBytesMax} visible ASCII characters.`,
+    );
   }
   return type;
 }

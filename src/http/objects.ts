@@ -1,11 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { ReadVersion, WriteTarget, WrittenVersion } from '../node/api.ts';
+import type { ReadVersion, WriteTarget } from '../node/api.ts';
 import { adminPrincipal } from './auth.ts';
 import { writeContent } from './content-response.ts';
 import type { HttpContext, Resource } from './context.ts';
-import { HttpProblem, sendRefusal } from './errors.ts';
+import { HttpProblem } from './errors.ts';
 import { contentTypeHeader, contentTypeOf, metaHeaders, metaOf } from './meta-headers.ts';
+import { sendOutcome, sendRefusal, sendWritten } from './outcomes.ts';
 import { entityTag, matchesNone, namedParents, rangeApplies } from './preconditions.ts';
 import { parseRange } from './range.ts';
 import { RequestBody } from './request-body.ts';
@@ -25,11 +26,11 @@ export const objects: Resource = (scope, context) => {
   scope.get('/v1/objects/:ns', (request, reply) => {
     const { url } = request;
     const listed = context.node.list({ ns: namespaceTarget(url), ...parametersOf(url, listParameters) });
-    return listed.ok ? reply.send(listed.value) : sendRefusal(reply, listed.error);
+    sendOutcome(reply, listed);
   });
 };
 
-async function putObject(context: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+async function putObject(context: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { headers } = request.raw;
   const target = writeTarget(request.url, headers);
   refuseHeaders(headers);
@@ -45,16 +46,16 @@ async function putObject(context: HttpContext, request: FastifyRequest, reply: F
       ...(type === undefined ? undefined : { type }),
       ...(meta === undefined ? undefined : { meta }),
     });
-    return written.ok ? sendWritten(reply, written.value) : sendRefusal(reply, written.error);
+    sendWritten(reply, written);
   } finally {
     body.release();
     context.metrics.received(body.receivedBytes);
   }
 }
 
-async function deleteObject(context: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+async function deleteObject(context: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const written = await context.node.delete(writeTarget(request.url, request.raw.headers));
-  return written.ok ? sendWritten(reply, written.value) : sendRefusal(reply, written.error);
+  sendWritten(reply, written);
 }
 
 function writeTarget(url: string, headers: IncomingHttpHeaders): WriteTarget {
@@ -81,12 +82,7 @@ function refuseHeaders(headers: IncomingHttpHeaders): void {
   }
 }
 
-/** Every write's answer, a merge's too. */
-export function sendWritten(reply: FastifyReply, written: WrittenVersion): FastifyReply {
-  return reply.code(201).header('etag', entityTag(written.version)).send(written);
-}
-
-async function readObject(context: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+async function readObject(context: HttpContext, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { headers, method } = request.raw;
   const target = objectTarget(request.url);
   const parameters = parametersOf(request.url, readParameters);
@@ -96,11 +92,13 @@ async function readObject(context: HttpContext, request: FastifyRequest, reply: 
   const read = context.node.read({ ...target, ...parameters });
   if (!read.ok) return sendRefusal(reply, read.error);
   const found = read.value;
-  if (matchesNone(headers['if-none-match'], found.version)) return reply.code(304).headers(stateHeaders(found)).send();
-  if (method === 'HEAD') {
-    return reply.headers(contentHeaders(found)).header('content-length', found.size).send();
+  if (matchesNone(headers['if-none-match'], found.version)) {
+    reply.code(304).headers(stateHeaders(found)).send();
+  } else if (method === 'HEAD') {
+    reply.headers(contentHeaders(found)).header('content-length', found.size).send();
+  } else {
+    await sendContent(context, found, headers, reply);
   }
-  return sendContent(context, found, headers, reply);
 }
 
 async function sendContent(
@@ -108,14 +106,18 @@ async function sendContent(
   found: ReadVersion,
   headers: IncomingHttpHeaders,
   reply: FastifyReply,
-): Promise<FastifyReply> {
-  const applies = rangeApplies(headers['if-range'], found.version);
+): Promise<void> {
+  const applies = rangeApplies(headers['if-range'] as string | undefined, found.version);
   const range = parseRange(applies ? headers.range : undefined, found.size);
   if (range.kind === 'unsatisfiable') {
-    throw new HttpProblem('range_not_satisfiable', `The content has ${found.size} bytes, and one range of them can be asked for.`, {
-      extras: { size: found.size },
-      headers: { 'content-range': `bytes */${found.size}` },
-    });
+    throw new HttpProblem(
+      'range_not_satisfiable',
+      `The content has ${found.size} bytes, and one range of them can be asked for.`,
+      {
+        extras: { size: found.size },
+        headers: { 'content-range': `bytes */${found.size}` },
+      },
+    );
   }
   const part = range.kind === 'part' ? range : undefined;
   const gone = new AbortController();
@@ -135,7 +137,6 @@ async function sendContent(
   } catch (error) {
     context.log.error('http:content-failed', { version: found.version, error });
   }
-  return reply;
 }
 
 function stateHeaders(found: ReadVersion): Record<string, string> {

@@ -24,7 +24,10 @@ const strongTag = /^"([^"]*)"$/;
  * The parents a write names, by `?parents=a,b`, by `If-Match: "a"`, or by both when they agree.
  * Undefined for a blind write. Ids are passed on as given: the node knows what an id is.
  */
-export function namedParents(parameter: string | undefined, ifMatch: string | undefined): readonly string[] | undefined {
+export function namedParents(
+  parameter: string | undefined,
+  ifMatch: string | undefined,
+): readonly string[] | undefined {
   const listed = parameter === undefined ? undefined : parameter.split(',');
   if (listed?.includes('')) throw new HttpProblem('invalid_request', 'The parameter "parents" has an empty entry.');
   if (ifMatch === undefined) return listed;
@@ -32,7 +35,7 @@ export function namedParents(parameter: string | undefined, ifMatch: string | un
   if (tag === undefined) {
     throw new HttpProblem('invalid_request', 'If-Match takes one version id in quotes; name several with ?parents=.');
   }
-  if (listed !== undefined && listed.some((parent) => parent !== tag)) {
+  if (listed?.some((parent) => parent !== tag)) {
     throw new HttpProblem('invalid_request', 'The parameter "parents" and If-Match name different versions.');
   }
   return [tag];

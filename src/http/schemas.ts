@@ -7,30 +7,53 @@ import { pageEntriesMax } from './limits.ts';
  */
 
 /** Schemas that the OpenAPI document names; the rest stand inline. */
-export const namedSchemas = z.registry<{ id: string; description?: string }>();
+export const namedSchemas = z.registry<{ id: string }>();
 
-const named = <Schema extends z.ZodType>(schema: Schema, id: string, description: string): Schema => {
-  namedSchemas.add(schema, { id, description });
-  return schema;
-};
+function named<Schema extends z.ZodType>(schema: Schema, id: string, description: string): Schema {
+  const described = schema.describe(description) as Schema;
+  namedSchemas.add(described, { id });
+  return described;
+}
 
 const count = z.int().min(0);
 /** BLAKE3 in base32: 256 bits leave one bit for the last character. */
 const hash = /^[a-z2-7]{51}[aq]$/;
 
-const versionId = named(z.string().regex(hash), 'VersionId', 'BLAKE3 of the version record: 52 characters of lowercase base32.');
-const nodeId = named(z.string().regex(/^[a-z2-7]{26}$/), 'NodeId', 'A node, for life: 26 characters of lowercase base32.');
-const peerId = named(z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/), 'PeerId', 'A node’s current ed25519 key as a libp2p peer id.');
-const b3 = named(z.string().regex(/^[0-9a-f]{64}$/), 'B3', 'BLAKE3 of the whole content in lowercase hex, as `b3sum` prints it.');
-const kind = named(z.enum(['put', 'delete', 'merge']), 'Kind', '`delete` is a tombstone; `merge` is a put with two or more parents.');
-const state = named(z.enum(['provisional', 'confirmed']), 'State', 'Confirmed: the confirmed head or an ancestor of it.');
+const versionId = named(
+  z.string().regex(hash),
+  'VersionId',
+  'BLAKE3 of the version record: 52 characters of lowercase base32.',
+);
+const nodeId = named(
+  z.string().regex(/^[a-z2-7]{26}$/),
+  'NodeId',
+  'A node, for life: 26 characters of lowercase base32.',
+);
+const peerId = named(
+  z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/),
+  'PeerId',
+  'A node’s current ed25519 key as a libp2p peer id.',
+);
+const b3 = named(
+  z.string().regex(/^[0-9a-f]{64}$/),
+  'B3',
+  'BLAKE3 of the whole content in lowercase hex, as `b3sum` prints it.',
+);
+const kind = named(
+  z.enum(['put', 'delete', 'merge']),
+  'Kind',
+  '`delete` is a tombstone; `merge` is a put with two or more parents.',
+);
+const state = named(
+  z.enum(['provisional', 'confirmed']),
+  'State',
+  'Confirmed: the confirmed head or an ancestor of it.',
+);
 const meta = named(z.record(z.string(), z.string()), 'Meta', 'User metadata, at most 8 KiB in all.');
-const time = z.number().meta({ description: 'Milliseconds since the epoch, by the writer’s clock; for display only.' });
+const time = z.number().describe('Milliseconds since the epoch, by the writer’s clock; for display only.');
 const ns = z.string().regex(/^[a-z0-9][a-z0-9.-]{1,62}$/);
 const key = z.string().min(1);
-const heads = z.array(versionId).min(1);
-
-namedSchemas.add(heads, { id: 'Heads', description: 'The versions no other supersedes, sorted.' });
+const heads = named(z.array(versionId).min(1), 'Heads', 'The versions no other supersedes, sorted.');
 
 export const writtenVersion = named(
   z.strictObject({
@@ -89,7 +112,11 @@ export const objectGraph = named(
   'Every version of one object, parents before children, and what is preferred among them.',
 );
 
-const conflict = named(z.strictObject({ ns, key, heads, preferred: versionId }), 'Conflict', 'An object with two or more heads.');
+const conflict = named(
+  z.strictObject({ ns, key, heads, preferred: versionId }),
+  'Conflict',
+  'An object with two or more heads.',
+);
 
 export const conflictPage = named(
   z.strictObject({ conflicts: z.array(conflict), next: z.string().nullable() }),
@@ -153,7 +180,11 @@ export const meshEvent = named(
   'One event: `id`, `event` (its type) and `data` (JSON) of the stream.',
 );
 
-export const health = named(z.strictObject({ status: z.enum(['ok', 'ready']) }), 'Health', 'The process runs, or serves.');
+export const health = named(
+  z.strictObject({ status: z.enum(['ok', 'ready']) }),
+  'Health',
+  'The process runs, or serves.',
+);
 
 export const problem = named(
   z.looseObject({
@@ -179,19 +210,34 @@ const pageSize = z
   .regex(/^[1-9]\d{0,3}$/, `a whole number from 1 to ${pageEntriesMax} is expected`)
   .transform(Number)
   .pipe(z.int().min(1).max(pageEntriesMax));
-const page = { after: z.string().optional(), limit: pageSize.optional() };
-const commit = z.enum(['local', 'quorum']).optional();
+const text = (description: string) => z.string().optional().describe(description);
+const page = {
+  after: text('Continue after this entry: the `next` of the page before.'),
+  limit: pageSize.optional().describe('Entries on the page.'),
+};
+const commit = z
+  .enum(['local', 'quorum'])
+  .optional()
+  .describe('When to answer: once flushed here (the default), or once a quorum has confirmed it.');
 
 export const noParameters = z.strictObject({});
-export const writeParameters = z.strictObject({ parents: z.string().optional(), commit });
+export const writeParameters = z.strictObject({
+  parents: text(
+    'The versions this write supersedes, separated by commas. All heads make a merge; none extends the tip.',
+  ),
+  commit,
+});
 export const mergeParameters = z.strictObject({ commit });
 export const readParameters = z.strictObject({
-  mode: z.enum(['preferred', 'confirmed_only', 'provisional_allowed']).optional(),
-  version: z.string().optional(),
+  mode: z
+    .enum(['preferred', 'confirmed_only', 'provisional_allowed'])
+    .optional()
+    .describe('Which head to read. Excludes `version`.'),
+  version: text('Read exactly this version. Excludes `mode`.'),
 });
 export const listParameters = z.strictObject({
-  prefix: z.string().optional(),
-  delimiter: z.string().min(1).optional(),
+  prefix: text('Only keys that start with this.'),
+  delimiter: z.string().min(1).optional().describe('Roll keys up to this text after the prefix into `prefixes`.'),
   ...page,
 });
-export const conflictParameters = z.strictObject({ ns: z.string().optional(), ...page });
+export const conflictParameters = z.strictObject({ ns: text('Only this namespace.'), ...page });

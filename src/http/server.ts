@@ -1,4 +1,4 @@
-import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
@@ -12,7 +12,14 @@ import { events } from './events.ts';
 import { graphs } from './graphs.ts';
 import { health } from './health.ts';
 import { createHttpMetrics } from './http-metrics.ts';
-import { connectionsMax, defaultLimits, headerBytesMax, type HttpLimits, jsonBodyBytesMax, keepAliveMs } from './limits.ts';
+import {
+  connectionsMax,
+  defaultLimits,
+  type HttpLimits,
+  headerBytesMax,
+  jsonBodyBytesMax,
+  keepAliveMs,
+} from './limits.ts';
 import { merges } from './merges.ts';
 import { objects } from './objects.ts';
 import { openApi } from './openapi.ts';
@@ -90,8 +97,14 @@ function buildApp(context: HttpContext, checkToken: TokenGate): FastifyInstance 
     http: { maxHeaderSize: headerBytesMax, headersTimeout: limits.headersMs, requireHostHeader: false },
     clientErrorHandler: (error, socket) => connections.onClientError(error, socket),
     frameworkErrors: (error, request, reply) => {
-      const failed = problemBefore(() => enter(context, request, reply), () => checkTokenUnder(request, checkToken));
-      answerError(context, failed ?? error, request, reply);
+      // The router gave up before any hook ran.
+      try {
+        enter(context, request, reply);
+        checkUnrouted(request, checkToken);
+        answerError(context, error, request, reply);
+      } catch (refused) {
+        answerError(context, refused, request, reply);
+      }
     },
   });
   connections.attach(app.server);
@@ -105,7 +118,7 @@ function buildApp(context: HttpContext, checkToken: TokenGate): FastifyInstance 
   });
   const allowedMethods = noteMethods(app);
   app.setNotFoundHandler((request) => {
-    checkTokenUnder(request, checkToken);
+    checkUnrouted(request, checkToken);
     throw nothingHere(request, allowedMethods);
   });
   for (const resource of openResources) app.register(async (scope) => resource(scope, context));
@@ -117,4 +130,66 @@ function buildApp(context: HttpContext, checkToken: TokenGate): FastifyInstance 
     for (const resource of guardedResources) guarded.register(async (scope) => resource(scope, context));
   });
   return app;
+}
+
+/** What every request passes first. */
+function enter(context: HttpContext, request: FastifyRequest, reply: FastifyReply): void {
+  context.connections.begin(reply.raw);
+  context.metrics.begin(request, reply);
+  checkHost(request);
+  if (context.closing.aborted) throw new HttpProblem('shutting_down', 'The node is shutting down; ask another one.');
+}
+
+/** A stranger does not learn what is not there under `/v1` either. */
+function checkUnrouted(request: FastifyRequest, checkToken: TokenGate): void {
+  if (request.url.startsWith('/v1')) checkToken(request);
+}
+
+function answerError(context: HttpContext, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const problem = problemOf(error);
+  if (problem.code === 'internal') {
+    context.log.error('http:failed', { method: request.method, route: request.routeOptions.url, error });
+  }
+  sendProblem(reply, problem);
+}
+
+/** Collects every route's methods as the routes are added, by a pattern of its paths. */
+function noteMethods(app: FastifyInstance): (path: string) => readonly string[] {
+  const methodsOf = new Map<string, { readonly pattern: RegExp; readonly methods: Set<string> }>();
+  app.addHook('onRoute', ({ url, method }) => {
+    const source = url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+').replace('*', '.*');
+    const route = methodsOf.get(url) ?? { pattern: new RegExp(`^${source}$`), methods: new Set() };
+    for (const each of [method].flat()) route.methods.add(each);
+    methodsOf.set(url, route);
+  });
+  return (path) => [...methodsOf.values()].flatMap(({ pattern, methods }) => (pattern.test(path) ? [...methods] : []));
+}
+
+function nothingHere(request: FastifyRequest, allowedMethods: (path: string) => readonly string[]): HttpProblem {
+  const [path = ''] = request.url.split('?', 1);
+  const allowed = allowedMethods(path);
+  if (allowed.length === 0) return new HttpProblem('not_found', 'No such resource; /openapi.json lists what there is.');
+  return new HttpProblem('method_not_allowed', `${request.method} is not allowed here.`, {
+    extras: { allowed },
+    headers: { allow: allowed.join(', ') },
+  });
+}
+
+async function listen(app: FastifyInstance, host: string, port: number): Promise<string> {
+  try {
+    return await app.listen({ host, port });
+  } catch (error) {
+    await app.close();
+    throw new MeshError('invalid_config', `The HTTP API cannot listen on ${host}, port ${port}: ${reasonOf(error)}.`, {
+      cause: error,
+      detail: { host, port },
+    });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'EADDRINUSE') return 'the port is already in use';
+  if (code === 'EACCES') return 'the port may not be used without privileges';
+  return error instanceof Error ? error.message : String(error);
 }

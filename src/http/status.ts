@@ -5,10 +5,10 @@ import { parametersOf } from './target.ts';
 export const status: Resource = (scope, { node }) => {
   scope.get('/v1/status', async (request, reply) => {
     parametersOf(request.url, noParameters);
-    return reply.send(await node.status());
+    reply.send(await node.status());
   });
   scope.get('/v1/nodes', (request, reply) => {
     parametersOf(request.url, noParameters);
-    return reply.send({ nodes: node.nodes() });
+    reply.send({ nodes: node.nodes() });
   });
 };

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { HttpProblem } from './errors.ts';
 import { decodePercent } from './percent.ts';
 
@@ -30,16 +30,19 @@ export function namespaceTarget(url: string): string {
 }
 
 /** Reads the query. Refuses, by name, what `schema` does not know; so a misspelt parameter is never ignored. All parameters are optional. */
-export function parametersOf<Schema extends z.ZodObject>(url: string, schema: Schema): z.output<Schema> {
+export function parametersOf<Schema extends z.ZodObject>(url: string, schema: Schema): Given<z.output<Schema>> {
   const start = url.indexOf('?');
-  if (start === -1) return {} as z.output<Schema>;
+  if (start === -1) return {} as Given<z.output<Schema>>;
   const result = schema.safeParse(parseQuery(url.slice(start + 1)));
-  if (result.success) return result.data;
+  if (result.success) return result.data as Given<z.output<Schema>>;
   const unknown = result.error.issues.flatMap((issue) => (issue.code === 'unrecognized_keys' ? issue.keys : []));
   throw new HttpProblem('invalid_request', describeIssues(result.error), {
     extras: unknown.length > 0 ? { parameters: unknown } : {},
   });
 }
+
+/** A parameter is there or it is not; it is never there as undefined. */
+type Given<Parameters> = { readonly [Name in keyof Parameters]: Exclude<Parameters[Name], undefined> };
 
 /** Zod's issues as one sentence each. */
 export function describeIssues(error: z.ZodError): string {

@@ -55,8 +55,8 @@ export async function serveControlSocket(path: string, handle: ControlHandler): 
 export async function callControlSocket(path: string, request: unknown, timeoutMs: number): Promise<unknown> {
   const line = await exchangeLine(path, `${JSON.stringify(request)}\n`, timeoutMs);
   const answer = parseObject(line);
-  if (answer?.['ok'] === true) return answer['result'];
-  const message = typeof answer?.['error'] === 'string' ? answer['error'] : `${path} gave an answer that is not one`;
+  if (answer?.ok === true) return answer.result;
+  const message = typeof answer?.error === 'string' ? answer.error : `${path} gave an answer that is not one`;
   throw new MeshError('invalid_config', message);
 }
 

@@ -45,8 +45,8 @@ export class Libp2pStream implements ByteStream {
     stream.addEventListener('close', (event) => this.#onClose(event));
     stream.addEventListener('drain', () => this.#onDrain());
     stream.addEventListener('message', (event) => this.#onMessage(event));
-    if (stream.remoteWriteStatus === 'closed') this.#remoteEnded = true;
     if (stream.status !== 'open') this.#onClosed(new MeshError('stream_failed', `the stream is ${stream.status}`));
+    else if (stream.remoteWriteStatus === 'closed') this.#remoteEnded = true;
   }
 
   read(): Promise<Uint8Array | null> {
@@ -160,10 +160,9 @@ export class Libp2pStream implements ByteStream {
   }
 
   #onClose(event: StreamCloseEvent): void {
-    if (event.error !== undefined) this.#onClosed(asStreamFailure(event.error));
     // A connection that is closed politely closes its streams without an error, cut short or not.
-    else if (!this.#remoteEnded) this.#onClosed(new MeshError('stream_failed', 'the connection to the peer was closed'));
-    else this.#onClosed(new MeshError('stream_failed', 'the stream is closed'));
+    const message = this.#remoteEnded ? 'the stream is closed' : 'the peer reset the stream, or its connection is gone';
+    this.#onClosed(new MeshError('stream_failed', message, { cause: event.error }));
   }
 
   #onClosed(failure: Error): void {

@@ -34,7 +34,8 @@ export class SeededRandom implements Random {
     const bytes = new Uint8Array(length);
     for (let start = 0; start < length; start += 4) {
       const word = this.#next();
-      for (let index = start; index < Math.min(start + 4, length); index++) bytes[index] = word >>> (8 * (index - start));
+      for (let index = start; index < Math.min(start + 4, length); index++)
+        bytes[index] = word >>> (8 * (index - start));
     }
     return bytes;
   }
@@ -48,7 +49,7 @@ export class SeededRandom implements Random {
     this.#counter = (this.#counter + 1) | 0;
     this.#a = this.#b ^ (this.#b >>> 9);
     this.#b = (this.#c + (this.#c << 3)) | 0;
-    this.#c = ((this.#c << 21) | (this.#c >>> 11)) + result | 0;
+    this.#c = (((this.#c << 21) | (this.#c >>> 11)) + result) | 0;
     return result;
   }
 }

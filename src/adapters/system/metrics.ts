@@ -10,7 +10,11 @@ export class PromMetrics implements Metrics {
   }
 
   counter(definition: MetricDefinition): Counter {
-    const metric = this.#once(definition.name, prometheus.Counter, () => new prometheus.Counter(this.#options(definition)));
+    const metric = this.#once(
+      definition.name,
+      prometheus.Counter,
+      () => new prometheus.Counter(this.#options(definition)),
+    );
     return { add: (amount, labels = {}) => metric.inc(labels, amount) };
   }
 
@@ -41,7 +45,12 @@ export class PromMetrics implements Metrics {
     throw new TypeError(`${name} is a metric of another kind already`);
   }
 
-  #options(definition: MetricDefinition): { name: string; help: string; labelNames: string[]; registers: prometheus.Registry[] } {
+  #options(definition: MetricDefinition): {
+    name: string;
+    help: string;
+    labelNames: string[];
+    registers: prometheus.Registry[];
+  } {
     return {
       name: definition.name,
       help: definition.help,

@@ -172,9 +172,9 @@ describe('Channel', () => {
     const channel = new Channel(far, { clock });
     void near.write(wire).catch(() => undefined);
     await clock.advance(10);
-    await expect(clock.run(receiveAll(channel), limitMs).then(() => channel.send(Uint8Array.of(1)))).rejects.toMatchObject(
-      { code: 'protocol_violation', message: expect.stringMatching(message) },
-    );
+    await expect(
+      clock.run(receiveAll(channel), limitMs).then(() => channel.send(Uint8Array.of(1))),
+    ).rejects.toMatchObject({ code: 'protocol_violation', message: expect.stringMatching(message) });
     await expect(clock.run(near.read(), limitMs)).rejects.toMatchObject({ code: 'stream_failed' });
   });
 

@@ -1,0 +1,289 @@
+import * as nodeFiles from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { blobBytesMax } from '../../../crdt/chunking.ts';
+import { isHash } from '../../../crdt/digest.ts';
+import type { BlobHash } from '../../../crdt/ids.ts';
+import type { BlobStore } from '../../ports/blob-store.ts';
+import { MeshError } from '../../ports/mesh-error.ts';
+import { syncDirectory } from './atomic-file.ts';
+import { codeOf, fileError } from './file-error.ts';
+import { Gate } from './gate.ts';
+
+/** The file operations the store is made of; a test hands in ones that fail. */
+export type BlobFiles = Pick<
+  typeof nodeFiles,
+  'mkdir' | 'open' | 'opendir' | 'readdir' | 'rename' | 'rm' | 'stat' | 'statfs'
+>;
+
+/** Twice libuv's four threads: measured, more writers at once make the disk slower, not faster. */
+const putsInFlightMax = 8;
+/** Bounds open descriptors; a read holds at most `blobBytesMax` bytes. */
+const readsInFlightMax = 16;
+/** Directories synced at once by a flush. */
+const syncsInFlightMax = 4;
+/** What is kept for inspection; past it, a blob that is put aside is removed instead. */
+const quarantinedMax = 256;
+
+/**
+ * Opens a store of one file a blob, `a/b/<hash>` by the hash's first two characters: 1,024 directories at most,
+ * each with a thousand files at half a terabyte, and few enough that a start can sync them all.
+ * `tmp/` has files that are being written, `quarantine/` blobs whose bytes no longer matched their name.
+ * One process at a time: whoever opens it holds the directory's lock. Rejects with `disk_full` or `io_error`.
+ */
+export async function openFileBlobStore(directory: string, files: BlobFiles = nodeFiles): Promise<BlobStore> {
+  const store = new FileBlobStore(directory, files);
+  await store.open();
+  return store;
+}
+
+class FileBlobStore implements BlobStore {
+  readonly #root: string;
+  readonly #temporary: string;
+  readonly #quarantine: string;
+  readonly #files: BlobFiles;
+  readonly #writes = new Gate(putsInFlightMax);
+  readonly #reads = new Gate(readsInFlightMax);
+  readonly #puts = new Map<BlobHash, Promise<void>>();
+  /** Directories whose names changed since they were last synced. */
+  #touched = new Set<string>();
+  /** Blob directories that survive power loss themselves, so that only their own names need syncing. */
+  readonly #rooted = new Set<string>();
+  #runningFlush: Promise<void> = Promise.resolve();
+  #nextFlush: Promise<void> | undefined;
+  #sequence = 0;
+
+  constructor(directory: string, files: BlobFiles) {
+    this.#root = directory;
+    this.#temporary = join(directory, 'tmp');
+    this.#quarantine = join(directory, 'quarantine');
+    this.#files = files;
+  }
+
+  async open(): Promise<void> {
+    await this.#attempt('open the blob store', this.#root, async () => {
+      await this.#files.mkdir(this.#temporary, { recursive: true, mode: 0o700 });
+      await this.#files.mkdir(this.#quarantine, { recursive: true, mode: 0o700 });
+    });
+  }
+
+  async has(hash: BlobHash): Promise<boolean> {
+    const path = this.#pathOf(hash);
+    return this.#attempt('look for a blob', path, async () => (await this.#sizeOf(path)) !== undefined);
+  }
+
+  async put(hash: BlobHash, bytes: Uint8Array): Promise<void> {
+    const path = this.#pathOf(hash);
+    if (bytes.length > blobBytesMax) {
+      throw new MeshError('too_large', `a blob has at most ${blobBytesMax} bytes, not ${bytes.length}`);
+    }
+    const running = this.#puts.get(hash);
+    if (running !== undefined) return running;
+    const put = this.#writes.run(() => this.#store(hash, path, bytes)).finally(() => this.#puts.delete(hash));
+    this.#puts.set(hash, put);
+    return put;
+  }
+
+  async #store(hash: BlobHash, path: string, bytes: Uint8Array): Promise<void> {
+    this.#sequence++;
+    const temporary = join(this.#temporary, `${hash}.${this.#sequence}`);
+    await this.#attempt('store a blob', path, async () => {
+      // One of another size was damaged by the disk: it is replaced, not trusted.
+      if ((await this.#sizeOf(path)) !== bytes.length) {
+        try {
+          await this.#write(temporary, bytes);
+          await this.#moveIntoPlace(temporary, path);
+        } catch (error) {
+          await this.#files.rm(temporary, { force: true }).catch(() => undefined);
+          throw error;
+        }
+      }
+      // Also for a blob that was there: whoever put it may not have flushed it, and this caller will rely on it.
+      this.#touch(dirname(path));
+    });
+  }
+
+  async #write(path: string, bytes: Uint8Array): Promise<void> {
+    const handle = await this.#files.open(path, 'w', 0o600);
+    try {
+      for (let offset = 0; offset < bytes.length; ) {
+        const { bytesWritten } = await handle.write(bytes, offset, bytes.length - offset);
+        if (bytesWritten === 0) throw new Error('the file system takes no more bytes and does not say why');
+        offset += bytesWritten;
+      }
+      // Before the rename: a name must never come to stand for bytes that a power loss can still take.
+      await handle.datasync();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async #moveIntoPlace(from: string, to: string): Promise<void> {
+    try {
+      await this.#files.rename(from, to);
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error;
+      await this.#files.mkdir(dirname(to), { recursive: true, mode: 0o700 });
+      await this.#files.rename(from, to);
+    }
+  }
+
+  #touch(directory: string): void {
+    this.#touched.add(directory);
+    if (this.#rooted.has(directory)) return;
+    this.#touched.add(dirname(directory));
+    this.#touched.add(this.#root);
+  }
+
+  /** Callers that come while a flush runs share the next one: the running one may have passed their directory. */
+  flush(): Promise<void> {
+    this.#nextFlush ??= this.#runningFlush
+      .catch(() => undefined)
+      .then(() => {
+        this.#nextFlush = undefined;
+        this.#runningFlush = this.#syncTouched();
+        return this.#runningFlush;
+      });
+    return this.#nextFlush;
+  }
+
+  async #syncTouched(): Promise<void> {
+    const directories = this.#touched;
+    this.#touched = new Set();
+    try {
+      await this.#syncAll(directories);
+    } catch (error) {
+      for (const directory of directories) this.#touched.add(directory);
+      throw fileError(error, 'flush the blob store', this.#root);
+    }
+  }
+
+  async #syncAll(directories: ReadonlySet<string>): Promise<void> {
+    const gate = new Gate(syncsInFlightMax);
+    const syncs = [...directories].map((path) => gate.run(() => syncDirectory(path, this.#files)));
+    await Promise.all(syncs);
+    for (const directory of directories) this.#rooted.add(directory);
+  }
+
+  async get(hash: BlobHash): Promise<Uint8Array | undefined> {
+    const path = this.#pathOf(hash);
+    return this.#attempt('read a blob', path, () => this.#reads.run(() => this.#read(path)));
+  }
+
+  /**
+   * Reads `blobBytesMax` bytes and no more: a longer file is no blob, its first part cannot pass for one either,
+   * and the caller's check of the hash finds that.
+   */
+  async #read(path: string): Promise<Uint8Array | undefined> {
+    const handle = await absentAsUndefined(this.#files.open(path, 'r'));
+    if (handle === undefined) return undefined;
+    try {
+      const length = Math.min((await handle.stat()).size, blobBytesMax);
+      const buffer = Buffer.allocUnsafeSlow(length);
+      let filled = 0;
+      while (filled < length) {
+        const { bytesRead } = await handle.read(buffer, filled, length - filled, filled);
+        if (bytesRead === 0) break;
+        filled += bytesRead;
+      }
+      return new Uint8Array(buffer.buffer, 0, filled);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async quarantine(hash: BlobHash): Promise<void> {
+    const path = this.#pathOf(hash);
+    await this.#attempt('put a blob aside', path, async () => {
+      const kept = await this.#files.readdir(this.#quarantine);
+      if (kept.length >= quarantinedMax && !kept.includes(hash)) await this.#files.rm(path, { force: true });
+      else if (!(await renameIfThere(this.#files, path, join(this.#quarantine, hash)))) return;
+      this.#touched.add(this.#quarantine);
+      this.#touch(dirname(path));
+    });
+  }
+
+  async delete(hash: BlobHash): Promise<void> {
+    const path = this.#pathOf(hash);
+    await this.#attempt('delete a blob', path, async () => {
+      if ((await this.#sizeOf(path)) === undefined) return;
+      await this.#files.rm(path, { force: true });
+      this.#touch(dirname(path));
+    });
+  }
+
+  async *list(): AsyncGenerator<{ readonly hash: BlobHash; readonly sizeBytes: number }> {
+    try {
+      for (const directory of await this.#blobDirectories()) {
+        for await (const { name } of await this.#files.opendir(directory)) {
+          if (!isHash(name)) continue;
+          const sizeBytes = await this.#sizeOf(join(directory, name));
+          if (sizeBytes !== undefined) yield { hash: name as BlobHash, sizeBytes };
+        }
+      }
+    } catch (error) {
+      throw fileError(error, 'list the blobs', this.#root);
+    }
+  }
+
+  async space(): Promise<{ readonly capacityBytes: number; readonly freeBytes: number }> {
+    return this.#attempt('measure the free space', this.#root, async () => {
+      const { bsize, blocks, bavail } = await this.#files.statfs(this.#root);
+      return { capacityBytes: bsize * blocks, freeBytes: bsize * bavail };
+    });
+  }
+
+  async recover(): Promise<void> {
+    await this.#attempt('recover the blob store', this.#root, async () => {
+      for (const name of await this.#files.readdir(this.#temporary)) {
+        await this.#files.rm(join(this.#temporary, name), { force: true, recursive: true });
+      }
+      // A process that was killed may have left names it never flushed. From here on, what is seen is durable.
+      const blobDirectories = await this.#blobDirectories();
+      const above = [this.#root, dirname(this.#root), ...blobDirectories.map((path) => dirname(path))];
+      await this.#syncAll(new Set([...blobDirectories, ...above]));
+    });
+  }
+
+  async #blobDirectories(): Promise<string[]> {
+    const directories: string[] = [];
+    for (const outer of await this.#fanOut(this.#root)) directories.push(...(await this.#fanOut(outer)));
+    return directories;
+  }
+
+  async #fanOut(directory: string): Promise<string[]> {
+    const names = await this.#files.readdir(directory);
+    return names.filter((name) => /^[a-z2-7]$/.test(name)).map((name) => join(directory, name));
+  }
+
+  async #sizeOf(path: string): Promise<number | undefined> {
+    return (await absentAsUndefined(this.#files.stat(path)))?.size;
+  }
+
+  #pathOf(hash: BlobHash): string {
+    // A name that is no hash could point anywhere; callers check what they are sent long before.
+    if (!isHash(hash)) throw new TypeError('this is not the hash of a blob');
+    return join(this.#root, hash.charAt(0), hash.charAt(1), hash);
+  }
+
+  async #attempt<T>(action: string, path: string, run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      throw fileError(error, action, path);
+    }
+  }
+}
+
+async function absentAsUndefined<T>(operation: Promise<T>): Promise<T | undefined> {
+  try {
+    return await operation;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function renameIfThere(files: BlobFiles, from: string, to: string): Promise<boolean> {
+  const moved = await absentAsUndefined(files.rename(from, to).then(() => true));
+  return moved === true;
+}

@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto';
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import type { GossipSub } from '@libp2p/gossipsub';
+import { gossipsub, StrictNoSign } from '@libp2p/gossipsub';
+import { identify } from '@libp2p/identify';
+import type { ConnectionGater, Libp2p } from '@libp2p/interface';
+import { noise } from '@libp2p/noise';
+import { ping } from '@libp2p/ping';
+import { tcp } from '@libp2p/tcp';
+import { tls } from '@libp2p/tls';
+import { yamux } from '@libp2p/yamux';
+import { createLibp2p } from 'libp2p';
+import type { PeerId } from '../../../crdt/ids.ts';
+
+/** Connections past which libp2p closes some: room for two to each of 256 members. */
+const connectionsMax = 512;
+/** libp2p's own threshold of five a second and host resets a swarm on one machine. */
+const inboundConnectionsPerSecondMax = 1_000;
+const pendingInboundConnectionsMax = 128;
+const addressDialTimeoutMs = 5_000;
+/** Streams of all protocols a connection carries each way. */
+const streamsPerConnectionMax = 1_024;
+/** Streams a peer may open before the connection has been handed to the protocols. */
+const earlyStreamsMax = 64;
+/** Wide enough that yamux's own window never holds back what a channel has credit for. */
+const streamWindowBytes = 2 * 1024 * 1024;
+/** An RPC of gossipsub may answer for many messages at once; one that is longer breaks its stream. */
+const gossipRpcBytesMax = 8 * 1024 * 1024;
+/** Unsent gossip a slow peer may cause before its gossip stream is dropped. */
+const unsentGossipBytesMax = 16 * 1024 * 1024;
+
+export type Host = Libp2p<{ identify: unknown; ping: unknown; gossip: GossipSub }>;
+
+export interface HostOptions {
+  /** 32 bytes: the node's ed25519 seed. */
+  readonly seed: Uint8Array;
+  /** Multiaddrs to listen on. */
+  readonly listen: readonly string[];
+  readonly gater: ConnectionGater;
+  /** At most 0; the lower, the less gossipsub has to do with the peer. */
+  readonly gossipScore: (peer: PeerId) => number;
+}
+
+/** The libp2p node as this mesh wants it, not started yet. */
+export async function createHost(options: HostOptions): Promise<Host> {
+  return createLibp2p({
+    start: false,
+    privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
+    addresses: { listen: [...options.listen] },
+    transports: [tcp()],
+    connectionEncrypters: [tls(), noise()],
+    streamMuxers: [
+      yamux({
+        maxInboundStreams: streamsPerConnectionMax,
+        maxOutboundStreams: streamsPerConnectionMax,
+        maxEarlyStreams: earlyStreamsMax,
+        streamOptions: { initialStreamWindowSize: streamWindowBytes, maxStreamWindowSize: streamWindowBytes },
+      }),
+    ],
+    connectionGater: options.gater,
+    connectionManager: {
+      maxConnections: connectionsMax,
+      inboundConnectionThreshold: inboundConnectionsPerSecondMax,
+      maxIncomingPendingConnections: pendingInboundConnectionsMax,
+      addressDialTimeout: addressDialTimeoutMs,
+    },
+    // It aborts a connection on one missed ping; the connection book counts misses instead.
+    connectionMonitor: { enabled: false },
+    services: {
+      identify: identify(),
+      ping: ping(),
+      gossip: gossipsub({
+        globalSignaturePolicy: StrictNoSign,
+        msgIdFn: (message) => createHash('sha256').update(message.data).digest(),
+        allowPublishToZeroTopicPeers: true,
+        ignoreDuplicatePublishError: true,
+        fallbackToFloodsub: false,
+        emitSelf: false,
+        batchPublish: true,
+        tagMeshPeers: false,
+        maxInboundDataLength: gossipRpcBytesMax,
+        maxOutboundBufferSize: unsentGossipBytesMax,
+        scoreParams: {
+          // Members on one machine share an address, which says nothing about them.
+          IPColocationFactorWeight: 0,
+          appSpecificScore: (peer) => options.gossipScore(peer as PeerId),
+          appSpecificWeight: 1,
+        },
+      }),
+    },
+  });
+}

@@ -1,0 +1,143 @@
+import type { KvKey, KvRange, KvReader } from '../../ports/kv.ts';
+
+interface Write {
+  readonly key: KvKey;
+  /** Null deletes the key. */
+  readonly value: Uint8Array | null;
+}
+
+interface Undo {
+  readonly keyText: string;
+  readonly previous: Write | undefined;
+}
+
+/** One character a byte: strings of these compare as their bytes do. */
+export function keyText(key: KvKey): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+}
+
+/**
+ * The writes of one batch before they are handed to LMDB, laid over what the database holds. The transactions
+ * of a batch run one after the other on it, each reading what the ones before it wrote; one that throws is
+ * rolled back here, where it costs nothing and touches no other.
+ */
+export class WriteOverlay {
+  readonly #base: KvReader;
+  readonly #writes = new Map<string, Write>();
+  readonly #undo: Undo[] = [];
+  /** The keys in order, kept from the first range on. */
+  #sorted: string[] | undefined;
+  #bytes = 0;
+
+  constructor(base: KvReader) {
+    this.#base = base;
+  }
+
+  get size(): number {
+    return this.#writes.size;
+  }
+
+  /** Bytes of keys and values written so far, overwritten ones included. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  writes(): Iterable<Write> {
+    return this.#writes.values();
+  }
+
+  get(key: KvKey): Uint8Array | undefined {
+    const write = this.#writes.get(keyText(key));
+    if (write === undefined) return this.#base.get(key);
+    return write.value?.slice();
+  }
+
+  set(key: KvKey, value: Uint8Array | null): void {
+    const text = keyText(key);
+    const previous = this.#writes.get(text);
+    this.#undo.push({ keyText: text, previous });
+    // Copies: the caller may reuse its buffers long before the batch is written.
+    this.#writes.set(text, { key: previous?.key ?? key.slice(), value: value?.slice() ?? null });
+    this.#bytes += key.length + (value?.length ?? 0);
+    if (previous === undefined && this.#sorted !== undefined) {
+      this.#sorted.splice(firstAtLeast(this.#sorted, text), 0, text);
+    }
+  }
+
+  /** Where a transaction begins, to roll back to. */
+  mark(): number {
+    return this.#undo.length;
+  }
+
+  /** Forgets every write since the mark. */
+  rollback(mark: number): void {
+    while (this.#undo.length > mark) {
+      const undo = this.#undo.pop() as Undo;
+      if (undo.previous !== undefined) this.#writes.set(undo.keyText, undo.previous);
+      else this.#writes.delete(undo.keyText);
+    }
+    this.#sorted = undefined;
+  }
+
+  /** The entries as they are at this call: later writes do not show in an iteration that has begun. */
+  range(range: KvRange): Iterable<readonly [KvKey, Uint8Array]> {
+    const writes = this.#writesIn(range);
+    if (writes.length === 0) return this.#base.range(range);
+    const { limit, ...unlimited } = range;
+    return merge(this.#base.range(unlimited), writes, range.reverse ?? false, limit ?? Number.POSITIVE_INFINITY);
+  }
+
+  #writesIn(range: KvRange): Write[] {
+    if (this.#writes.size === 0) return [];
+    this.#sorted ??= [...this.#writes.keys()].sort();
+    const first = firstAtLeast(this.#sorted, keyText(range.start));
+    const end = firstAtLeast(this.#sorted, keyText(range.end));
+    const writes = this.#sorted.slice(first, end).map((text) => this.#writes.get(text) as Write);
+    return range.reverse ? writes.reverse() : writes;
+  }
+}
+
+function* merge(
+  stored: Iterable<readonly [KvKey, Uint8Array]>,
+  writes: readonly Write[],
+  reverse: boolean,
+  limit: number,
+): Generator<readonly [KvKey, Uint8Array]> {
+  let left = limit;
+  let next = 0;
+  if (left <= 0) return;
+  for (const entry of stored) {
+    let order = -1;
+    while (next < writes.length) {
+      const write = writes[next] as Write;
+      order = reverse ? Buffer.compare(entry[0], write.key) : Buffer.compare(write.key, entry[0]);
+      if (order > 0) break;
+      next++;
+      if (write.value !== null) {
+        yield [write.key.slice(), write.value.slice()];
+        if (--left === 0) return;
+      }
+      if (order === 0) break;
+      order = -1;
+    }
+    if (order === 0) continue;
+    yield entry;
+    if (--left === 0) return;
+  }
+  for (const write of writes.slice(next)) {
+    if (write.value === null) continue;
+    yield [write.key.slice(), write.value.slice()];
+    if (--left === 0) return;
+  }
+}
+
+function firstAtLeast(sorted: readonly string[], text: string): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((sorted[middle] as string) < text) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

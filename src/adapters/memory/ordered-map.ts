@@ -1,0 +1,113 @@
+/** A block is split in two beyond so many entries: small enough to copy on a write, large enough to be few. */
+const blockEntriesMax = 256;
+
+interface Block<V> {
+  readonly keys: string[];
+  readonly values: V[];
+}
+
+/**
+ * An immutable map in key order: sorted blocks of entries, copied on write. A snapshot is a reference, and an
+ * old version costs only the blocks that differ.
+ */
+export class OrderedMap<V> {
+  readonly #blocks: readonly Block<V>[];
+
+  private constructor(blocks: readonly Block<V>[]) {
+    this.#blocks = blocks;
+  }
+
+  static empty<V>(): OrderedMap<V> {
+    return new OrderedMap<V>([]);
+  }
+
+  get(key: string): V | undefined {
+    const block = this.#blocks[this.#blockFor(key)];
+    if (block === undefined) return undefined;
+    const index = firstAtLeast(block.keys, key);
+    return block.keys[index] === key ? block.values[index] : undefined;
+  }
+
+  with(key: string, value: V): OrderedMap<V> {
+    const at = this.#blockFor(key);
+    const block = this.#blocks[at];
+    if (block === undefined) return new OrderedMap([{ keys: [key], values: [value] }]);
+    const index = firstAtLeast(block.keys, key);
+    const replaced = block.keys[index] === key ? 1 : 0;
+    const keys = block.keys.slice();
+    const values = block.values.slice();
+    keys.splice(index, replaced, key);
+    values.splice(index, replaced, value);
+    return this.#replace(at, split({ keys, values }));
+  }
+
+  without(key: string): OrderedMap<V> {
+    const at = this.#blockFor(key);
+    const block = this.#blocks[at];
+    const index = block === undefined ? -1 : firstAtLeast(block.keys, key);
+    if (block === undefined || block.keys[index] !== key) return this;
+    if (block.keys.length === 1) return this.#replace(at, []);
+    return this.#replace(at, [{ keys: block.keys.toSpliced(index, 1), values: block.values.toSpliced(index, 1) }]);
+  }
+
+  /** Entries with start ≤ key < end. */
+  *range(start: string, end: string): Generator<readonly [string, V]> {
+    for (let at = this.#blockFor(start); at < this.#blocks.length; at++) {
+      const { keys, values } = this.#blocks[at] as Block<V>;
+      for (let index = firstAtLeast(keys, start); index < keys.length; index++) {
+        const key = keys[index] as string;
+        if (key >= end) return;
+        yield [key, values[index] as V];
+      }
+    }
+  }
+
+  /** Entries with start ≤ key < end, greatest first. */
+  *rangeReverse(start: string, end: string): Generator<readonly [string, V]> {
+    for (let at = this.#blockFor(end); at >= 0; at--) {
+      const block = this.#blocks[at];
+      if (block === undefined) continue;
+      for (let index = firstAtLeast(block.keys, end) - 1; index >= 0; index--) {
+        const key = block.keys[index] as string;
+        if (key < start) return;
+        yield [key, block.values[index] as V];
+      }
+    }
+  }
+
+  /** The last block whose first key is not beyond the key; the first one when all are. */
+  #blockFor(key: string): number {
+    let low = 0;
+    let high = this.#blocks.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (((this.#blocks[middle] as Block<V>).keys[0] as string) <= key) low = middle + 1;
+      else high = middle;
+    }
+    return Math.max(0, low - 1);
+  }
+
+  #replace(at: number, blocks: readonly Block<V>[]): OrderedMap<V> {
+    return new OrderedMap(this.#blocks.toSpliced(at, 1, ...blocks));
+  }
+}
+
+function split<V>(block: Block<V>): Block<V>[] {
+  if (block.keys.length <= blockEntriesMax) return [block];
+  const half = block.keys.length >>> 1;
+  return [
+    { keys: block.keys.slice(0, half), values: block.values.slice(0, half) },
+    { keys: block.keys.slice(half), values: block.values.slice(half) },
+  ];
+}
+
+function firstAtLeast(keys: readonly string[], key: string): number {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((keys[middle] as string) < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

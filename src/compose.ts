@@ -1,0 +1,116 @@
+import { readFile } from 'node:fs/promises';
+import { decodeGenesis } from '../crdt/genesis.ts';
+import { peerIdOf, signerFromSeed } from '../crdt/signature.ts';
+import { openFileBlobStore } from './adapters/files/blob-store.ts';
+import { lockDirectory } from './adapters/files/directory-lock.ts';
+import { createLibp2pNetwork, type Libp2pNetwork } from './adapters/libp2p/network.ts';
+import { openLmdbKv } from './adapters/lmdb/kv.ts';
+import { SystemClock } from './adapters/system/clock.ts';
+import { PromMetrics } from './adapters/system/metrics.ts';
+import { SystemRandom } from './adapters/system/random.ts';
+import { Node, type NodeAdapters } from './node/mesh-node.ts';
+import { type NodeDirectory, readNodeDirectory } from './node-directory.ts';
+import type { Clock } from './ports/clock.ts';
+import type { Log } from './ports/log.ts';
+import { MeshError } from './ports/mesh-error.ts';
+
+/** What makes a node this node and no other. */
+export interface NodeSpec {
+  /** The 32-byte ed25519 seed of its key. */
+  readonly keySeed: Uint8Array;
+  /** The genesis entry's text, `peers.json`. */
+  readonly genesisText: string;
+  /** The program's version, for status. */
+  readonly version: string;
+  /** Mean time between sync rounds with each peer. */
+  readonly syncIntervalMs?: number;
+}
+
+/** Wires a node over any adapters: production's, or the twins that run in one process on virtual time. */
+export function composeNode(adapters: NodeAdapters, spec: NodeSpec): Node {
+  const decoded = decodeGenesis(spec.genesisText);
+  if (!decoded.ok) throw new MeshError('invalid_config', `the genesis entry cannot be used: ${decoded.error}`);
+  const { genesis, id: cluster } = decoded.value;
+  const signer = signerFromSeed(spec.keySeed);
+  const peerId = peerIdOf(signer.publicKey);
+  const member = genesis.members.find((candidate) => candidate.peerId === peerId);
+  if (member === undefined) {
+    throw new MeshError(
+      'invalid_config',
+      `this node's key (${peerId}) is not a member of the cluster ${genesis.cluster}`,
+    );
+  }
+  return new Node(adapters, {
+    identity: { nodeId: member.nodeId, peerId, name: member.name },
+    signer,
+    cluster,
+    genesis,
+    version: spec.version,
+    ...(spec.syncIntervalMs === undefined ? {} : { syncIntervalMs: spec.syncIntervalMs }),
+  });
+}
+
+/** A node on this machine's disk and network. */
+export interface RunningNode {
+  readonly node: Node;
+  readonly directory: NodeDirectory;
+  readonly network: Libp2pNetwork;
+  readonly clock: Clock;
+  readonly metrics: PromMetrics;
+  /** Stops the node, flushes and closes everything, and gives the directory free. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a node directory and starts its node: one process at a time. Rejects with `MeshError`
+ * `directory_in_use` or `invalid_config`, having let go of everything.
+ */
+export async function openNode(dir: string, options: { readonly log: Log }): Promise<RunningNode> {
+  const { log } = options;
+  const directory = await readNodeDirectory(dir);
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    const lock = await lockDirectory(directory.dir);
+    closers.push(() => lock.release());
+    const clock = new SystemClock();
+    const random = new SystemRandom();
+    const metrics = new PromMetrics({ processMetrics: true });
+    const kv = await openLmdbKv(directory.paths.data);
+    closers.push(() => kv.close());
+    const blobs = await openFileBlobStore(directory.paths.blobs);
+    const network = await createLibp2pNetwork(
+      { log, metrics, clock, random },
+      { seed: directory.seed, listen: directory.listen, members: () => directory.genesis.members },
+    );
+    const node = composeNode(
+      { clock, random, network, kv, blobs, log, metrics },
+      {
+        keySeed: directory.seed,
+        genesisText: await readFile(directory.peersFile, 'utf8'),
+        version: await programVersion(),
+      },
+    );
+    closers.push(() => node.stop());
+    await node.start();
+    return { node, directory, network, clock, metrics, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** The version in the nearest package.json: beside the sources, or above the compiled files. */
+async function programVersion(): Promise<string> {
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      const { version } = JSON.parse(await readFile(new URL(path, import.meta.url), 'utf8')) as { version: string };
+      return version;
+    } catch {
+      // Not at this level.
+    }
+  }
+  return 'unknown';
+}

@@ -1,0 +1,288 @@
+import type { z } from 'zod';
+import type { ProblemCode } from './errors.ts';
+import * as examples from './examples.ts';
+import * as schemas from './schemas.ts';
+
+/** Every call of the API as data: what it takes, what it answers, and how it can be refused. */
+
+export type HeaderName = keyof typeof examples.headerValues;
+
+export interface Answer {
+  readonly status: number;
+  readonly description: string;
+  readonly headers?: readonly HeaderName[];
+  /** Absent when there is no body. */
+  readonly body?: Body;
+}
+
+export interface Body {
+  readonly mediaType: string;
+  /** Absent for bytes of any kind. */
+  readonly schema?: z.ZodType;
+  readonly examples: Readonly<Record<string, unknown>>;
+}
+
+export interface Operation {
+  readonly method: 'get' | 'head' | 'put' | 'post' | 'delete';
+  readonly path: string;
+  readonly id: string;
+  readonly summary: string;
+  readonly description?: string;
+  /** Query parameters. */
+  readonly parameters?: z.ZodObject;
+  readonly requestHeaders?: readonly RequestHeader[];
+  readonly requestBody?: Body;
+  readonly answers: readonly Answer[];
+  /** Beside those every call has. */
+  readonly problems: readonly ProblemCode[];
+  /** True when no token is needed. */
+  readonly open?: boolean;
+}
+
+export interface RequestHeader {
+  readonly name: string;
+  readonly description: string;
+  readonly example: string;
+}
+
+/** Any call can end so, whatever it is. */
+export const commonProblems: readonly ProblemCode[] = [
+  'invalid_request',
+  'forbidden',
+  'request_timeout',
+  'expectation_failed',
+  'headers_too_large',
+  'internal',
+  'shutting_down',
+];
+
+const json = (schema: z.ZodType, named: Readonly<Record<string, unknown>>): Body => ({
+  mediaType: 'application/json',
+  schema,
+  examples: named,
+});
+
+const objectPath = '/v1/objects/{ns}/{key}';
+const addressProblems = ['invalid_key', 'invalid_namespace'] as const;
+const parentProblems = ['invalid_version', 'unknown_parent', 'foreign_parent'] as const;
+const historyProblems = ['too_many_heads', 'context_too_large', 'not_a_descendant'] as const;
+const storeProblems = ['quorum_unavailable', 'disk_full'] as const;
+const writeProblems = [...addressProblems, ...parentProblems, ...historyProblems, ...storeProblems] as const;
+const missing = ['not_found', 'deleted', 'version_not_found', 'not_confirmed'] as const;
+const stateHeaders = ['ETag', 'X-Anabranch-State', 'X-Anabranch-Heads', 'X-Anabranch-Newer', 'X-Anabranch-B3'] as const;
+const contentHeaders = [...stateHeaders, 'X-Anabranch-Meta-Title', 'Accept-Ranges'] as const;
+const bytes: Body = { mediaType: '*/*', examples: { note: examples.objectContent } };
+
+const ifMatch: RequestHeader = {
+  name: 'If-Match',
+  description: 'The one version this write supersedes, in quotes; the same as `?parents=` with one id.',
+  example: examples.headerValues.ETag,
+};
+const metaHeader: RequestHeader = {
+  name: 'X-Anabranch-Meta-Title',
+  description: 'Any `X-Anabranch-Meta-<name>` becomes `meta`: UTF-8, percent-encoded where a header cannot carry it.',
+  example: examples.headerValues['X-Anabranch-Meta-Title'],
+};
+const ifNoneMatch: RequestHeader = {
+  name: 'If-None-Match',
+  description: 'Answer 304 when this is still the version.',
+  example: examples.headerValues.ETag,
+};
+
+export const operations: readonly Operation[] = [
+  {
+    method: 'put',
+    path: objectPath,
+    id: 'putObject',
+    summary: 'Write a version of an object',
+    description: 'The body of any type and length is the content; `Content-Type` becomes `type`.',
+    parameters: schemas.writeParameters,
+    requestHeaders: [ifMatch, metaHeader],
+    requestBody: bytes,
+    answers: [
+      {
+        status: 201,
+        description: 'Stored and flushed.',
+        headers: ['ETag'],
+        body: json(schemas.writtenVersion, {
+          first: examples.written.put,
+          besideAnother: examples.written.branch,
+          merge: examples.written.merge,
+        }),
+      },
+    ],
+    problems: [...writeProblems, 'incomplete_body', 'too_large', 'unsupported_media_type'],
+  },
+  {
+    method: 'get',
+    path: objectPath,
+    id: 'getObject',
+    summary: 'Read an object’s content',
+    parameters: schemas.readParameters,
+    requestHeaders: [
+      ifNoneMatch,
+      { name: 'Range', description: 'One range of bytes.', example: 'bytes=4-8' },
+      { name: 'If-Range', description: 'Take the range only of this version.', example: examples.headerValues.ETag },
+    ],
+    answers: [
+      { status: 200, description: 'The content.', headers: contentHeaders, body: bytes },
+      {
+        status: 206,
+        description: 'The range that was asked for.',
+        headers: [...contentHeaders, 'Content-Range'],
+        body: { mediaType: '*/*', examples: { word: 'river' } },
+      },
+      { status: 304, description: 'Still the version of `If-None-Match`.', headers: stateHeaders },
+    ],
+    problems: [...addressProblems, 'invalid_version', ...missing, 'range_not_satisfiable', 'content_unavailable'],
+  },
+  {
+    method: 'head',
+    path: objectPath,
+    id: 'headObject',
+    summary: 'Read what GET would say of an object',
+    parameters: schemas.readParameters,
+    requestHeaders: [ifNoneMatch],
+    answers: [
+      { status: 200, description: 'The headers of the content.', headers: contentHeaders },
+      { status: 304, description: 'Still the version of `If-None-Match`.', headers: stateHeaders },
+    ],
+    problems: [...addressProblems, 'invalid_version', ...missing],
+  },
+  {
+    method: 'delete',
+    path: objectPath,
+    id: 'deleteObject',
+    summary: 'Write a tombstone',
+    parameters: schemas.writeParameters,
+    requestHeaders: [ifMatch],
+    answers: [
+      {
+        status: 201,
+        description: 'The tombstone is stored and flushed.',
+        headers: ['ETag'],
+        body: json(schemas.writtenVersion, { tombstone: examples.written.tombstone }),
+      },
+    ],
+    problems: [...writeProblems, 'not_found', 'deleted', 'unsupported_media_type'],
+  },
+  {
+    method: 'get',
+    path: '/v1/objects/{ns}',
+    id: 'listObjects',
+    summary: 'List a namespace',
+    parameters: schemas.listParameters,
+    answers: [{ status: 200, description: 'A page.', body: json(schemas.listing, { page: examples.listing }) }],
+    problems: ['invalid_namespace', 'invalid_key'],
+  },
+  {
+    method: 'get',
+    path: '/v1/graphs/{ns}/{key}',
+    id: 'getGraph',
+    summary: 'Read an object’s version graph',
+    parameters: schemas.noParameters,
+    answers: [{ status: 200, description: 'The graph.', body: json(schemas.objectGraph, { fork: examples.graph }) }],
+    problems: [...addressProblems, 'not_found'],
+  },
+  {
+    method: 'post',
+    path: '/v1/merges/{ns}/{key}',
+    id: 'mergeHeads',
+    summary: 'Join heads, adopting one side’s content',
+    description: 'Content merged by hand is a PUT that names all parents.',
+    parameters: schemas.mergeParameters,
+    requestBody: json(schemas.mergeBody, { pickRight: examples.mergeRequest }),
+    answers: [
+      {
+        status: 201,
+        description: 'The merge is stored and flushed.',
+        headers: ['ETag'],
+        body: json(schemas.writtenVersion, { merge: examples.written.merge }),
+      },
+    ],
+    problems: [...writeProblems, 'not_found', 'incomplete_body', 'too_large', 'unsupported_media_type'],
+  },
+  {
+    method: 'get',
+    path: '/v1/conflicts',
+    id: 'listConflicts',
+    summary: 'List objects with two or more heads',
+    parameters: schemas.conflictParameters,
+    answers: [
+      { status: 200, description: 'A page.', body: json(schemas.conflictPage, { page: examples.conflictPage }) },
+    ],
+    problems: ['invalid_namespace'],
+  },
+  {
+    method: 'get',
+    path: '/v1/events',
+    id: 'streamEvents',
+    summary: 'Follow what happens at this node',
+    description: 'Server-sent events: `id`, `event` (the type) and `data` (JSON, as `data` of `MeshEvent`).',
+    parameters: schemas.noParameters,
+    requestHeaders: [{ name: 'Last-Event-ID', description: 'Resume after this event.', example: '41' }],
+    answers: [
+      {
+        status: 200,
+        description: 'The stream.',
+        body: { mediaType: 'text/event-stream', examples: { each: eventStream(examples.events) } },
+      },
+    ],
+    problems: ['too_many_streams'],
+  },
+  {
+    method: 'get',
+    path: '/v1/status',
+    id: 'getStatus',
+    summary: 'This node’s state',
+    parameters: schemas.noParameters,
+    answers: [{ status: 200, description: 'The state.', body: json(schemas.nodeStatus, { healthy: examples.status }) }],
+    problems: [],
+  },
+  {
+    method: 'get',
+    path: '/v1/nodes',
+    id: 'listNodes',
+    summary: 'The members of the mesh',
+    parameters: schemas.noParameters,
+    answers: [{ status: 200, description: 'The members.', body: json(schemas.nodeList, { two: examples.nodes }) }],
+    problems: [],
+  },
+  {
+    method: 'get',
+    path: '/healthz',
+    id: 'isAlive',
+    summary: 'Whether the process runs',
+    open: true,
+    answers: [{ status: 200, description: 'It runs.', body: json(schemas.health, { ok: { status: 'ok' } }) }],
+    problems: [],
+  },
+  {
+    method: 'get',
+    path: '/readyz',
+    id: 'isReady',
+    summary: 'Whether the node serves',
+    open: true,
+    answers: [{ status: 200, description: 'It serves.', body: json(schemas.health, { ready: { status: 'ready' } }) }],
+    problems: ['not_ready'],
+  },
+  {
+    method: 'get',
+    path: '/metrics',
+    id: 'getMetrics',
+    summary: 'Prometheus metrics',
+    open: true,
+    answers: [
+      {
+        status: 200,
+        description: 'Text format 0.0.4.',
+        body: { mediaType: 'text/plain', examples: { requests: examples.metricsPage } },
+      },
+    ],
+    problems: [],
+  },
+];
+
+function eventStream(events: typeof examples.events): string {
+  return events.map(({ id, type, data }) => `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(data)}\n\n`).join('');
+}

@@ -1,0 +1,179 @@
+import type { BlobHash } from '../../../crdt/ids.ts';
+import type { BlobFetcher } from '../../../protocols/blobs/fetcher.ts';
+import type { HolderGroup } from '../../../protocols/blobs/holder-group.ts';
+import type { Clock } from '../../ports/clock.ts';
+import { MeshError } from '../../ports/mesh-error.ts';
+import type { ByteBudget } from './byte-budget.ts';
+import { type ContentStore, smallBlobBytesMax } from './content-store.ts';
+import { type ChunkPart, loadRoot, manifestBytesGuess, walkChunks } from './manifest-walk.ts';
+import type { PullJob } from './pull-jobs.ts';
+
+/** Bytes of content that jobs may stand for at once, and what one job counts at least and at most. */
+export const activeWeightMax = 64 * 1024 * 1024;
+const jobWeightMin = activeWeightMax / 512;
+const jobWeightMax = activeWeightMax / 4;
+/** A decoded manifest takes several times its bytes in memory; this many times counts. */
+const manifestWeight = 16;
+
+/** How much of `activeWeightMax` a job takes: hundreds of small contents at a time, or a few large ones. */
+export function jobWeight(sizeBytes: number, manifestBytes: number = manifestBytesGuess(sizeBytes)): number {
+  return Math.min(Math.max(sizeBytes, manifestBytes * manifestWeight, jobWeightMin), jobWeightMax);
+}
+
+export interface ContentPullDependencies {
+  readonly store: ContentStore;
+  readonly fetcher: BlobFetcher;
+  /** Bounds the bytes that are asked for and not here yet, over all jobs. */
+  readonly wants: ByteBudget;
+  readonly clock: Clock;
+}
+
+/** What a chunk counts at least in the budget of wants, so that their number is bounded too. */
+const wantBytesMin = 4 * 1024;
+
+/** How an attempt at a job ended: everything is stored, some of it could not be had now, or it is heavier than it said. */
+export type PullOutcome = 'stored' | 'unavailable' | 'heavier';
+
+/** Thrown within an attempt when no holder has a blob now. */
+class Unavailable extends Error {}
+
+/** One attempt at a job: finds out what is lacking and fetches it, many blobs at a time. */
+export class ContentPull {
+  readonly job: PullJob;
+  /** True once a blob too large for the key-value store is part of it, so that the blob store must be flushed. */
+  hasLargeBlobs = false;
+  /** Bytes of content, once the manifest is here. */
+  sizeBytes: number;
+  /** Chunks from the start of the content that are stored; exact once `run` has ended. */
+  chunksDone: number;
+  /** Monotonic point at which a blob of it was last stored. */
+  lastProgressMs: number | undefined;
+  readonly #dependencies: ContentPullDependencies;
+  readonly #holders: HolderGroup;
+  /** Chunks not here yet by their index; those that failed stay. */
+  readonly #underWay = new Map<number, Promise<void>>();
+  /** Fetched blobs on their way to disk; those that could not be stored stay. */
+  readonly #storing = new Set<Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
+  #stopped = false;
+
+  constructor(dependencies: ContentPullDependencies, job: PullJob, holders: HolderGroup, chunksDone: number) {
+    this.#dependencies = dependencies;
+    this.job = job;
+    this.#holders = holders;
+    this.sizeBytes = job.sizeBytes;
+    this.chunksDone = chunksDone;
+  }
+
+  /** Ends the attempt early; what is stored stays. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Rejects as the store does, or with `MeshError` `corrupt` when the content's manifests are unusable. */
+  async run(weight: number): Promise<PullOutcome> {
+    try {
+      if (this.job.kind === 'blob') await this.#obtain(this.job.hash, this.job.sizeBytes);
+      else if ((await this.#pullContent(weight)) === 'heavier') return 'heavier';
+      await Promise.all(this.#storing);
+      return 'stored';
+    } catch (error) {
+      const cause = this.#failure?.error ?? error;
+      if (cause instanceof Unavailable) return 'unavailable';
+      throw cause;
+    } finally {
+      // Everything under way comes to rest before the attempt ends, whatever became of it.
+      await Promise.allSettled(this.#storing);
+    }
+  }
+
+  async #pullContent(weight: number): Promise<'heavier' | undefined> {
+    let manifestBytes = 0;
+    const load = async (hash: BlobHash, sizeBytes: number): Promise<Uint8Array> => {
+      const bytes = await this.#obtain(hash, sizeBytes);
+      manifestBytes = bytes.length;
+      return bytes;
+    };
+    const root = await loadRoot(this.job.hash, this.job.sizeBytes, load);
+    this.sizeBytes = root.size;
+    // Only a made-up record gets here: its content must not count as a small one.
+    if (jobWeight(root.size, manifestBytes) > weight) return 'heavier';
+    const skipped = this.chunksDone;
+    let index = 0;
+    try {
+      for await (const chunk of walkChunks(root, load, { start: 0, end: root.size })) {
+        if (index >= skipped) await this.#startChunk(index, chunk);
+        index += 1;
+        if (this.#failure !== undefined) break;
+      }
+    } finally {
+      await this.#settleChunks(index);
+    }
+    if (this.#failure !== undefined) throw this.#failure.error;
+    return undefined;
+  }
+
+  /** Verified bytes from here or from a holder. */
+  async #obtain(hash: BlobHash, sizeBytes: number): Promise<Uint8Array> {
+    const local = await this.#dependencies.store.read(hash, sizeBytes);
+    this.hasLargeBlobs ||= (local?.length ?? 0) > smallBlobBytesMax;
+    return local ?? this.#fetch(hash, sizeBytes);
+  }
+
+  async #fetch(hash: BlobHash, sizeBytes: number): Promise<Uint8Array> {
+    if (this.#stopped) throw new Unavailable();
+    const fetched = await this.#dependencies.fetcher.fetch({ hash, sizeBytes }, { holders: this.#holders });
+    if (fetched === undefined) throw new Unavailable();
+    this.hasLargeBlobs ||= fetched.bytes.length > smallBlobBytesMax;
+    const storing = fetched.stored.then(() => {
+      this.lastProgressMs = this.#dependencies.clock.monotonicMs();
+    });
+    this.#storing.add(storing);
+    storing.then(
+      () => this.#storing.delete(storing),
+      (error: unknown) => this.#fail(error),
+    );
+    return fetched.bytes;
+  }
+
+  /** Starts to pull a chunk as soon as the shared budget allows. */
+  async #startChunk(index: number, chunk: ChunkPart): Promise<void> {
+    const giveBack = await this.#dependencies.wants.take(Math.max(chunk.size, wantBytesMin));
+    const pulling = this.#pullChunk(chunk)
+      .then(
+        () => {
+          this.#underWay.delete(index);
+        },
+        (error: unknown) => this.#fail(error),
+      )
+      .finally(giveBack);
+    this.#underWay.set(index, pulling);
+  }
+
+  async #pullChunk(chunk: ChunkPart): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (chunk.size > smallBlobBytesMax) this.hasLargeBlobs = true;
+    if (await this.#dependencies.store.verify(chunk.hash, chunk.size)) return;
+    const bytes = await this.#fetch(chunk.hash, chunk.size);
+    if (bytes.length !== chunk.size) {
+      throw new MeshError('corrupt', `the manifest says ${chunk.size} bytes of a chunk that has ${bytes.length}`, {
+        detail: { manifest: this.job.hash, chunk: chunk.hash },
+      });
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+  }
+
+  /** Waits for the chunks under way, and notes up to where there is no gap. */
+  async #settleChunks(started: number): Promise<void> {
+    await Promise.allSettled(this.#underWay.values());
+    await Promise.allSettled(this.#storing);
+    // A chunk that arrived and could not be stored counts as pulled: then nothing new is certain.
+    if (this.#storing.size > 0) return;
+    let firstGap = started;
+    for (const index of this.#underWay.keys()) firstGap = Math.min(firstGap, index);
+    this.chunksDone = Math.max(this.chunksDone, firstGap);
+  }
+}

@@ -1,0 +1,168 @@
+import { pipe } from 'it-pipe';
+import { type ChunkingParameters, createChunker } from '../../../crdt/chunking.ts';
+import { blobHashOf, createBlake3, toHex } from '../../../crdt/digest.ts';
+import { createManifestBuilder, type ManifestBlob } from '../../../crdt/manifest.ts';
+import type { Content } from '../../../crdt/version.ts';
+import type { ByteBudget } from './byte-budget.ts';
+import { type ContentStore, smallBlobBytesMax } from './content-store.ts';
+
+/** Content that is stored but belongs to no version yet. */
+export interface StagedContent {
+  readonly content: Content;
+  /** Its small blobs, which are written in the transaction that makes it somebody's. */
+  readonly rows: readonly ManifestBlob[];
+}
+
+export interface IngestDependencies {
+  readonly store: Pick<ContentStore, 'putChecked' | 'flush'>;
+  /** Bounds the bytes on their way to disk, shared by all that ingest. */
+  readonly budget: ByteBudget;
+}
+
+type Source = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+/**
+ * Takes a body in: cuts it into chunks, names them, and stores several at a time while the next are cut.
+ * Resolves once every large blob is durable. When the body throws or the signal is aborted, that error passes
+ * through after the writes under way have settled; what was stored until then belongs to nothing.
+ */
+export async function ingest(
+  body: Source,
+  dependencies: IngestDependencies,
+  chunking: ChunkingParameters,
+  signal?: AbortSignal,
+): Promise<StagedContent> {
+  const writer = new StagingWriter(dependencies);
+  const whole = createBlake3();
+  const manifests = createManifestBuilder(chunking);
+  try {
+    await pipe(
+      untilAborted(body, signal),
+      (pieces) => cut(pieces, chunking),
+      async (chunks) => {
+        for await (const bytes of chunks) {
+          whole.update(bytes);
+          const hash = blobHashOf(bytes);
+          await writer.store({ hash, bytes });
+          for (const blob of manifests.add({ hash, size: bytes.length })) await writer.store(blob);
+        }
+      },
+    );
+    const { root, size, blobs } = manifests.finish();
+    for (const blob of blobs) await writer.store(blob);
+    await writer.finish();
+    return { content: { manifest: root, size, b3: toHex(whole.digest()) }, rows: writer.rows };
+  } finally {
+    await writer.settled();
+  }
+}
+
+/** Small blobs are kept for the caller's transaction up to this much of one content; further ones are stored at once. */
+const rowBytesMax = 1024 * 1024;
+
+/** Keeps several writes under way, within the shared budget. */
+class StagingWriter {
+  readonly rows: ManifestBlob[] = [];
+  readonly #dependencies: IngestDependencies;
+  readonly #writing = new Set<Promise<void>>();
+  #rowBytes = 0;
+  #failure: { readonly error: unknown } | undefined;
+  #hasLargeBlobs = false;
+
+  constructor(dependencies: IngestDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /** Resolves when there was room to start the write. Throws what an earlier write failed with. */
+  async store({ hash, bytes }: ManifestBlob): Promise<void> {
+    const isSmall = bytes.length <= smallBlobBytesMax;
+    if (isSmall && this.#rowBytes + bytes.length <= rowBytesMax) {
+      // A view of a piece would keep the whole piece in memory.
+      this.rows.push({ hash, bytes: Uint8Array.from(bytes) });
+      this.#rowBytes += bytes.length;
+      return;
+    }
+    this.#hasLargeBlobs ||= !isSmall;
+    const giveBack = await this.#dependencies.budget.take(bytes.length);
+    this.#throwFailure(giveBack);
+    const writing = this.#dependencies.store
+      .putChecked(hash, bytes)
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => {
+        giveBack();
+        this.#writing.delete(writing);
+      });
+    this.#writing.add(writing);
+  }
+
+  /** Waits for every write and makes them durable. */
+  async finish(): Promise<void> {
+    await this.settled();
+    this.#throwFailure();
+    if (this.#hasLargeBlobs) await this.#dependencies.store.flush();
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all(this.#writing);
+  }
+
+  #throwFailure(before?: () => void): void {
+    if (this.#failure === undefined) return;
+    before?.();
+    throw this.#failure.error;
+  }
+}
+
+/** Ends the body with the signal's reason, even while its next piece is awaited. */
+async function* untilAborted(body: Source, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  if (signal === undefined) {
+    yield* body;
+    return;
+  }
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  aborted.promise.catch(() => undefined);
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  const pieces = Symbol.asyncIterator in body ? body[Symbol.asyncIterator]() : body[Symbol.iterator]();
+  let ended = false;
+  try {
+    for (;;) {
+      const next = await Promise.race([pieces.next(), aborted.promise]);
+      ended = next.done === true;
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    // Not awaited: a body that hangs in its next piece would hang here too.
+    if (!ended) Promise.resolve(pieces.return?.()).catch(() => undefined);
+  }
+}
+
+/**
+ * The chunks of a content. A body shorter than the smallest chunk is one chunk whatever it holds, and needs
+ * no chunker, whose buffer is as large as the largest chunk.
+ */
+async function* cut(pieces: AsyncIterable<Uint8Array>, chunking: ChunkingParameters): AsyncGenerator<Uint8Array> {
+  let head: Uint8Array[] = [];
+  let headBytes = 0;
+  let chunker: ReturnType<typeof createChunker> | undefined;
+  for await (const piece of pieces) {
+    if (chunker === undefined) {
+      head.push(piece);
+      headBytes += piece.length;
+      if (headBytes < chunking.min) continue;
+      chunker = createChunker(chunking);
+      for (const early of head) yield* chunker.push(early);
+      head = [];
+    } else {
+      yield* chunker.push(piece);
+    }
+  }
+  if (chunker === undefined && headBytes > 0) yield head.length === 1 ? (head[0] as Uint8Array) : Buffer.concat(head);
+  const last = chunker?.finish();
+  if (last !== undefined) yield last;
+}

@@ -1,0 +1,37 @@
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+
+/** Everything of a development swarm stays on this machine. */
+export const swarmHost = '127.0.0.1';
+/** Below the range that Linux and macOS take outgoing ports from, so that a kept port is still free at the next start. */
+const firstPort = 20_000;
+const lastPort = 31_999;
+const triesMax = 1_000;
+
+export async function isPortFree(port: number): Promise<boolean> {
+  const server = createServer();
+  try {
+    server.listen({ port, host: swarmHost, exclusive: true });
+    await once(server, 'listening');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    if (server.listening) {
+      server.close();
+      await once(server, 'close');
+    }
+  }
+}
+
+/** Draws `count` different ports that nobody listens on now, other than `taken`. */
+export async function chooseFreePorts(count: number, taken: readonly number[]): Promise<number[]> {
+  const chosen = new Set<number>();
+  for (let tries = 0; chosen.size < count && tries < triesMax; tries += 1) {
+    const port = randomInt(firstPort, lastPort + 1);
+    if (!taken.includes(port) && !chosen.has(port) && (await isPortFree(port))) chosen.add(port);
+  }
+  if (chosen.size < count) throw new Error(`no ${count} free ports between ${firstPort} and ${lastPort}`);
+  return [...chosen];
+}

@@ -1,0 +1,190 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { toBase32 } from '../../crdt/digest.ts';
+import { decodeGenesis, encodeGenesis } from '../../crdt/genesis.ts';
+import type { NodeId, PeerId } from '../../crdt/ids.ts';
+import { peerIdOf, signerFromSeed, toBase64Url } from '../../crdt/signature.ts';
+import {
+  createNodeDirectory,
+  httpUrl,
+  type NodeDirectory,
+  nodeDirectoryPaths,
+  readNodeDirectory,
+  updateNodeHttp,
+} from '../node-directory.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import { chooseFreePorts, isPortFree, swarmHost } from './ports.ts';
+import { peersFileOf } from './swarm-state.ts';
+
+export const swarmNodesDefault = 5;
+export const swarmNodesMax = 64;
+export const swarmHttpPortDefault = 7_400;
+const clusterName = 'laptop';
+
+export interface SwarmNode {
+  readonly name: string;
+  readonly dir: string;
+  readonly url: string;
+  readonly token: string;
+  readonly tokenFile: string;
+  readonly nodeId: NodeId;
+  readonly peerId: PeerId;
+  readonly httpPort: number;
+  readonly meshPort: number;
+}
+
+export interface PreparedSwarm {
+  readonly nodes: readonly SwarmNode[];
+  /** False when the directory held a swarm already, whose data is kept. */
+  readonly created: boolean;
+}
+
+/**
+ * Makes the directory of a swarm, or takes up the one that is there. The number of nodes is fixed once made,
+ * since the members are the cluster's identity. Rejects with `MeshError` `invalid_config`.
+ */
+export async function prepareSwarm(
+  dir: string,
+  wanted: { readonly nodes?: number | undefined; readonly httpPort?: number | undefined },
+): Promise<PreparedSwarm> {
+  await refuseNodeDirectory(dir);
+  const members = await readMembers(dir);
+  if (members === undefined) await createSwarm(dir, wanted.nodes ?? swarmNodesDefault, wanted.httpPort);
+  else if (wanted.nodes !== undefined && wanted.nodes !== members.length) {
+    throw new MeshError(
+      'invalid_config',
+      `the swarm in ${dir} has ${members.length} nodes, not ${wanted.nodes}; ` +
+        `leave out --nodes, or choose another --dir for a new swarm`,
+    );
+  }
+  const names = (await readMembers(dir)) ?? [];
+  const found = await Promise.all(names.map((name) => readNodeDirectory(join(dir, name))));
+  const directories = wanted.httpPort === undefined ? found : await moveHttpPorts(found, wanted.httpPort);
+  return { nodes: directories.map(swarmNodeOf), created: members === undefined };
+}
+
+/** Rejects with `MeshError` `invalid_config` when anything listens where a node would. */
+export async function checkPortsFree(nodes: readonly SwarmNode[]): Promise<void> {
+  for (const { name, httpPort, meshPort, dir } of nodes) {
+    if (!(await isPortFree(httpPort))) {
+      throw new MeshError(
+        'invalid_config',
+        `port ${httpPort}, which ${name} needs, is in use by another program; choose others with --http-port, ` +
+          `as in --http-port ${nextFreeRange(httpPort, nodes.length)}`,
+      );
+    }
+    if (!(await isPortFree(meshPort))) {
+      throw new MeshError(
+        'invalid_config',
+        `port ${meshPort}, which ${name} keeps for talking to the other nodes (${dir}), is in use by another program; ` +
+          'stop that program, or start a new swarm with another --dir',
+      );
+    }
+  }
+}
+
+/** A suggestion only: a hundred further on, unless that leaves the range of ports. */
+function nextFreeRange(port: number, count: number): number {
+  return port + 100 + count <= 65_535 ? port + 100 : swarmHttpPortDefault;
+}
+
+async function createSwarm(dir: string, count: number, httpPort = swarmHttpPortDefault): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const peersFile = peersFileOf(dir);
+  const httpPorts = Array.from({ length: count }, (_, index) => httpPort + index);
+  const meshPorts = await chooseFreePorts(count, httpPorts);
+  const drafts = meshPorts.map((port, index) => ({
+    name: `n${index + 1}`,
+    nodeId: toBase32(randomBytes(16)) as NodeId,
+    seed: new Uint8Array(randomBytes(32)),
+    token: toBase64Url(randomBytes(32)),
+    http: { host: swarmHost, port: httpPort + index },
+    listen: [`/ip4/${swarmHost}/tcp/${port}`],
+    peersFile,
+  }));
+  const genesis = encodeGenesis({
+    v: 1,
+    cluster: clusterName,
+    seed: toBase32(randomBytes(32)),
+    members: drafts.map(({ name, nodeId, seed, listen }) => ({
+      name,
+      nodeId,
+      peerId: peerIdOf(signerFromSeed(seed).publicKey),
+      addresses: listen,
+    })),
+  });
+  // The peers file comes last: without it no node has ever run, so an interrupted setup can be begun again.
+  for (const draft of drafts) {
+    await removeUnusedNode(join(dir, draft.name));
+    await createNodeDirectory(join(dir, draft.name), draft);
+  }
+  await writePeersFile(peersFile, genesis);
+}
+
+async function removeUnusedNode(dir: string): Promise<void> {
+  const { nodeFile, data } = nodeDirectoryPaths(dir);
+  const isNode = await readFile(nodeFile).catch(() => undefined);
+  const entries = await readdir(data).catch(() => undefined);
+  if (isNode !== undefined && entries?.length === 0) await rm(dir, { recursive: true });
+}
+
+async function writePeersFile(path: string, text: string): Promise<void> {
+  const file = await open(`${path}.new`, 'w', 0o644);
+  try {
+    await file.writeFile(`${text}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(`${path}.new`, path);
+}
+
+async function refuseNodeDirectory(dir: string): Promise<void> {
+  const nodeFile = await readFile(nodeDirectoryPaths(dir).nodeFile).catch(() => undefined);
+  if (nodeFile === undefined) return;
+  throw new MeshError('invalid_config', `${dir} is the directory of a single node; choose another --dir for a swarm`);
+}
+
+/** The members' names, or undefined when there is no swarm yet. */
+async function readMembers(dir: string): Promise<string[] | undefined> {
+  const path = peersFileOf(dir);
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new MeshError('invalid_config', `${path} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  const decoded = decodeGenesis(text);
+  if (!decoded.ok) throw new MeshError('invalid_config', `${path} is not a valid peers file: ${decoded.error}`);
+  return decoded.value.genesis.members.map(({ name }) => name);
+}
+
+async function moveHttpPorts(directories: readonly NodeDirectory[], firstPort: number): Promise<NodeDirectory[]> {
+  return Promise.all(
+    directories.map(async (directory, index) => {
+      const http = { host: directory.http.host, port: firstPort + index };
+      if (http.port !== directory.http.port) await updateNodeHttp(directory.dir, http);
+      return { ...directory, http };
+    }),
+  );
+}
+
+function swarmNodeOf(directory: NodeDirectory): SwarmNode {
+  const meshPort = Number(/\/tcp\/(\d+)$/.exec(directory.listen[0] ?? '')?.[1]);
+  if (!Number.isInteger(meshPort)) {
+    throw new MeshError('invalid_config', `${directory.paths.nodeFile} has no /tcp/ port to listen on`);
+  }
+  return {
+    name: directory.name,
+    dir: resolve(directory.dir),
+    url: httpUrl(directory.http),
+    token: directory.token,
+    tokenFile: directory.paths.tokenFile,
+    nodeId: directory.nodeId,
+    peerId: directory.peerId,
+    httpPort: directory.http.port,
+    meshPort,
+  };
+}

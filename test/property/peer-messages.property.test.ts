@@ -1,0 +1,115 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { toBase32 } from '../../crdt/digest.ts';
+import type { DocId, Result, VersionId } from '../../crdt/ids.ts';
+import { decodeGossip, encodeGossip, hintOf } from '../../protocols/gossip/messages.ts';
+import {
+  decodeSyncRequest,
+  decodeSyncResponse,
+  encodeSyncMessage,
+  type SyncRequest,
+  type SyncResponse,
+} from '../../protocols/sync/messages.ts';
+
+const hash = fc.uint8Array({ minLength: 32, maxLength: 32 });
+const text = fc.uint8Array({ maxLength: 200 });
+const slot = fc.nat({ max: 4_095 });
+
+const requests: fc.Arbitrary<SyncRequest> = fc.oneof(
+  fc.record({ t: fc.constant('slots' as const), slots: fc.array(slot) }),
+  fc.record({ t: fc.constant('list' as const), slot, after: fc.option(hash) }),
+  fc.record({
+    t: fc.constant('records' as const),
+    wants: fc.array(fc.record({ doc: hash, have: fc.array(hash, { maxLength: 5 }) }), { maxLength: 10 }),
+  }),
+  fc.record({ t: fc.constant('fetch' as const), versions: fc.array(hash, { maxLength: 10 }) }),
+);
+
+const responses: fc.Arbitrary<SyncResponse> = fc.oneof(
+  fc.record({ t: fc.constant('slots' as const), fingerprints: fc.array(hash) }),
+  fc.record({
+    t: fc.constant('list' as const),
+    entries: fc.array(fc.uint8Array({ minLength: 64, maxLength: 64 })).map((entries) => joined(entries)),
+    more: fc.boolean(),
+  }),
+  fc.record({ t: fc.constant('records' as const), texts: fc.array(text) }),
+  fc.record({ t: fc.constant('done' as const), more: fc.boolean() }),
+);
+
+const gossip = fc
+  .array(fc.record({ doc: hash, heads: fc.array(hash, { maxLength: 16 }), records: fc.array(text) }), {
+    minLength: 1,
+    maxLength: 20,
+  })
+  .map((hints) =>
+    hints.map(({ doc, heads, records }) =>
+      hintOf(
+        toBase32(doc) as DocId,
+        heads.map((head) => toBase32(head) as VersionId),
+        records,
+      ),
+    ),
+  );
+
+describe('sync and gossip messages', () => {
+  it('read back what was written', () => {
+    fc.assert(fc.property(requests, (message) => roundTrips(message, encodeSyncMessage, decodeSyncRequest)));
+    fc.assert(fc.property(responses, (message) => roundTrips(message, encodeSyncMessage, decodeSyncResponse)));
+    fc.assert(
+      fc.property(gossip, (hints) => {
+        const decoded = decodeGossip(encodeGossip(hints));
+        expect(decoded.ok && decoded.value.hints.map((hint) => hint.doc)).toEqual(hints.map((hint) => hint.doc));
+      }),
+    );
+  });
+
+  it('never throw on bytes that were changed, cut or made up', () => {
+    const decoders = [decodeSyncRequest, decodeSyncResponse, decodeGossip] as const;
+    const valid = fc.oneof(requests.map(encodeSyncMessage), responses.map(encodeSyncMessage), gossip.map(encodeGossip));
+    fc.assert(
+      fc.property(valid, fc.nat(), fc.integer({ min: 1, max: 255 }), fc.nat(), (bytes, at, flip, cut) => {
+        const mutated = Uint8Array.from(bytes);
+        const index = at % mutated.length;
+        mutated[index] = (mutated[index] ?? 0) ^ flip;
+        for (const decode of decoders) {
+          expect(() => decode(mutated)).not.toThrow();
+          expect(() => decode(bytes.subarray(0, cut % bytes.length))).not.toThrow();
+        }
+      }),
+      { numRuns: 500 },
+    );
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        for (const decode of decoders) expect(() => decode(bytes)).not.toThrow();
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('refuse fields they do not know and numbers out of bounds', () => {
+    const refused: unknown[] = [
+      { t: 'slots', slots: [4_096] },
+      { t: 'slots', slots: [0], extra: 1 },
+      { t: 'list', slot: 0, after: new Uint8Array(31) },
+      { t: 'fetch', versions: ['text'] },
+      { t: 'unknown' },
+      null,
+    ];
+    for (const message of refused) {
+      expect(decodeSyncRequest(encodeSyncMessage(message as SyncRequest)).ok).toBe(false);
+    }
+  });
+});
+
+function roundTrips<T>(
+  message: T,
+  encode: (message: T) => Uint8Array,
+  decode: (bytes: Uint8Array) => Result<T, string>,
+) {
+  const decoded = decode(encode(message));
+  expect(decoded.ok && encode(decoded.value)).toEqual(encode(message));
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return Uint8Array.from(Buffer.concat(parts));
+}
