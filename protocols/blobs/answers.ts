@@ -81,7 +81,8 @@ export class AnswerParser {
   /** Takes the next message. Throws `MeshError` `protocol_violation` for anything that is not an answer. */
   push(message: Uint8Array): void {
     let offset = 0;
-    while (offset < message.length) offset = this.#blob === undefined ? this.#startAnswer(message, offset) : this.#fill(this.#blob, message, offset);
+    while (offset < message.length)
+      offset = this.#blob === undefined ? this.#startAnswer(message, offset) : this.#fill(this.#blob, message, offset);
   }
 
   #startAnswer(message: Uint8Array, offset: number): number {

@@ -1,14 +1,14 @@
 import type { BlobHash, PeerId } from '../../crdt/ids.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Log } from '../../src/ports/log.ts';
-import { MeshError } from '../../src/ports/mesh-error.ts';
+import type { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Counter, Metrics } from '../../src/ports/metrics.ts';
 import type { Network } from '../../src/ports/network.ts';
 import type { Random } from '../../src/ports/random.ts';
-import { HolderSession } from './holder-session.ts';
-import type { BlobWant } from './holder-session.ts';
 import type { HolderGroup } from './holder-group.ts';
 import { HolderScores } from './holder-scores.ts';
+import type { BlobWant } from './holder-session.ts';
+import { HolderSession } from './holder-session.ts';
 import { wantHashesMax } from './limits.ts';
 import { bestHolder, holderWindowBytes } from './ranking.ts';
 
@@ -206,7 +206,12 @@ export class BlobFetcher {
         if (need.failedBy.has(peer) || asked.has(peer) || !isUsable(peer)) continue;
         asked.add(peer);
         const outstandingBytes = this.#sessions.get(peer)?.outstandingBytes ?? 0;
-        candidates.push({ peer, score: this.#scores.of(peer), outstandingBytes, lacksContent: group.lacks(peer, nowMs) });
+        candidates.push({
+          peer,
+          score: this.#scores.of(peer),
+          outstandingBytes,
+          lacksContent: group.lacks(peer, nowMs),
+        });
       }
     }
     const best = bestHolder(candidates, need.sizeBytes, nowMs);
@@ -214,7 +219,8 @@ export class BlobFetcher {
     const session = this.#sessions.get(best.peer);
     if (session === undefined) return this.#openSession(best.peer);
     if (session.outstanding === 0) return session;
-    const hasRoom = session.outstandingBytes + need.sizeBytes <= holderWindowBytes(best.score) && session.outstanding < wantHashesMax;
+    const hasRoom =
+      session.outstandingBytes + need.sizeBytes <= holderWindowBytes(best.score) && session.outstanding < wantHashesMax;
     return hasRoom ? session : 'busy';
   }
 

@@ -4,8 +4,15 @@ import type { Log } from '../../src/ports/log.ts';
 import type { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Counter, Metrics } from '../../src/ports/metrics.ts';
 import type { Random } from '../../src/ports/random.ts';
-import { unknownHolder, withFailure, withFreshConnection, withLatency, withSuccess, withThroughput } from './ranking.ts';
 import type { HolderScore } from './ranking.ts';
+import {
+  unknownHolder,
+  withFailure,
+  withFreshConnection,
+  withLatency,
+  withSuccess,
+  withThroughput,
+} from './ranking.ts';
 
 /** Holders remembered; the one met longest ago makes room. */
 const scoresMax = 1_024;
@@ -59,7 +66,10 @@ export class HolderScores {
     if (isFault) this.#dependencies.log.warn('blobs:holder_faulted', { peer, error });
     else this.#dependencies.log.debug('blobs:holder_failed', { peer, error });
     const { clock, random } = this.#dependencies;
-    this.#set(peer, withFailure(this.of(peer), isFault ? 'fault' : 'transient', clock.monotonicMs(), random.fraction()));
+    this.#set(
+      peer,
+      withFailure(this.of(peer), isFault ? 'fault' : 'transient', clock.monotonicMs(), random.fraction()),
+    );
   }
 
   #set(peer: PeerId, score: HolderScore): void {

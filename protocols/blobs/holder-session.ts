@@ -130,11 +130,14 @@ export class HolderSession {
       signal.throwIfAborted();
       this.#flush();
       while (await this.#takeMessage(this.#channel)) await this.#room();
-      if (this.outstanding > 0) throw new MeshError('stream_failed', 'the holder ended the stream before it had answered');
+      if (this.outstanding > 0)
+        throw new MeshError('stream_failed', 'the holder ended the stream before it had answered');
       // The holder has ended first: this side ends too, so that the stream closes.
       this.end();
     } catch (error) {
-      this.end(error instanceof MeshError ? error : new MeshError('stream_failed', 'the transfer failed', { cause: error }));
+      this.end(
+        error instanceof MeshError ? error : new MeshError('stream_failed', 'the transfer failed', { cause: error }),
+      );
     } finally {
       this.#cancelCloseTimer?.();
     }
@@ -168,7 +171,9 @@ export class HolderSession {
     const want = this.#asked[this.#answered];
     if (want === undefined) throw new MeshError('protocol_violation', 'the holder sent what was not asked for');
     if (blob !== undefined && blobHashOf(blob) !== want.hash) {
-      throw new MeshError('protocol_violation', 'the holder sent bytes that do not match their hash', { detail: { hash: want.hash } });
+      throw new MeshError('protocol_violation', 'the holder sent bytes that do not match their hash', {
+        detail: { hash: want.hash },
+      });
     }
     this.#answered += 1;
     this.outstandingBytes -= want.sizeBytes;

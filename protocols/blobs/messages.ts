@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { fromBase32, hashBytes, toBase32 } from '../../crdt/digest.ts';
-import { err, ok } from '../../crdt/ids.ts';
 import type { BlobHash, Result } from '../../crdt/ids.ts';
+import { err, ok } from '../../crdt/ids.ts';
 import { decodeCbor, encodeCbor } from '../wire/cbor.ts';
 import { wantHashesMax } from './limits.ts';
 
@@ -27,8 +27,12 @@ export function decodeWant(message: Uint8Array): Result<readonly BlobHash[], str
   const { want } = parsed.data;
   const count = want.length / hashBytes;
   if (!Number.isInteger(count) || count < 1) return err('a want message that does not hold whole hashes');
-  if (count > wantHashesMax) return err(`a want message of ${count} hashes, at most ${wantHashesMax} may be asked at once`);
+  if (count > wantHashesMax)
+    return err(`a want message of ${count} hashes, at most ${wantHashesMax} may be asked at once`);
   return ok(
-    Array.from({ length: count }, (_, index) => toBase32(want.subarray(index * hashBytes, (index + 1) * hashBytes)) as BlobHash),
+    Array.from(
+      { length: count },
+      (_, index) => toBase32(want.subarray(index * hashBytes, (index + 1) * hashBytes)) as BlobHash,
+    ),
   );
 }

@@ -107,7 +107,11 @@ export function expectedMs(candidate: HolderCandidate, sizeBytes: number): numbe
  * Least expected time wins, which spreads blobs over several holders in proportion to their speed; those
  * that lack other blobs of the content come last; the given order decides ties.
  */
-export function bestHolder(candidates: readonly HolderCandidate[], sizeBytes: number, nowMs: number): HolderCandidate | undefined {
+export function bestHolder(
+  candidates: readonly HolderCandidate[],
+  sizeBytes: number,
+  nowMs: number,
+): HolderCandidate | undefined {
   let best: HolderCandidate | undefined;
   let bestMs = 0;
   for (const candidate of candidates) {

@@ -37,7 +37,11 @@ interface Read {
  * Rejects (with the stream reset) with `MeshError` `protocol_violation` for a malformed want, with what a
  * read rejected with, or with what failed the channel.
  */
-export async function serveBlobs(stream: ByteStream, dependencies: BlobServerDependencies, signal?: AbortSignal): Promise<void> {
+export async function serveBlobs(
+  stream: ByteStream,
+  dependencies: BlobServerDependencies,
+  signal?: AbortSignal,
+): Promise<void> {
   const channel = new Channel(stream, { clock: dependencies.clock }, signal === undefined ? {} : { signal });
   const session = new ServingSession(channel, dependencies);
   try {

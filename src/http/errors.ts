@@ -96,13 +96,14 @@ export function problemBody(code: ProblemCode, detail: string, extras: Extras = 
   return { ...extras, type: `urn:anabranch:problem:${code}`, title, status, detail, code };
 }
 
+/** The body goes out as bytes: to text of a JSON type Fastify would add a charset that problem+json does not have. */
 export function sendProblem(reply: FastifyReply, problem: HttpProblem): void {
   reply
     .code(problemStatus(problem.code))
     .headers(problem.headers)
     .header('content-type', problemMediaType)
     .header('cache-control', 'no-store')
-    .send(JSON.stringify(problemBody(problem.code, problem.message, problem.extras)));
+    .send(Buffer.from(JSON.stringify(problemBody(problem.code, problem.message, problem.extras))));
 }
 
 /** A whole answer for a connection whose request never became one, and which is closed after it. */

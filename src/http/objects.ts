@@ -5,7 +5,7 @@ import { adminPrincipal } from './auth.ts';
 import { writeContent } from './content-response.ts';
 import type { HttpContext, Resource } from './context.ts';
 import { HttpProblem } from './errors.ts';
-import { contentTypeHeader, contentTypeOf, metaHeaders, metaOf } from './meta-headers.ts';
+import { contentTypeOf, metaHeaders, metaOf } from './meta-headers.ts';
 import { sendOutcome, sendRefusal, sendWritten } from './outcomes.ts';
 import { entityTag, matchesNone, namedParents, rangeApplies } from './preconditions.ts';
 import { parseRange } from './range.ts';
@@ -155,7 +155,7 @@ function contentHeaders(found: ReadVersion): Record<string, string> {
   return {
     ...stateHeaders(found),
     ...metaHeaders(found.meta),
-    'content-type': contentTypeHeader(found.type),
+    'content-type': found.type,
     'accept-ranges': 'bytes',
     'x-content-type-options': 'nosniff',
   };

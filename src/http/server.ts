@@ -101,7 +101,9 @@ function buildApp(context: HttpContext, checkToken: TokenGate): FastifyInstance 
       try {
         enter(context, request, reply);
         checkUnrouted(request, checkToken);
-        answerError(context, error, request, reply);
+        throw isKeyed(request.url)
+          ? new HttpProblem('invalid_key', 'The key is not valid percent-encoded UTF-8.')
+          : error;
       } catch (refused) {
         answerError(context, refused, request, reply);
       }
@@ -131,6 +133,9 @@ function buildApp(context: HttpContext, checkToken: TokenGate): FastifyInstance 
   });
   return app;
 }
+
+/** True for a path that should name an object. */
+const isKeyed = (url: string): boolean => /^\/v1\/(?:objects|graphs|merges)\/[^/?]+\//.test(url);
 
 /** What every request passes first. */
 function enter(context: HttpContext, request: FastifyRequest, reply: FastifyReply): void {

@@ -111,11 +111,6 @@ export class Supervisor {
     await control.close();
   }
 
-  /** For an impatient second Ctrl-C. Loses nothing: a node survives a crash at any moment. */
-  async killAll(): Promise<void> {
-    await Promise.all(this.#processes.map((process) => process.kill()));
-  }
-
   /** Cuts the mesh: nodes of different groups lose sight of each other. Nodes that are not named form one more group. */
   partition(groups: readonly (readonly string[])[]): Promise<void> {
     return this.#inTurn(async () => {

@@ -16,14 +16,14 @@ import {
 import { runs } from '../support/property-runs.ts';
 import { type RandomHistory, randomHistory } from '../support/random-history.ts';
 import {
+  accepted,
   actorOf,
   contentOf,
-  errorOf,
   fieldsOf,
   forge,
+  refusal,
   testCluster,
   testNode,
-  valueOf,
   write,
 } from '../support/versions.ts';
 
@@ -63,7 +63,7 @@ describe('a signed version', () => {
       fc.property(fields, (changes) => {
         const version = write(alice, [], changes);
         for (const input of [version.text, Buffer.from(version.text, 'utf8')]) {
-          const decoded = valueOf(decodeVersion(input));
+          const decoded = accepted(decodeVersion(input));
           expect(decoded).toEqual(version);
           expect(verifyVersion(decoded, testCluster, alice.signer.publicKey)).toBe(true);
         }
@@ -233,7 +233,7 @@ describe('a member that lies about ancestry', () => {
         expect(faultOf(forge(alice, child, { parents, kind: 'merge' }), random)).toBe('not_an_antichain');
         const named = random.versions.filter(({ id }) => parents.includes(id));
         const draft = draftVersion(named, fieldsOf(alice, named));
-        expect(errorOf(draft).code).toBe('not_an_antichain');
+        expect(refusal(draft).code).toBe('not_an_antichain');
       }),
       runs(1),
     );
@@ -251,7 +251,7 @@ describe('a member that lies about ancestry', () => {
         const all = { ...random, versions: [...random.versions, first, second] };
         expect(faultOf(forge(alice, third, { dot }), all)).toBe('reused_dot');
         const draft = draftVersion([second], fieldsOf(alice, [second], { dot }));
-        expect(errorOf(draft).code).toBe('reused_dot');
+        expect(refusal(draft).code).toBe('reused_dot');
       }),
       runs(1),
     );
@@ -264,7 +264,7 @@ describe('a member that lies about ancestry', () => {
         expect(faultOf(forge(alice, child, elsewhere), random)).toBe('foreign_parent');
         const parents = random.versions.slice(-1);
         const draft = draftVersion(parents, fieldsOf(alice, parents, elsewhere));
-        expect(errorOf(draft).code).toBe('foreign_parent');
+        expect(refusal(draft).code).toBe('foreign_parent');
       }),
       runs(1),
     );
@@ -272,7 +272,7 @@ describe('a member that lies about ancestry', () => {
 });
 
 test('a draft signs to the same bytes every time', () => {
-  const draft = valueOf(draftVersion([], fieldsOf(alice, [])));
+  const draft = accepted(draftVersion([], fieldsOf(alice, [])));
   const once = signVersion(draft, alice.signer, testCluster);
   expect(signVersion(draft, alice.signer, testCluster)).toEqual(once);
   expect(once.context).toBe(emptyContext);

@@ -67,7 +67,7 @@ export class Mesh {
     const kept = this.nodes.get(name);
     const random = this.random.split(`node:${name}:${this.clock.monotonicMs()}`);
     const kv = kept?.kv ?? new MemoryKv(this.clock, { name, flushDelayMs: 1 });
-    const blobs = kept?.blobs ?? new MemoryBlobStore({ random: this.random.split(`blobs:${name}`) });
+    const blobs = kept?.blobs ?? new MemoryBlobStore();
     const log = new MemoryLog();
     const metrics = new MemoryMetrics();
     const network = this.hub.join(peerId);
@@ -95,8 +95,9 @@ export class Mesh {
   /** Cuts a node's power: what was not flushed is gone, or survives, as chance has it. */
   async crash(name: string): Promise<void> {
     const crashed = this.get(name);
-    crashed.kv = crashed.kv.crash(this.random.split(`crash:${name}:${this.clock.monotonicMs()}`));
-    crashed.blobs = crashed.blobs.crash();
+    const random = this.random.split(`crash:${name}:${this.clock.monotonicMs()}`);
+    crashed.kv = crashed.kv.crash(random);
+    crashed.blobs = crashed.blobs.crash(random);
     await this.run(crashed.network.stop());
   }
 

@@ -15,13 +15,13 @@ import {
 import type { GraphEntry } from '../../crdt/version-graph.ts';
 
 /** The value of a result that must be one. */
-export function valueOf<T>(result: Result<T, unknown>): T {
+export function accepted<T>(result: Result<T, unknown>): T {
   assert(result.ok, result.ok ? '' : JSON.stringify(result.error));
   return result.value;
 }
 
 /** The error of a result that must be one. */
-export function errorOf<E>(result: Result<unknown, E>): E {
+export function refusal<E>(result: Result<unknown, E>): E {
   assert(!result.ok, 'this was expected to be refused');
   return result.error;
 }
@@ -90,7 +90,7 @@ export function write(
   changes: Partial<VersionFields> = {},
   isAncestor?: AncestryLookup,
 ): Version {
-  const draft = valueOf(draftVersion(parents, fieldsOf(node, parents, changes), isAncestor));
+  const draft = accepted(draftVersion(parents, fieldsOf(node, parents, changes), isAncestor));
   return signVersion(draft, node.signer, testCluster);
 }
 

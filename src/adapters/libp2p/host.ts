@@ -8,6 +8,7 @@ import { noise } from '@libp2p/noise';
 import { ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
+import { nativeTls } from './native-tls.ts';
 import { yamux } from '@libp2p/yamux';
 import { createLibp2p } from 'libp2p';
 import type { PeerId } from '../../../crdt/ids.ts';
@@ -48,7 +49,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
     privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
     addresses: { listen: [...options.listen] },
     transports: [tcp()],
-    connectionEncrypters: [tls(), noise()],
+    connectionEncrypters: [process.env.JSTLS ? tls() : nativeTls(), noise()],
     streamMuxers: [
       yamux({
         maxInboundStreams: streamsPerConnectionMax,

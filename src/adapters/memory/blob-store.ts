@@ -11,12 +11,19 @@ interface Fault {
   left: number;
 }
 
+interface Contents {
+  readonly capacityBytes: number;
+  readonly blobs: ReadonlyMap<BlobHash, Uint8Array>;
+}
+
+/** Room for a terabyte: as good as endless, and a number that can be shown. */
+const capacityBytesDefault = 2 ** 40;
+
 /**
  * Blobs on a disk that is only simulated, down to what a power loss does to it: a change that was not flushed is
- * lost at `crash` or survives, as the given randomness has it, each blob for itself.
+ * lost at `crash` or survives, as chance has it, each blob for itself. Faults are ordered from outside.
  */
 export class MemoryBlobStore implements BlobStore {
-  readonly #random: Random;
   readonly #blobs: Map<BlobHash, Uint8Array>;
   /** For each blob changed since the last flush, every state it was in: first the one that is on disk. */
   readonly #unflushed = new Map<BlobHash, (Uint8Array | undefined)[]>();
@@ -25,34 +32,36 @@ export class MemoryBlobStore implements BlobStore {
   #usedBytes = 0;
   #crashed = false;
 
-  constructor(
-    dependencies: { readonly random: Random },
-    options: { readonly capacityBytes?: number; readonly blobs?: ReadonlyMap<BlobHash, Uint8Array> } = {},
-  ) {
-    this.#random = dependencies.random;
-    this.#capacityBytes = options.capacityBytes ?? 2 ** 40;
-    this.#blobs = new Map(options.blobs);
+  constructor(contents: Partial<Contents> = {}) {
+    this.#capacityBytes = contents.capacityBytes ?? capacityBytesDefault;
+    this.#blobs = new Map(contents.blobs);
     for (const bytes of this.#blobs.values()) this.#usedBytes += bytes.length;
   }
 
   /**
-   * Cuts the power. Returns the store that the restarted node finds; this one rejects every call from now on, so
-   * that what is left of the old node cannot touch the new one's disk.
+   * Power loss: returns the store as the next start finds it. This handle answers no more, so that what is left
+   * of the old node cannot touch the new one's disk.
    */
-  crash(): MemoryBlobStore {
-    this.#crashed = true;
-    const survivors = new Map(this.#blobs);
+  crash(random: Random): MemoryBlobStore {
+    const blobs = new Map(this.#blobs);
     for (const [hash, states] of this.#unflushed) {
-      const state = states[Math.floor(this.#random.fraction() * states.length)];
-      if (state === undefined) survivors.delete(hash);
-      else survivors.set(hash, state);
+      const state = states[Math.floor(random.fraction() * states.length)];
+      if (state === undefined) blobs.delete(hash);
+      else blobs.set(hash, state);
     }
-    return new MemoryBlobStore({ random: this.#random }, { capacityBytes: this.#capacityBytes, blobs: survivors });
+    this.#crashed = true;
+    return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, blobs });
   }
 
-  /** Makes the next `count` calls of an operation fail, without effect. */
-  failNext(operation: Operation, code: MeshErrorCode, count = 1): void {
-    this.#faults.set(operation, { code, left: count });
+  /** The process ended and started again with nothing lost; this handle answers no more. */
+  reopen(): MemoryBlobStore {
+    this.#crashed = true;
+    return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, blobs: this.#blobs });
+  }
+
+  /** Makes the next `times` calls of an operation fail, without effect. */
+  failNext(operation: Operation, code: MeshErrorCode, times = 1): void {
+    this.#faults.set(operation, { code, left: times });
   }
 
   /** Changes the size of the disk; it may be less than what is stored, and then nothing more fits. */
@@ -61,69 +70,66 @@ export class MemoryBlobStore implements BlobStore {
   }
 
   /** Flips one drawn bit of a stored blob, as a rotting disk does. False when there is no bit to flip. */
-  corrupt(hash: BlobHash): boolean {
+  corrupt(hash: BlobHash, random: Random): boolean {
     const bytes = this.#blobs.get(hash);
     if (bytes === undefined || bytes.length === 0) return false;
-    const bit = Math.floor(this.#random.fraction() * bytes.length * 8);
+    const bit = Math.floor(random.fraction() * bytes.length * 8);
     const index = bit >>> 3;
     bytes[index] = (bytes[index] ?? 0) ^ (1 << (bit & 7));
     return true;
   }
 
-  async has(hash: BlobHash): Promise<boolean> {
-    this.#enter('has');
-    return this.#blobs.has(hash);
+  has(hash: BlobHash): Promise<boolean> {
+    return this.#perform('has', () => this.#blobs.has(hash));
   }
 
-  async put(hash: BlobHash, bytes: Uint8Array): Promise<void> {
-    this.#enter('put');
-    if (bytes.length > blobBytesMax) {
-      throw new MeshError('too_large', `a blob has at most ${blobBytesMax} bytes, not ${bytes.length}`);
-    }
-    const present = this.#blobs.get(hash);
-    if (present?.length === bytes.length) return;
-    const grownBytes = bytes.length - (present?.length ?? 0);
-    if (this.#usedBytes + grownBytes > this.#capacityBytes) {
-      throw new MeshError('disk_full', 'no room left to store a blob');
-    }
-    this.#change(hash, bytes.slice());
+  put(hash: BlobHash, bytes: Uint8Array): Promise<void> {
+    return this.#perform('put', () => {
+      if (bytes.length > blobBytesMax) {
+        throw new MeshError('too_large', `a blob has at most ${blobBytesMax} bytes, not ${bytes.length}`);
+      }
+      const present = this.#blobs.get(hash);
+      if (present?.length === bytes.length) return;
+      const grownBytes = bytes.length - (present?.length ?? 0);
+      if (this.#usedBytes + grownBytes > this.#capacityBytes) {
+        throw new MeshError('disk_full', 'no room left to store a blob');
+      }
+      this.#change(hash, bytes.slice());
+    });
   }
 
-  async flush(): Promise<void> {
-    this.#enter('flush');
-    this.#unflushed.clear();
+  flush(): Promise<void> {
+    return this.#perform('flush', () => this.#unflushed.clear());
   }
 
-  async get(hash: BlobHash): Promise<Uint8Array | undefined> {
-    this.#enter('get');
-    return this.#blobs.get(hash)?.slice();
+  get(hash: BlobHash): Promise<Uint8Array | undefined> {
+    return this.#perform('get', () => this.#blobs.get(hash)?.slice());
   }
 
   /** Nobody inspects a simulated disk, so what is put aside is simply gone. */
-  async quarantine(hash: BlobHash): Promise<void> {
-    this.#enter('quarantine');
-    this.#change(hash, undefined);
+  quarantine(hash: BlobHash): Promise<void> {
+    return this.#perform('quarantine', () => this.#change(hash, undefined));
   }
 
-  async delete(hash: BlobHash): Promise<void> {
-    this.#enter('delete');
-    this.#change(hash, undefined);
+  delete(hash: BlobHash): Promise<void> {
+    return this.#perform('delete', () => this.#change(hash, undefined));
   }
 
   async *list(): AsyncGenerator<{ readonly hash: BlobHash; readonly sizeBytes: number }> {
-    this.#enter('list');
-    for (const [hash, bytes] of this.#blobs) yield { hash, sizeBytes: bytes.length };
+    const blobs = await this.#perform('list', () => this.#blobs);
+    for (const [hash, bytes] of blobs) yield { hash, sizeBytes: bytes.length };
   }
 
-  async space(): Promise<{ readonly capacityBytes: number; readonly freeBytes: number }> {
-    this.#enter('space');
-    return { capacityBytes: this.#capacityBytes, freeBytes: Math.max(0, this.#capacityBytes - this.#usedBytes) };
+  space(): Promise<{ readonly capacityBytes: number; readonly freeBytes: number }> {
+    return this.#perform('space', () => ({
+      capacityBytes: this.#capacityBytes,
+      freeBytes: Math.max(0, this.#capacityBytes - this.#usedBytes),
+    }));
   }
 
   /** Makes what is there durable, as the store of files does; a put leaves nothing half-written here. */
-  async recover(): Promise<void> {
-    this.#enter('recover');
-    this.#unflushed.clear();
+  recover(): Promise<void> {
+    return this.#perform('recover', () => this.#unflushed.clear());
   }
 
   #change(hash: BlobHash, after: Uint8Array | undefined): void {
@@ -137,12 +143,14 @@ export class MemoryBlobStore implements BlobStore {
     this.#usedBytes += (after?.length ?? 0) - (before?.length ?? 0);
   }
 
-  #enter(operation: Operation): void {
-    if (this.#crashed) throw new MeshError('io_error', 'the disk is gone: this store has crashed');
+  async #perform<T>(operation: Operation, run: () => T): Promise<T> {
+    if (this.#crashed) return new Promise(() => {});
     const fault = this.#faults.get(operation);
-    if (fault === undefined) return;
-    fault.left--;
-    if (fault.left <= 0) this.#faults.delete(operation);
-    throw new MeshError(fault.code, `${operation} fails, as the test asked`);
+    if (fault !== undefined) {
+      fault.left--;
+      if (fault.left <= 0) this.#faults.delete(operation);
+      throw new MeshError(fault.code, `${operation} fails, as was asked`);
+    }
+    return run();
   }
 }

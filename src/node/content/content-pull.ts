@@ -34,6 +34,13 @@ const wantBytesMin = 4 * 1024;
 /** How an attempt at a job ended: everything is stored, some of it could not be had now, or it is heavier than it said. */
 export type PullOutcome = 'stored' | 'unavailable' | 'heavier';
 
+/** Where an attempt starts. */
+export interface PullStart {
+  /** Chunks from the start of the content that an earlier attempt of this process has stored. */
+  readonly chunksDone: number;
+  readonly weight: number;
+}
+
 /** Thrown within an attempt when no holder has a blob now. */
 class Unavailable extends Error {}
 
@@ -42,6 +49,8 @@ export class ContentPull {
   readonly job: PullJob;
   /** True once a blob too large for the key-value store is part of it, so that the blob store must be flushed. */
   hasLargeBlobs = false;
+  /** What it takes of `activeWeightMax`; more than it was given when it ends as `heavier`. */
+  weight: number;
   /** Bytes of content, once the manifest is here. */
   sizeBytes: number;
   /** Chunks from the start of the content that are stored; exact once `run` has ended. */
@@ -57,12 +66,13 @@ export class ContentPull {
   #failure: { readonly error: unknown } | undefined;
   #stopped = false;
 
-  constructor(dependencies: ContentPullDependencies, job: PullJob, holders: HolderGroup, chunksDone: number) {
+  constructor(dependencies: ContentPullDependencies, job: PullJob, holders: HolderGroup, from: PullStart) {
     this.#dependencies = dependencies;
     this.job = job;
     this.#holders = holders;
     this.sizeBytes = job.sizeBytes;
-    this.chunksDone = chunksDone;
+    this.chunksDone = from.chunksDone;
+    this.weight = from.weight;
   }
 
   /** Ends the attempt early; what is stored stays. */
@@ -71,10 +81,10 @@ export class ContentPull {
   }
 
   /** Rejects as the store does, or with `MeshError` `corrupt` when the content's manifests are unusable. */
-  async run(weight: number): Promise<PullOutcome> {
+  async run(): Promise<PullOutcome> {
     try {
       if (this.job.kind === 'blob') await this.#obtain(this.job.hash, this.job.sizeBytes);
-      else if ((await this.#pullContent(weight)) === 'heavier') return 'heavier';
+      else if ((await this.#pullContent()) === 'heavier') return 'heavier';
       await Promise.all(this.#storing);
       return 'stored';
     } catch (error) {
@@ -87,7 +97,8 @@ export class ContentPull {
     }
   }
 
-  async #pullContent(weight: number): Promise<'heavier' | undefined> {
+  async #pullContent(): Promise<'heavier' | undefined> {
+    const granted = this.weight;
     let manifestBytes = 0;
     const load = async (hash: BlobHash, sizeBytes: number): Promise<Uint8Array> => {
       const bytes = await this.#obtain(hash, sizeBytes);
@@ -96,8 +107,8 @@ export class ContentPull {
     };
     const root = await loadRoot(this.job.hash, this.job.sizeBytes, load);
     this.sizeBytes = root.size;
-    // Only a made-up record gets here: its content must not count as a small one.
-    if (jobWeight(root.size, manifestBytes) > weight) return 'heavier';
+    this.weight = jobWeight(root.size, manifestBytes);
+    if (this.weight > granted) return 'heavier';
     const skipped = this.chunksDone;
     let index = 0;
     try {

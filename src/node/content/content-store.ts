@@ -1,7 +1,7 @@
 import { blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
 import type { BlobStore } from '../../ports/blob-store.ts';
-import type { Kv, KvReader, KvTransaction } from '../../ports/kv.ts';
+import type { KvReader, KvTransaction } from '../../ports/kv.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Counter, Metrics } from '../../ports/metrics.ts';
 import { blobKey, quarantineKey } from './content-keys.ts';

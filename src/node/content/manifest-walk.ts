@@ -1,3 +1,4 @@
+import type { BlobHash } from '../../../crdt/ids.ts';
 import {
   checkPart,
   chunksInRange,
@@ -7,7 +8,6 @@ import {
   manifestBytesMax,
   type TreeManifest,
 } from '../../../crdt/manifest.ts';
-import type { BlobHash } from '../../../crdt/ids.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 
 /** Bytes `start` to `end` (exclusive) of a content. */

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { isHash } from '../../../crdt/digest.ts';
 import type { BlobHash, NodeId, VersionId } from '../../../crdt/ids.ts';
-import { MeshError } from '../../ports/mesh-error.ts';
 import type { KvReader, KvTransaction } from '../../ports/kv.ts';
+import { MeshError } from '../../ports/mesh-error.ts';
 import {
   completeKey,
   jobCountsKey,
@@ -128,7 +128,8 @@ export class PullJobs {
 
   /** One of the versions that wait for a content. */
   subjectOf(manifest: BlobHash): ContentSubject | undefined {
-    for (const [key, value] of this.#kv.range({ ...subjectRange(manifest), limit: 1 })) return decodeSubject(key, value);
+    for (const [key, value] of this.#kv.range({ ...subjectRange(manifest), limit: 1 }))
+      return decodeSubject(key, value);
     return undefined;
   }
 

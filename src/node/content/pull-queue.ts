@@ -14,8 +14,8 @@ export interface Attempt {
   readonly notBeforeMs: number;
   /** Chunks from the start of the content that are known to be stored. */
   readonly chunksDone: number;
-  /** A better guess of the content's size than the job's own. */
-  readonly sizeBytes: number;
+  /** What the job was found to weigh. */
+  readonly weight: number;
 }
 
 interface DelayedJob extends Attempt {
@@ -115,7 +115,8 @@ export class PullQueue {
     for (const job of loaded) {
       this.#seenSequence = job.sequence;
       // A rescan meets jobs that are under way, delayed or ready as well.
-      const isKnown = this.#active.has(job.sequence) || this.#attempts.has(job.sequence) || this.#isReady.has(job.sequence);
+      const isKnown =
+        this.#active.has(job.sequence) || this.#attempts.has(job.sequence) || this.#isReady.has(job.sequence);
       if (!isKnown) this.#pushReady(job);
     }
     if (this.#ready.length === 0 && loaded.length === loadedMax) this.#load(nowMs);

@@ -1,5 +1,4 @@
-import type { BlobHash } from '../../../crdt/ids.ts';
-import type { PeerId } from '../../../crdt/ids.ts';
+import type { BlobHash, PeerId } from '../../../crdt/ids.ts';
 import type { BlobFetcher } from '../../../protocols/blobs/fetcher.ts';
 import { HolderGroup } from '../../../protocols/blobs/holder-group.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -153,10 +152,14 @@ export class Puller {
   #pump(): void {
     const nowMs = this.#dependencies.clock.monotonicMs();
     this.#pending.set(this.#dependencies.jobs.pending());
-    if (this.#pausedUntilMs !== undefined && nowMs < this.#pausedUntilMs) return;
+    if (this.#pausedUntilMs !== undefined && nowMs < this.#pausedUntilMs) {
+      this.#armTimer(this.#pausedUntilMs);
+      return;
+    }
+    this.#endPause();
     for (let job = this.#queue.peek(nowMs); job !== undefined; job = this.#queue.peek(nowMs)) {
       const attempt = this.#queue.attemptOf(job);
-      const weight = jobWeight(attempt?.sizeBytes ?? job.sizeBytes);
+      const weight = attempt?.weight ?? jobWeight(job.sizeBytes);
       if (this.#active.size > 0 && this.#activeWeight + weight > activeWeightMax) break;
       this.#queue.take(job);
       this.#begin(job, attempt, weight);
@@ -166,55 +169,51 @@ export class Puller {
 
   #begin(planned: PullJob, attempt: Attempt | undefined, weight: number): void {
     const job = this.#dependencies.jobs.find(planned.hash);
-    if (job === undefined || job.sequence !== planned.sequence || this.#active.has(job.hash)) {
+    if (job === undefined || job.sequence !== planned.sequence) {
       this.#queue.finish(planned);
       return;
     }
     const content = job.kind === 'content' ? { manifest: job.hash, size: job.sizeBytes } : undefined;
     const { store, fetcher, clock } = this.#dependencies;
-    const pull = new ContentPull(
-      { store, fetcher, clock, wants: this.#wants },
-      job,
-      this.holders(content),
-      attempt?.chunksDone ?? 0,
-    );
-    this.#activeWeight += weight;
-    const done = this.#attempt(pull, attempt, weight).finally(() => {
-      this.#active.delete(job.hash);
-      this.#activeWeight -= weight;
-      this.kick();
+    const dependencies = { store, fetcher, clock, wants: this.#wants };
+    const pull = new ContentPull(dependencies, job, this.holders(content), {
+      chunksDone: attempt?.chunksDone ?? 0,
+      weight,
     });
-    this.#active.set(job.hash, { pull, done });
+    this.#activeWeight += weight;
+    this.#active.set(job.hash, { pull, done: this.#attempt(pull, attempt, weight) });
   }
 
   async #attempt(pull: ContentPull, before: Attempt | undefined, weight: number): Promise<void> {
-    const { job } = pull;
+    let settle: () => void;
     try {
-      const outcome = await pull.run(weight);
-      if (outcome === 'stored') await this.#complete(pull);
-      else this.#retry(pull, before, outcome);
+      const outcome = await pull.run();
+      settle = outcome === 'stored' ? await this.#complete(pull) : () => this.#retry(pull, before, outcome);
     } catch (error) {
-      this.#onFault(pull, before, error instanceof Error ? error : new Error(String(error)));
+      settle = () => this.#onFault(pull, before, error instanceof Error ? error : new Error(String(error)));
     }
-    this.#dependencies.log.debug('content:attempt_ended', { hash: job.hash, chunksDone: pull.chunksDone });
+    this.#active.delete(pull.job.hash);
+    this.#activeWeight -= weight;
+    settle();
+    this.kick();
   }
 
-  /** Everything is stored: flush, then marker and end of the job in one transaction, then tell. */
-  async #complete(pull: ContentPull): Promise<void> {
+  /** Everything is stored: flush, then marker and end of the job in one transaction; what follows is for the caller to run. */
+  async #complete(pull: ContentPull): Promise<() => void> {
     const { jobs, store, batcher } = this.#dependencies;
     if (pull.hasLargeBlobs) await store.flush();
     let subjects: ContentSubject[] | undefined;
     await batcher.add((transaction) => {
       subjects = jobs.finish(transaction, { ...pull.job, sizeBytes: pull.sizeBytes });
     });
-    this.#pauses = 0;
-    this.#queue.finish(pull.job);
-    if (subjects === undefined) {
-      this.prioritise(pull.job.hash);
-      return;
-    }
-    this.#stored.add(1);
-    for (const subject of subjects) this.#options.onStored(subject);
+    return () => {
+      this.#pauses = 0;
+      // The job asks for more than it did when this attempt began.
+      if (subjects === undefined) return this.#delay(pull, 0, 0);
+      this.#queue.finish(pull.job);
+      this.#stored.add(1);
+      for (const subject of subjects) this.#options.onStored(subject);
+    };
   }
 
   #retry(pull: ContentPull, before: Attempt | undefined, outcome: Exclude<PullOutcome, 'stored'>): void {
@@ -228,6 +227,7 @@ export class Puller {
     const code = error instanceof MeshError ? error.code : undefined;
     const failures = (before?.failures ?? 0) + 1;
     if (code === 'disk_full') {
+      if (pull.lastProgressMs !== undefined) this.#pauses = 0;
       this.#pause(error);
       this.#delay(pull, 0, 0);
       return;
@@ -236,12 +236,16 @@ export class Puller {
       hash: pull.job.hash,
       error,
     });
-    this.#delay(pull, failures, code === 'corrupt' ? unusableDelayMs : this.#backoffMs(faultDelayMsMin, faultDelayMsMax, failures));
+    this.#delay(
+      pull,
+      failures,
+      code === 'corrupt' ? unusableDelayMs : this.#backoffMs(faultDelayMsMin, faultDelayMsMax, failures),
+    );
   }
 
   #delay(pull: ContentPull, failures: number, delayMs: number): void {
     const notBeforeMs = this.#dependencies.clock.monotonicMs() + delayMs;
-    this.#queue.delay(pull.job, { failures, notBeforeMs, chunksDone: pull.chunksDone, sizeBytes: pull.sizeBytes });
+    this.#queue.delay(pull.job, { failures, notBeforeMs, chunksDone: pull.chunksDone, weight: pull.weight });
   }
 
   /** The disk is full: nothing is pulled for a while, which doubles each time until something could be stored. */
@@ -254,7 +258,12 @@ export class Puller {
     this.#pausedUntilMs = nowMs + delayMs;
     this.#paused.set(1);
     this.#dependencies.log.warn('content:pulling_paused', { delayMs, error });
-    this.#armTimer(this.#pausedUntilMs);
+  }
+
+  #endPause(): void {
+    if (this.#pausedUntilMs === undefined) return;
+    this.#pausedUntilMs = undefined;
+    this.#paused.set(0);
   }
 
   #backoffMs(minMs: number, maxMs: number, failures: number): number {

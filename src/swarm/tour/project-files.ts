@@ -38,7 +38,7 @@ async function listByGit(root: string): Promise<string[] | undefined> {
     const args = ['ls-files', '-z', '--cached', '--others', '--exclude-standard'];
     const { stdout } = await promisify(execFile)('git', args, { cwd: root, maxBuffer: listingBytesMax });
     const paths = stdout.split('\0').filter((path) => path !== '');
-    return paths.length > 0 ? paths : undefined;
+    return paths.length > 0 ? [...new Set(paths)] : undefined;
   } catch {
     return undefined;
   }

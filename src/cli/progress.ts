@@ -1,0 +1,61 @@
+import { SingleBar } from 'cli-progress';
+import { formatBytes } from '../client/draw-graph.ts';
+import type { CliIo } from './output.ts';
+
+/** Counts up while something runs. */
+export interface ProgressDisplay {
+  update(done: number): void;
+  end(): void;
+}
+
+const plainIntervalMs = 2_000;
+const silent: ProgressDisplay = { update: () => undefined, end: () => undefined };
+
+/** A bar on standard error when that is a terminal; nothing elsewhere. The total may be unknown. */
+export function progressBar(
+  io: CliIo,
+  label: string,
+  total: number | undefined,
+  unit: 'files' | 'bytes' = 'bytes',
+): ProgressDisplay {
+  if (io.stderr.isTTY !== true) return silent;
+  const format = total === undefined ? '{label} {done}' : '{label} {bar} {percentage}%  {done} of {all}';
+  const bar = new SingleBar({
+    stream: io.stderr,
+    format,
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    barsize: 30,
+    clearOnComplete: true,
+    hideCursor: false,
+  });
+  bar.start(total ?? 1, 0, { label, done: count(0, unit), all: count(total ?? 0, unit) });
+  return {
+    update: (done) => bar.update(Math.min(done, total ?? 1), { done: count(done, unit) }),
+    end: () => bar.stop(),
+  };
+}
+
+/** The same on a terminal; elsewhere a line every now and then, so that a log shows that work goes on. */
+export function progressLines(
+  io: CliIo,
+  write: (text: string) => void,
+  label: string,
+  total: number,
+  unit: 'files' | 'bytes',
+): ProgressDisplay {
+  if (io.stderr.isTTY === true) return progressBar(io, label, total, unit);
+  let saidMs = performance.now();
+  return {
+    update(done) {
+      if (performance.now() - saidMs < plainIntervalMs) return;
+      saidMs = performance.now();
+      write(`${label}: ${count(done, unit)} of ${count(total, unit)}\n`);
+    },
+    end: () => undefined,
+  };
+}
+
+function count(amount: number, unit: 'files' | 'bytes'): string {
+  return unit === 'bytes' ? formatBytes(amount) : `${amount} files`;
+}

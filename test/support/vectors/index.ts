@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { canonicalJsonVectors } from './canonical-json.ts';
+import { causalityVectors } from './causality.ts';
+import { digestVectors } from './digest.ts';
+import { genesisVectors } from './genesis.ts';
+import { objectDocumentVectors } from './object-document.ts';
+import { signatureVectors } from './signature.ts';
+import { versionVectors } from './version.ts';
+import { versionGraphVectors } from './version-graph.ts';
+
+/** What makes each file of `test/vectors` that describes the core. */
+export const vectorSources = {
+  'canonical-json': canonicalJsonVectors,
+  causality: causalityVectors,
+  digest: digestVectors,
+  genesis: genesisVectors,
+  'object-document': objectDocumentVectors,
+  signature: signatureVectors,
+  version: versionVectors,
+  'version-graph': versionGraphVectors,
+} as const;
+
+export type VectorName = keyof typeof vectorSources;
+
+export function vectorFile(name: string): URL {
+  return new URL(`../../vectors/${name}.json`, import.meta.url);
+}
+
+/** The vectors of a format as they stand in the repository. */
+export function readVectors<Name extends VectorName>(name: Name): ReturnType<(typeof vectorSources)[Name]> {
+  return JSON.parse(readFileSync(vectorFile(name), 'utf8'));
+}
+
+/** The text of a vector file: indented, so that a change of a format shows line by line. */
+export function vectorText(name: VectorName): string {
+  return `${JSON.stringify(vectorSources[name](), null, 2)}\n`;
+}
