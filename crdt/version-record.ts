@@ -51,7 +51,7 @@ export interface UnsignedRecord {
   readonly generation: number;
   /** Null for a `delete`, and only there. */
   readonly content: Content | null;
-  /** Media type in visible ASCII and spaces; empty for a `delete`, and only there. */
+  /** Media type in visible ASCII, spaces inside; empty for a `delete`, and only there. */
   readonly type: string;
   /** User metadata: lowercase names of letters, digits, `.`, `_` and `-`; values without control characters. */
   readonly meta: Readonly<Record<string, string>>;
@@ -92,7 +92,7 @@ const signedFields = [...unsignedFields, 'sig'] as const;
 type Fields = Record<(typeof signedFields)[number], unknown>;
 
 const b3Pattern = /^[0-9a-f]{64}$/;
-const typePattern = /^[ -~]+$/;
+const typePattern = /^[!-~]([ -~]*[!-~])?$/;
 const metaNamePattern = /^[a-z0-9][a-z0-9._-]*$/;
 // Metadata and authors go into HTTP headers and terminals, where a control character would speak for the mesh.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for.
@@ -161,7 +161,7 @@ function checkContent({ kind, content, type }: Fields): string | undefined {
 /** Undefined when the value can be the type of a put or a merge; otherwise a sentence that says why not. */
 export function checkType(type: unknown): string | undefined {
   if (typeof type === 'string' && type.length <= typeLengthMax && typePattern.test(type)) return undefined;
-  return `type is not 1 to ${typeLengthMax} characters of visible ASCII and spaces`;
+  return `type is not 1 to ${typeLengthMax} characters of ASCII, visible but for inner spaces`;
 }
 
 /** Undefined when the value can be a record's `meta`; otherwise a sentence that says why not. */

@@ -281,6 +281,21 @@ export const operations: readonly Operation[] = [
     ],
     problems: [],
   },
+  {
+    method: 'get',
+    path: '/openapi.json',
+    id: 'getOpenApi',
+    summary: 'This document',
+    open: true,
+    answers: [
+      {
+        status: 200,
+        description: 'OpenAPI 3.1.',
+        body: json(schemas.openApiDocument, { start: { openapi: '3.1.0' } }),
+      },
+    ],
+    problems: [],
+  },
 ];
 
 function eventStream(events: typeof examples.events): string {

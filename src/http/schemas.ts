@@ -186,6 +186,12 @@ export const health = named(
   'The process runs, or serves.',
 );
 
+export const openApiDocument = named(
+  z.looseObject({ openapi: z.literal('3.1.0') }),
+  'OpenApiDocument',
+  'This document.',
+);
+
 export const problem = named(
   z.looseObject({
     type: z.string().regex(/^urn:anabranch:problem:[a-z_]+$/),

@@ -39,7 +39,7 @@ const misleading = fc.constantFrom('sig', '"sig":"', '","sig":"AAAA","time":1', 
 const fields = fc.record({
   ns: fc.stringMatching(/^[a-z0-9][a-z0-9.-]{1,62}$/),
   key: fc.oneof(key, misleading),
-  type: fc.oneof(fc.stringMatching(/^[ -~]{1,60}$/), misleading),
+  type: fc.oneof(fc.stringMatching(/^[!-~]([ -~]{0,60}[!-~])?$/), misleading),
   meta: fc.dictionary(fc.oneof(metaName, fc.constantFrom('sig', 'time')), fc.oneof(plainText, misleading), {
     maxKeys: 5,
   }),

@@ -69,6 +69,19 @@ export class ContentMesh {
     return { kv: node.kv.reopen(), blobs: node.blobs.reopen() };
   }
 
+  /** So many bytes that look random and are the same in every run. */
+  bytes(length: number): Uint8Array {
+    const words = new Uint32Array(Math.ceil(length / 4));
+    let state = (this.random.fraction() * 2 ** 32) | 1;
+    for (let index = 0; index < words.length; index++) {
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+      words[index] = state;
+    }
+    return new Uint8Array(words.buffer, 0, length);
+  }
+
   run<T>(promise: Promise<T>): Promise<T> {
     return this.clock.run(promise, patienceMs);
   }
@@ -108,6 +121,12 @@ export function subjectNamed(name: string): ContentSubject {
   const id = new Uint8Array(32);
   id.set(new TextEncoder().encode(name).subarray(0, 32));
   return { ns: 'files', key: name, version: toBase32(id) as VersionId, origin: 'origin' as NodeId };
+}
+
+/** Throws when two long runs of bytes differ, without printing them. */
+export function expectSame(actual: Uint8Array, expected: Uint8Array): void {
+  if (Buffer.compare(actual, expected) !== 0)
+    throw new Error(`${actual.length} bytes differ from the ${expected.length} expected`);
 }
 
 /** Everything a stream yields, as one. */

@@ -68,8 +68,8 @@ export class HttpHarness<Node extends HttpServerDependencies['node'] = FakeNode>
     return answerOf(response.status, response.headers, text);
   }
 
-  put(path: string, body: BodyInit, headers: HeadersInit = {}): Promise<Answer> {
-    return this.ask('PUT', path, { body, headers, duplex: 'half' });
+  put(path: string, body: RequestInit['body'], headers: Record<string, string> = {}): Promise<Answer> {
+    return this.ask('PUT', path, { body: body ?? null, headers, duplex: 'half' });
   }
 
   /** Sends bytes as they are on a connection of their own. */

@@ -31,7 +31,7 @@ export interface OpenApiDocument {
   readonly components: {
     readonly schemas: Readonly<Record<string, Json>>;
     readonly headers: Readonly<Record<string, Json>>;
-    readonly responses: Readonly<Record<string, DocumentedResponse>>;
+    readonly responses: Readonly<Record<'NotFound' | 'MethodNotAllowed', DocumentedResponse>>;
   };
 }
 
@@ -78,9 +78,9 @@ export class OpenApiChecker {
   }
 
   #responseOf(method: string, path: string, status: number): DocumentedResponse | undefined {
-    if (status === 405) return this.document.components.responses['MethodNotAllowed'];
+    if (status === 405) return this.document.components.responses.MethodNotAllowed;
     const operation = this.operationOf(method, path);
-    if (operation === undefined && status === 404) return this.document.components.responses['NotFound'];
+    if (operation === undefined && status === 404) return this.document.components.responses.NotFound;
     return operation?.responses[status];
   }
 

@@ -1,37 +1,43 @@
 import assert from 'node:assert/strict';
-import { readFile, stat, statfs } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { type Kv, type KvKey, type KvRange, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
+import { commitErrorOf, readError, writeError } from './errors.ts';
 import { WriteOverlay } from './write-overlay.ts';
 
 /**
- * Address space set aside for the map. It costs no memory and no disk (the file grows as it is written), and
- * a map that is large from the start never has to be moved under a reader.
+ * Address space set aside for the map. It costs neither memory nor disk, since the file grows only as it is
+ * written. Beyond it lmdb maps anew and keeps the old map for readers, so it is large enough never to matter.
  */
 const mapBytesDefault = 64 * 2 ** 30;
 /** Transactions that share one flush: bounds how long the event loop is held before the write begins. */
 const batchTransactionsMax = 1_000;
-/** Bytes written before a batch is closed: bounds the memory held until the flush. */
+/** Bytes after which a batch is closed: bounds the memory held until the flush. */
 const batchBytesMax = 16 * 2 ** 20;
 /** Transactions that may wait for the batch before theirs. */
 const queuedTransactionsMax = 100_000;
-/** Less room than this on the device, and a failed write is put down to a full disk whatever its code says. */
-const diskFullBelowBytes = 2 ** 20;
 
-type Database = RootDatabase<Uint8Array, Uint8Array>;
+const dataFile = 'data.mdb';
+const leastKey = new Uint8Array(1);
+
+/** The part of lmdb's interface that is used here. */
+export type LmdbDatabase = Pick<
+  RootDatabase<Uint8Array, Uint8Array>,
+  'batch' | 'close' | 'getBinary' | 'getRange' | 'put' | 'remove' | 'resetReadTxn'
+>;
+
+export interface LmdbKvOptions {
+  /** Address space for the map, in bytes. */
+  readonly mapBytes?: number;
+}
 
 interface Job {
   /** Runs the change on the overlay and returns what settles its caller once the batch is on disk. */
   readonly run: (overlay: WriteOverlay) => (() => void) | undefined;
   readonly reject: (reason: unknown) => void;
-}
-
-export interface LmdbKvOptions {
-  /** Address space for the map, in bytes. */
-  readonly mapBytes?: number;
 }
 
 /**
@@ -40,86 +46,104 @@ export interface LmdbKvOptions {
  * Rejects with `MeshError` `disk_full`, `io_error`, or `corrupt` when the file is no database.
  */
 export async function openLmdbKv(path: string, options: LmdbKvOptions = {}): Promise<Kv> {
-  const openDatabase = (): Database =>
+  const openDatabase = (): LmdbDatabase =>
     open<Uint8Array, Uint8Array>({
       path,
+      // Else a directory whose name has a dot in it is taken for a file.
       noSubdir: false,
       encoding: 'binary',
       keyEncoding: 'binary',
       mapSize: options.mapBytes ?? mapBytesDefault,
-      // Commit means flushed: nobody reads what power loss could take back, and a failed flush aborts.
+      // Committed means flushed: nobody reads what power loss could take back, and a failed flush takes it back at once.
       overlappingSync: false,
       eventTurnBatching: false,
     });
   try {
     const database = openDatabase();
-    return new LmdbKv(path, database, openDatabase, await identityOf(path));
+    return new LmdbKv({ database, openDatabase }, { path, identity: await identityOf(path) });
   } catch (cause) {
-    throw await asMeshError(cause, path);
+    throw await writeError(cause, path);
   }
 }
 
-class LmdbKv implements Kv {
+/**
+ * The store over lmdb. Transactions are collected while the batch before them is being flushed, run one after
+ * the other on an overlay of what the database holds, and written as one LMDB transaction by lmdb's writer
+ * thread. Hence a change that throws leaves no trace and disturbs no other; and when the disk fails, all that
+ * share the batch fail.
+ *
+ * lmdb's own `transaction` is not used: a callback that throws there has its writes committed all the same.
+ */
+export class LmdbKv implements Kv {
+  readonly #openDatabase: () => LmdbDatabase;
   readonly #path: string;
-  readonly #openDatabase: () => Database;
   readonly #identity: string;
-  #database: Database;
+  #database: LmdbDatabase;
   #queue: Job[] = [];
   #running: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(path: string, database: Database, openDatabase: () => Database, identity: string) {
-    this.#path = path;
-    this.#database = database;
-    this.#openDatabase = openDatabase;
-    this.#identity = identity;
+  constructor(
+    deps: { readonly database: LmdbDatabase; readonly openDatabase: () => LmdbDatabase },
+    options: { readonly path: string; readonly identity: string },
+  ) {
+    this.#database = deps.database;
+    this.#openDatabase = deps.openDatabase;
+    this.#path = options.path;
+    this.#identity = options.identity;
   }
 
   get(key: KvKey): Uint8Array | undefined {
     checkKey(key);
-    const bytes = this.#database.getBinary(key);
-    return bytes && plainBytes(bytes);
+    try {
+      const bytes = this.#database.getBinary(key);
+      return bytes && plainBytes(bytes);
+    } catch (cause) {
+      throw this.#readError(cause);
+    }
   }
 
   *range(range: KvRange): Generator<readonly [KvKey, Uint8Array]> {
     const { end, limit, reverse } = range;
-    // The least key there is; LMDB takes no empty one.
-    const start = range.start.length === 0 ? new Uint8Array(1) : range.start;
+    const start = range.start.length === 0 ? leastKey : range.start;
     if (Buffer.compare(start, end) >= 0 || limit === 0) return;
     const order = reverse
       ? { start: end, end: start, reverse: true, exclusiveStart: true, inclusiveEnd: true }
       : { start, end };
-    for (const { key, value } of this.#database.getRange(limit === undefined ? order : { ...order, limit })) {
-      yield [plainBytes(key), plainBytes(value)];
+    try {
+      for (const { key, value } of this.#database.getRange(limit === undefined ? order : { ...order, limit })) {
+        yield [plainBytes(key), plainBytes(value)];
+      }
+    } catch (cause) {
+      throw this.#readError(cause);
     }
   }
 
   transact<T>(change: (transaction: KvTransaction) => T): Promise<T> {
     if (this.#closing !== undefined) return Promise.reject(new MeshError('shutting_down', 'the store is closed'));
     if (this.#queue.length >= queuedTransactionsMax) {
-      return Promise.reject(
-        new MeshError('io_error', `the store cannot keep up: ${queuedTransactionsMax} transactions wait already`),
-      );
+      const message = `the disk cannot keep up: ${queuedTransactionsMax} transactions wait for it already`;
+      return Promise.reject(new MeshError('io_error', message));
     }
     return new Promise<T>((resolve, reject) => {
-      this.#queue.push({
-        run: (overlay) => {
-          try {
-            const result = runChange(overlay, change);
-            return () => resolve(result);
-          } catch (error) {
-            reject(error);
-            return undefined;
-          }
-        },
-        reject,
-      });
+      const run = (overlay: WriteOverlay): (() => void) | undefined => {
+        try {
+          const result = runChange(overlay, change);
+          return () => resolve(result);
+        } catch (error) {
+          reject(error);
+          return undefined;
+        }
+      };
+      this.#queue.push({ run, reject });
       this.#running ??= this.#runBatches();
     });
   }
 
   async flush(): Promise<void> {
-    await this.#running;
+    if (this.#closing !== undefined) return this.#closing;
+    // Settled after every transaction asked for before; if the disk failed, there is nothing left to flush.
+    await this.transact(() => undefined).catch(() => undefined);
   }
 
   identity(): string {
@@ -134,14 +158,14 @@ class LmdbKv implements Kv {
     return this.#closing;
   }
 
-  /** One batch at a time: what arrives while one is being flushed makes up the next. */
   async #runBatches(): Promise<void> {
+    // Lets callers of the same turn share the batch.
     await null;
     while (this.#queue.length > 0) {
       const overlay = new WriteOverlay(this);
       const jobs: Job[] = [];
       const settle: (() => void)[] = [];
-      while (this.#queue.length > jobs.length && jobs.length < batchTransactionsMax && overlay.bytes < batchBytesMax) {
+      while (jobs.length < Math.min(this.#queue.length, batchTransactionsMax) && overlay.bytes < batchBytesMax) {
         const job = this.#queue[jobs.length] as Job;
         const done = job.run(overlay);
         jobs.push(job);
@@ -160,6 +184,7 @@ class LmdbKv implements Kv {
 
   async #write(overlay: WriteOverlay): Promise<void> {
     if (overlay.size === 0) return;
+    if (!this.#usable()) await this.#reopen();
     const database = this.#database;
     try {
       await database.batch(() => {
@@ -169,8 +194,38 @@ class LmdbKv implements Kv {
         }
       });
     } catch (error) {
-      throw await asMeshError(await commitErrorOf(error), this.#path);
+      const failure = await writeError(await commitErrorOf(error), this.#path, overlay.bytes);
+      if (!this.#usable()) await this.#reopen();
+      throw failure;
     }
+  }
+
+  /**
+   * Once LMDB has failed to write its meta page it refuses every transaction, and lmdb never answers the next
+   * write. A read shows that state by an error; opening anew ends it.
+   */
+  #usable(): boolean {
+    try {
+      this.#database.resetReadTxn();
+      this.#database.getBinary(leastKey);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async #reopen(): Promise<void> {
+    try {
+      await this.#database.close();
+      this.#database = this.#openDatabase();
+    } catch {
+      // The database stays closed: reads and writes say so, and the next write tries again.
+    }
+  }
+
+  #readError(cause: unknown): MeshError {
+    if (this.#closing !== undefined) return new MeshError('shutting_down', 'the store is closed', { cause });
+    return readError(cause, this.#path);
   }
 }
 
@@ -183,16 +238,16 @@ function runChange<T>(overlay: WriteOverlay, change: (transaction: KvTransaction
   };
   try {
     const result = change({
-      get: (key) => {
+      get(key) {
         checkKey(key);
         return use().get(key);
       },
       range: (range) => use().range(range),
-      put: (key, value) => {
+      put(key, value) {
         checkKey(key);
         use().set(key, value);
       },
-      delete: (key) => {
+      delete(key) {
         checkKey(key);
         use().set(key, null);
       },
@@ -208,48 +263,16 @@ function runChange<T>(overlay: WriteOverlay, change: (transaction: KvTransaction
 }
 
 function checkKey(key: KvKey): void {
-  assert(
-    key.length >= 1 && key.length <= kvKeyBytesMax,
-    `a key of ${key.length} bytes: 1 to ${kvKeyBytesMax} are allowed`,
-  );
+  assert(key.length >= 1 && key.length <= kvKeyBytesMax, `a key has 1 to ${kvKeyBytesMax} bytes, not ${key.length}`);
 }
 
-/** A `Buffer` shares memory where a `Uint8Array` copies (`slice`): callers get the latter. */
+/** lmdb copies `binary` values and keys, but into Buffers, whose `slice` shares memory where a Uint8Array's copies. */
 function plainBytes(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 async function identityOf(path: string): Promise<string> {
-  const { dev, ino } = await stat(join(path, 'data.mdb'), { bigint: true });
-  const machine = await readFile('/etc/machine-id', 'utf8').catch(() => '');
-  return `${dev}:${ino}:${machine.trim() || hostname()}`;
-}
-
-/** lmdb rejects with a general error whose `commitError` is a promise that rejects with the cause. */
-async function commitErrorOf(error: unknown): Promise<unknown> {
-  if (!(error instanceof Error) || !('commitError' in error)) return error;
-  return Promise.resolve(error.commitError).then(
-    () => error,
-    (cause) => cause,
-  );
-}
-
-async function asMeshError(cause: unknown, path: string): Promise<MeshError> {
-  const message = cause instanceof Error ? cause.message : String(cause);
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-  if (/MDB_(INVALID|CORRUPTED|VERSION_MISMATCH)/.test(message)) {
-    return new MeshError('corrupt', `${path} holds no usable database: ${message}`, { cause });
-  }
-  const full = code === 28 || code === 'ENOSPC' || /MDB_MAP_FULL|No space left/.test(message) || (await isFull(path));
-  if (full) return new MeshError('disk_full', `no room to write in ${path}`, { cause });
-  return new MeshError('io_error', `the store in ${path} failed: ${message}`, { cause });
-}
-
-async function isFull(path: string): Promise<boolean> {
-  try {
-    const { bavail, bsize } = await statfs(path);
-    return bavail * bsize < diskFullBelowBytes;
-  } catch {
-    return false;
-  }
+  const { dev, ino } = await stat(join(path, dataFile), { bigint: true });
+  const machineId = await readFile('/etc/machine-id', 'utf8').catch(() => '');
+  return `${dev}:${ino}:${machineId.trim() || hostname()}`;
 }

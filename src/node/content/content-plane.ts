@@ -65,7 +65,7 @@ export class ContentPlane {
     const { kv, blobs, network, clock, random, log, metrics } = dependencies;
     this.#dependencies = dependencies;
     this.#options = options;
-    this.#jobs = new PullJobs(kv);
+    this.#jobs = new PullJobs({ kv, log });
     this.#batcher = new KvBatcher(kv);
     const store = new ContentStore({ kv, batcher: this.#batcher, blobs, log, metrics });
     this.#store = store;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { isHash } from '../../../crdt/digest.ts';
 import type { BlobHash, NodeId, VersionId } from '../../../crdt/ids.ts';
 import type { KvReader, KvTransaction } from '../../ports/kv.ts';
+import type { Log } from '../../ports/log.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import {
   completeKey,
@@ -57,9 +58,11 @@ type Counts = z.infer<typeof countsSchema>;
  */
 export class PullJobs {
   readonly #kv: KvReader;
+  readonly #log: Log;
 
-  constructor(kv: KvReader) {
-    this.#kv = kv;
+  constructor(dependencies: { readonly kv: KvReader; readonly log: Log }) {
+    this.#kv = dependencies.kv;
+    this.#log = dependencies.log;
   }
 
   isComplete(manifest: BlobHash): boolean {
@@ -97,7 +100,7 @@ export class PullJobs {
    */
   finish(transaction: KvTransaction, job: PullJob): ContentSubject[] | undefined {
     const row = transaction.get(jobKey(job.sequence));
-    if (row === undefined || decodeJob(job.sequence, row).kind !== job.kind) return undefined;
+    if (row === undefined || this.#decodeJob(job.sequence, row)?.kind !== job.kind) return undefined;
     transaction.delete(jobKey(job.sequence));
     transaction.delete(jobIndexKey(job.hash));
     const counts = this.#counts(transaction);
@@ -105,16 +108,16 @@ export class PullJobs {
     if (job.kind === 'blob') return [];
     this.markComplete(transaction, job.hash, job.sizeBytes);
     const rows = [...transaction.range(subjectRange(job.hash))];
-    return rows.map(([key, value]) => {
-      transaction.delete(key);
-      return decodeSubject(key, value);
-    });
+    for (const [key] of rows) transaction.delete(key);
+    return rows.flatMap(([key, value]) => this.#decodeSubject(key, value) ?? []);
   }
 
-  /** Jobs numbered `from` or later, oldest first. */
-  list(from: number, limit: number): PullJob[] {
-    const rows = this.#kv.range({ ...jobRange(from), limit });
-    return Array.from(rows, ([key, value]) => decodeJob(sequenceOfJobKey(key), value));
+  /** Jobs numbered `from` or later, oldest first; undefined stands for one whose row is damaged. */
+  list(from: number, limit: number): { readonly sequence: number; readonly job: PullJob | undefined }[] {
+    return Array.from(this.#kv.range({ ...jobRange(from), limit }), ([key, value]) => {
+      const sequence = sequenceOfJobKey(key);
+      return { sequence, job: this.#decodeJob(sequence, value) };
+    });
   }
 
   /** The job for a content or a blob as it stands now, if there is one. */
@@ -123,13 +126,14 @@ export class PullJobs {
     if (index === undefined) return undefined;
     const sequence = decodeSequence(index);
     const value = this.#kv.get(jobKey(sequence));
-    return value === undefined ? undefined : decodeJob(sequence, value);
+    return value === undefined ? undefined : this.#decodeJob(sequence, value);
   }
 
   /** One of the versions that wait for a content. */
   subjectOf(manifest: BlobHash): ContentSubject | undefined {
-    for (const [key, value] of this.#kv.range({ ...subjectRange(manifest), limit: 1 }))
-      return decodeSubject(key, value);
+    for (const [key, value] of this.#kv.range({ ...subjectRange(manifest), limit: 1 })) {
+      return this.#decodeSubject(key, value);
+    }
     return undefined;
   }
 
@@ -153,11 +157,27 @@ export class PullJobs {
 
   #counts(reader: KvReader): Counts {
     const value = reader.get(jobCountsKey());
-    return value === undefined ? { v: 1, next: 1, pending: 0 } : decode(countsSchema, value);
+    if (value === undefined) return { v: 1, next: 1, pending: 0 };
+    const counts = decode(countsSchema, value);
+    if (counts === undefined) throw new MeshError('corrupt', 'the count of pull jobs is damaged on disk');
+    return counts;
   }
 
   #putCounts(transaction: KvTransaction, counts: Counts): void {
     transaction.put(jobCountsKey(), encode(counts));
+  }
+
+  #decodeJob(sequence: number, value: Uint8Array): PullJob | undefined {
+    const row = decode(jobSchema, value);
+    if (row === undefined) this.#log.error('content:job_unreadable', { sequence });
+    return row && { sequence, kind: row.kind, hash: row.hash, sizeBytes: row.sizeBytes };
+  }
+
+  #decodeSubject(key: Uint8Array, value: Uint8Array): ContentSubject | undefined {
+    const version = versionOfSubjectKey(key);
+    const row = decode(subjectSchema, value);
+    if (row === undefined) this.#log.error('content:subject_unreadable', { version });
+    return row && { ns: row.ns, key: row.key, version, ...(row.origin === undefined ? {} : { origin: row.origin }) };
   }
 }
 
@@ -165,25 +185,15 @@ function encode(value: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(value));
 }
 
-function decode<T>(schema: z.ZodType<T>, value: Uint8Array): T {
+/** A row as it was written, or undefined when the disk has changed it. */
+function decode<T>(schema: z.ZodType<T>, value: Uint8Array): T | undefined {
   try {
     return schema.parse(JSON.parse(Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString()));
-  } catch (error) {
-    throw new MeshError('corrupt', 'a row of the pull jobs cannot be read', { cause: error });
+  } catch {
+    return undefined;
   }
 }
 
 function decodeSequence(value: Uint8Array): number {
   return Number(new DataView(value.buffer, value.byteOffset, value.byteLength).getBigUint64(0));
-}
-
-function decodeJob(sequence: number, value: Uint8Array): PullJob {
-  const { kind, hash, sizeBytes } = decode(jobSchema, value);
-  return { sequence, kind, hash, sizeBytes };
-}
-
-function decodeSubject(subject: Uint8Array, value: Uint8Array): ContentSubject {
-  const { ns, key, origin } = decode(subjectSchema, value);
-  const version = versionOfSubjectKey(subject);
-  return origin === undefined ? { ns, key, version } : { ns, key, version, origin };
 }

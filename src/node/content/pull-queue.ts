@@ -112,12 +112,11 @@ export class PullQueue {
       this.#seenSequence = 0;
     }
     const loaded = this.#jobs.list(this.#seenSequence + 1, loadedMax);
-    for (const job of loaded) {
-      this.#seenSequence = job.sequence;
+    for (const { sequence, job } of loaded) {
+      this.#seenSequence = sequence;
       // A rescan meets jobs that are under way, delayed or ready as well.
-      const isKnown =
-        this.#active.has(job.sequence) || this.#attempts.has(job.sequence) || this.#isReady.has(job.sequence);
-      if (!isKnown) this.#pushReady(job);
+      const isKnown = this.#active.has(sequence) || this.#attempts.has(sequence) || this.#isReady.has(sequence);
+      if (job !== undefined && !isKnown) this.#pushReady(job);
     }
     if (this.#ready.length === 0 && loaded.length === loadedMax) this.#load(nowMs);
   }

@@ -109,7 +109,7 @@ export class Puller {
     this.#pumpPlanned = true;
     queueMicrotask(() => {
       this.#pumpPlanned = false;
-      if (this.#running) this.#pump();
+      if (this.#running) this.#pumpSafely();
     });
   }
 
@@ -147,6 +147,17 @@ export class Puller {
     const resting = Promise.all(Array.from(this.#active.values(), ({ done }) => done));
     await Promise.race([resting, this.#dependencies.clock.sleep(stopMs, abort.signal).catch(() => undefined)]);
     abort.abort();
+  }
+
+  /** A store that cannot be read is reported and tried again; one that is closed ends the work. */
+  #pumpSafely(): void {
+    try {
+      this.#pump();
+    } catch (error) {
+      this.#dependencies.log.error('content:jobs_unreadable', { error });
+      if (error instanceof MeshError && error.code === 'shutting_down') this.#running = false;
+      else this.#armTimer(this.#dependencies.clock.monotonicMs() + faultDelayMsMax);
+    }
   }
 
   #pump(): void {

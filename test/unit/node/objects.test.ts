@@ -97,7 +97,7 @@ describe('writing', () => {
     expect(await put({ parents: [unknownId] })).toBe('unknown_parent');
     expect(await put({ parents: [elsewhere.version] })).toBe('foreign_parent');
     expect(await put({ parents: [] })).toBe('invalid_request');
-    expect(await put({ type: 'not a media type' })).toBe('invalid_request');
+    expect(await put({ type: 'text/plain\n' })).toBe('invalid_request');
     expect(await put({ meta: { 'Bad Name': 'x' } })).toBe('invalid_request');
     expect(refusalOf(alice.node.graph({ ns: 'test', key: 'key' }))).toBe('not_found');
     expect((await alice.node.status()).versions).toBe(1);

@@ -1,0 +1,89 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
+import { type BenchCase, benchCase, median } from '../support/cases.ts';
+import { type BenchNode, withNodes } from '../support/nodes.ts';
+
+const writers = 32;
+const objectBytes = 4_096;
+const roundMs = 4_000;
+const rounds = 3;
+/** A write to a new object puts about so many rows. */
+const rowsPerCommit = 8;
+
+/** Small objects a second over HTTP, each flushed before its answer, beside bare LMDB transactions. */
+export async function benchCommits(say: (text: string) => void): Promise<BenchCase[]> {
+  const dir = await mkdtemp(join(tmpdir(), 'anabranch-bench-kv-'));
+  try {
+    return await withNodes(1, async ([node]) => {
+      const put: number[] = [];
+      const bare: number[] = [];
+      const single: number[] = [];
+      await putObjects(node as BenchNode, 'warm', writers, 1_000);
+      for (let round = 0; round < rounds; round += 1) {
+        say(`round ${round + 1} of ${rounds}: LMDB alone, then ${writers} writers, then one`);
+        bare.push(await bareTransactions(join(dir, String(round))));
+        put.push(await putObjects(node as BenchNode, `r${round}`, writers, roundMs));
+        single.push(await putObjects(node as BenchNode, `s${round}`, 1, roundMs / 2));
+      }
+      const reference = { name: `LMDB transactions of ${rowsPerCommit} puts, flushed`, value: median(bare) };
+      return [
+        benchCase({
+          bench: 'commits',
+          case: `4 KiB objects, ${writers} writers`,
+          value: median(put),
+          unit: '/s',
+          reference,
+          target: { of: 'value', atLeast: 2_000 },
+        }),
+        benchCase({ bench: 'commits', case: '4 KiB objects, 1 writer', value: median(single), unit: '/s' }),
+      ];
+    });
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+async function putObjects({ client }: BenchNode, prefix: string, count: number, forMs: number): Promise<number> {
+  return perSecond(count, forMs, async (writer, index) => {
+    const body = randomBytes(objectBytes);
+    await client.put('bench', `${prefix}/${writer}/${index}`, body, { size: objectBytes });
+  });
+}
+
+async function bareTransactions(path: string): Promise<number> {
+  const kv = await openLmdbKv(path);
+  const value = randomBytes(700);
+  try {
+    return await perSecond(writers, roundMs, async (writer, index) => {
+      await kv.transact((transaction) => {
+        for (let row = 0; row < rowsPerCommit - 1; row += 1) {
+          transaction.put(Buffer.from(`${row}/${writer}/${index}`), value);
+        }
+        transaction.put(Buffer.from(`content/${writer}/${index}`), randomBytes(objectBytes));
+      });
+    });
+  } finally {
+    await kv.close();
+  }
+}
+
+/** Runs a task again and again in so many loops side by side; how often a second it came to an end. */
+async function perSecond(
+  loops: number,
+  forMs: number,
+  task: (loop: number, index: number) => Promise<void>,
+): Promise<number> {
+  const startMs = performance.now();
+  let done = 0;
+  const loop = async (id: number): Promise<void> => {
+    for (let index = 0; performance.now() - startMs < forMs; index += 1) {
+      await task(id, index);
+      done += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: loops }, (_, id) => loop(id)));
+  return done / ((performance.now() - startMs) / 1_000);
+}

@@ -1,0 +1,72 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AnabranchClient } from '../../src/client/http-client.ts';
+import { nodeDirectoryPaths } from '../../src/node-directory.ts';
+import { callControlSocket } from '../../src/swarm/control-socket.ts';
+import { NodeProcess } from '../../src/swarm/node-process.ts';
+import { chooseFreePorts } from '../../src/swarm/ports.ts';
+import { prepareSwarm, type SwarmNode } from '../../src/swarm/swarm-directory.ts';
+
+const controlMsMax = 10_000;
+
+/** A node as its own process, with a client to it. */
+export interface BenchNode {
+  readonly node: SwarmNode;
+  readonly process: NodeProcess;
+  readonly client: AnabranchClient;
+}
+
+/** Runs a benchmark on a fresh cluster of node processes, and removes everything afterwards. */
+export async function withNodes<T>(count: number, run: (nodes: readonly BenchNode[]) => Promise<T>): Promise<T> {
+  const dir = await mkdtemp(join(tmpdir(), 'anabranch-bench-'));
+  const started: BenchNode[] = [];
+  try {
+    const [httpPort = 0] = await chooseFreePorts(1, []);
+    const { nodes } = await prepareSwarm(join(dir, 'swarm'), { nodes: count, httpPort });
+    for (const node of nodes) {
+      const process = new NodeProcess({ onChange: () => undefined }, { node });
+      started.push({ node, process, client: new AnabranchClient({ url: node.url, token: node.token }) });
+      await process.start(new AbortController().signal);
+    }
+    return await run(started);
+  } finally {
+    for (const { process, client } of started) {
+      client.close();
+      await process.stop();
+    }
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** Cuts a node off from these others; none lifts the cut. */
+export async function cut(node: BenchNode, others: readonly BenchNode[]): Promise<void> {
+  const { controlSocket } = nodeDirectoryPaths(node.node.dir);
+  const peers = others.map((other) => other.node.peerId);
+  const request = peers.length === 0 ? { command: 'heal' } : { command: 'cut', peers };
+  await callControlSocket(controlSocket, request, controlMsMax);
+}
+
+/** A process's anonymous memory in bytes: what it really holds, without mapped files. Linux only. */
+export async function anonymousBytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  const kib = /^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1];
+  if (kib === undefined) throw new Error(`/proc/${pid}/status does not say RssAnon`);
+  return Number(kib) * 1024;
+}
+
+/** Watches the highest anonymous memory of processes until stopped. */
+export function watchMemory(pids: readonly number[]): { stop(): Promise<number> } {
+  let highest = 0;
+  const look = async (): Promise<void> => {
+    for (const pid of pids) highest = Math.max(highest, await anonymousBytes(pid).catch(() => 0));
+  };
+  const timer = setInterval(() => void look(), 100);
+  return {
+    async stop() {
+      clearInterval(timer);
+      await look();
+      return highest;
+    },
+  };
+}

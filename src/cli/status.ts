@@ -1,0 +1,39 @@
+import { Command } from 'commander';
+import { formatBytes } from '../client/draw-graph.ts';
+import type { NodeStatus } from '../node/api.ts';
+import type { Cli } from './cli.ts';
+import { type ConnectionOptions, withConnection } from './connection.ts';
+import { printable, table } from './output.ts';
+
+interface StatusFlags extends ConnectionOptions {
+  readonly json?: boolean;
+}
+
+export function statusCommand(cli: Cli): Command {
+  const command = new Command('status').description('show how the node is doing');
+  return withConnection(command).action(async (flags: StatusFlags) => {
+    await cli.withClient(flags, async (client) => {
+      const status = await client.status();
+      if (flags.json === true) return cli.output.json(status);
+      for (const line of table(rowsOf(status, client.url))) await cli.output.print(line);
+    });
+  });
+}
+
+function rowsOf(status: NodeStatus, url: string): [string, string][] {
+  const { peers, disk } = status;
+  return [
+    ['node', `${printable(status.name)} at ${url}`],
+    ['node id', status.nodeId],
+    ['peer id', status.peerId],
+    ['cluster', `${printable(status.clusterName)} (${status.cluster})`],
+    ['state', status.ready ? 'ready' : 'not ready yet'],
+    ['up for', `${Math.round(status.uptimeMs / 1000)} s`],
+    ['peers', `${peers.connected} of ${peers.known} connected`],
+    ['objects', `${status.objects}, in ${status.versions} versions`],
+    ['conflicts', String(status.conflicts)],
+    ['content on its way', String(status.pendingContent)],
+    ['disk', `${formatBytes(disk.freeBytes)} free of ${formatBytes(disk.capacityBytes)}`],
+    ['version', status.version],
+  ];
+}

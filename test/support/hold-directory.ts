@@ -1,0 +1,11 @@
+import { lockDirectory } from '../../src/adapters/files/directory-lock.ts';
+
+// Run as a process of its own: holds the directory's lock until it is killed or its input ends.
+const [directory = ''] = process.argv.slice(2);
+try {
+  await lockDirectory(directory);
+  process.stdout.write('locked\n');
+} catch (error) {
+  process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);
+}
+process.stdin.resume();
