@@ -76,6 +76,7 @@ export async function createHttpServer(deps: HttpServerDependencies, options: Ht
     url,
     close: async () => {
       closing.abort();
+      connections.drain();
       const cancelCut = deps.clock.setTimer(limits.drainMs, () => app.server.closeAllConnections());
       await app.close();
       cancelCut();

@@ -103,7 +103,7 @@ describe('the version graph, the dots and the Automerge document', () => {
         const dotted = received.map(({ version: { id, record, context } }) => ({ id, dot: record.dot, context }));
         expect(headsByContext(dotted)).toEqual(oracle);
       }),
-      runs(4),
+      runs(2.5),
     );
   });
 

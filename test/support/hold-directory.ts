@@ -4,6 +4,11 @@ import { lockDirectory } from '../../src/adapters/files/directory-lock.ts';
 const [directory = ''] = process.argv.slice(2);
 try {
   await lockDirectory(directory);
+  // Nobody keeps the handle: the lock has to outlive a collection (started with --expose-gc).
+  for (let round = 0; round < 3; round++) {
+    global.gc?.();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
   process.stdout.write('locked\n');
 } catch (error) {
   process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);

@@ -35,6 +35,7 @@ export class Mesh {
   readonly clock = new VirtualClock();
   readonly random: SeededRandom;
   readonly hub: MemoryHub;
+  readonly members: readonly Member[];
   readonly genesisText: string;
   readonly nodes = new Map<string, TestNode>();
   readonly #seeds = new Map<string, Uint8Array>();
@@ -42,13 +43,18 @@ export class Mesh {
   constructor(names: readonly string[], seed = 'mesh') {
     this.random = new SeededRandom(seed);
     this.hub = new MemoryHub({ clock: this.clock });
-    const members: Member[] = names.map((name) => {
+    this.members = names.map((name) => {
       const keySeed = this.random.split(`key:${name}`).bytes(32);
       this.#seeds.set(name, keySeed);
       const nodeId = toBase32(this.random.split(`id:${name}`).bytes(16)) as NodeId;
       return { name, nodeId, peerId: peerIdOf(signerFromSeed(keySeed).publicKey), addresses: [] };
     });
-    this.genesisText = encodeGenesis({ v: 1, cluster: 'test', seed: toBase32(this.random.bytes(16)), members });
+    this.genesisText = encodeGenesis({
+      v: 1,
+      cluster: 'test',
+      seed: toBase32(this.random.bytes(16)),
+      members: this.members,
+    });
   }
 
   static async start(names: readonly string[], seed?: string): Promise<Mesh> {
@@ -80,6 +86,16 @@ export class Mesh {
     this.nodes.set(name, started);
     await this.run(node.start());
     return started;
+  }
+
+  /** Joins the network as a member without running a node: whoever holds this plays by no rules. */
+  async impersonate(name: string): Promise<{ network: MemoryNetwork; signer: Signer; member: Member }> {
+    const keySeed = this.#seeds.get(name);
+    const member = this.members.find((candidate) => candidate.name === name);
+    if (keySeed === undefined || member === undefined) throw new Error(`no node is called ${name}`);
+    const network = this.hub.join(member.peerId);
+    await network.start();
+    return { network, signer: signerFromSeed(keySeed), member };
   }
 
   get(name: string): TestNode {

@@ -79,9 +79,10 @@ export class OpenApiChecker {
 
   #responseOf(method: string, path: string, status: number): DocumentedResponse | undefined {
     if (status === 405) return this.document.components.responses.MethodNotAllowed;
-    const operation = this.operationOf(method, path);
-    if (operation === undefined && status === 404) return this.document.components.responses.NotFound;
-    return operation?.responses[status];
+    // HEAD answers as GET does, wherever it is not documented by itself.
+    const operation = this.operationOf(method, path) ?? (method === 'HEAD' ? this.operationOf('GET', path) : undefined);
+    if (operation !== undefined) return operation.responses[status];
+    return status === 401 || status === 403 || status === 404 ? this.document.components.responses.NotFound : undefined;
   }
 
   operationOf(method: string, path: string): DocumentedOperation | undefined {

@@ -21,7 +21,7 @@ afterEach(async () => {
 
 /** Starts a process that tries to take the lock, and gives back what it says about it and on stderr. */
 const startHolder = async (): Promise<{ child: ChildProcess; said: string; complaints: () => string }> => {
-  const child = spawn(process.execPath, [holder, directory], { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, ['--expose-gc', holder, directory], { stdio: ['pipe', 'pipe', 'pipe'] });
   children.push(child);
   let complaints = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -81,7 +81,7 @@ describe('the directory lock', () => {
     expect(await readdir(directory)).toEqual(['lock']);
   });
 
-  it('holds although nobody keeps the handle', async () => {
+  it('holds although nobody keeps the handle and memory is collected', async () => {
     const { said, child } = await startHolder();
     expect(said).toBe('locked');
     await expect(lockDirectory(directory)).rejects.toMatchObject({ code: 'directory_in_use' });

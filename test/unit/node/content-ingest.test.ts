@@ -38,7 +38,7 @@ describe('ingest', () => {
     const one = await mesh.put(alice, [Uint8Array.of(7)]);
     expect(one.size).toBe(1);
     expect(await mesh.read(alice, one)).toEqual(Uint8Array.of(7));
-    expect(await mesh.run(Array.fromAsync(alice.blobs.list()))).toEqual([]);
+    for await (const blob of alice.blobs.list()) expect(blob).toBeUndefined();
   });
 
   it('passes on what the body threw and leaves nothing referenced', async () => {

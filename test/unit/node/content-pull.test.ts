@@ -7,7 +7,9 @@ import { ContentMesh, type ContentNode, expectSame, pieces, subjectNamed } from 
 const mebibyte = 1024 * 1024;
 
 async function blobHashes(node: ContentNode): Promise<BlobHash[]> {
-  return (await Array.fromAsync(node.blobs.list())).map(({ hash }) => hash).sort();
+  const hashes: BlobHash[] = [];
+  for await (const { hash } of node.blobs.list()) hashes.push(hash);
+  return hashes.sort();
 }
 
 /** The names of the blob store's calls and of finished transactions, in order. */
@@ -127,12 +129,12 @@ describe('pulling content', () => {
     const mesh = new ContentMesh();
     const alice = await mesh.start('alice');
     let bob = await mesh.start('bob');
-    const bytes = mesh.bytes(24 * mebibyte);
+    const bytes = mesh.bytes(16 * mebibyte);
     const content = await mesh.put(alice, pieces(bytes, mebibyte));
     await mesh.want(bob, content);
     let received = 0;
     for (let life = 0; life < 4; life++) {
-      const reached = (life + 1) * 5 * mebibyte - received;
+      const reached = (life + 1) * 3 * mebibyte - received;
       const node = bob;
       await mesh.until(() => node.metrics.value('anabranch_blobs_received_bytes_total') >= reached);
       received += node.metrics.value('anabranch_blobs_received_bytes_total');
@@ -162,15 +164,15 @@ describe('pulling content', () => {
   it('draws on several holders, and finishes when one of them goes', async () => {
     const mesh = new ContentMesh();
     const [alice, carol] = [await mesh.start('alice'), await mesh.start('carol')];
-    const bytes = mesh.bytes(48 * mebibyte);
+    const bytes = mesh.bytes(24 * mebibyte);
     const content = await mesh.put(alice, pieces(bytes, mebibyte));
     await mesh.put(carol, pieces(bytes, mebibyte));
     const bob = await mesh.start('bob');
     await mesh.want(bob, content);
-    await mesh.until(() => bob.metrics.value('anabranch_blobs_received_bytes_total') > 20 * mebibyte);
+    await mesh.until(() => bob.metrics.value('anabranch_blobs_received_bytes_total') > 10 * mebibyte);
     const served = (node: ContentNode): number => node.metrics.value('anabranch_blobs_served_bytes_total');
-    expect(served(alice)).toBeGreaterThan(4 * mebibyte);
-    expect(served(carol)).toBeGreaterThan(4 * mebibyte);
+    expect(served(alice)).toBeGreaterThan(2 * mebibyte);
+    expect(served(carol)).toBeGreaterThan(2 * mebibyte);
     await carol.network.stop();
     await mesh.until(() => bob.plane.holds(content));
     expectSame(await mesh.read(bob, content), bytes);

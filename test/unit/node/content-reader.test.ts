@@ -25,7 +25,7 @@ describe('opening content', () => {
   it('streams content in transit as it arrives, before it is whole', async () => {
     const mesh = new ContentMesh();
     const [alice, bob] = [await mesh.start('alice'), await mesh.start('bob')];
-    const bytes = mesh.bytes(40 * mebibyte);
+    const bytes = mesh.bytes(16 * mebibyte);
     const content = await mesh.put(alice, pieces(bytes, mebibyte));
     await mesh.want(bob, content);
     const opened = await mesh.open(bob, content);
@@ -38,7 +38,7 @@ describe('opening content', () => {
     const mesh = new ContentMesh();
     const [alice, bob] = [await mesh.start('alice'), await mesh.start('bob')];
     const others: Content[] = [];
-    for (let index = 0; index < 20; index++) others.push(await mesh.put(alice, [mesh.bytes(10 * mebibyte)]));
+    for (let index = 0; index < 20; index++) others.push(await mesh.put(alice, [mesh.bytes(4 * mebibyte)]));
     const bytes = mesh.bytes(2 * mebibyte);
     const content = await mesh.put(alice, [bytes]);
     for (const [index, other] of others.entries()) await mesh.want(bob, other, `other${index}`);

@@ -1,0 +1,78 @@
+import { Command } from 'commander';
+import { projectVersion } from '../project-root.ts';
+import { Cli } from './cli.ts';
+import { conflictsCommand } from './conflicts.ts';
+import { type ExitCode, failureOf } from './errors.ts';
+import { getCommand } from './get.ts';
+import { headsCommand } from './heads.ts';
+import { listCommand } from './list.ts';
+import { logCommand } from './log.ts';
+import { mergeCommand } from './merge.ts';
+import { nodesCommand } from './nodes.ts';
+import type { CliIo } from './output.ts';
+import { putCommand } from './put.ts';
+import { removeCommand } from './remove.ts';
+import { serveCommand } from './serve.ts';
+import { statusCommand } from './status.ts';
+import { swarmCommand } from './swarm.ts';
+
+const commands = [
+  swarmCommand,
+  serveCommand,
+  putCommand,
+  getCommand,
+  removeCommand,
+  listCommand,
+  logCommand,
+  headsCommand,
+  mergeCommand,
+  conflictsCommand,
+  statusCommand,
+  nodesCommand,
+];
+
+const exitCodesHelp = `
+Exit codes: 0 done, 1 failed, 2 used wrongly, 3 no such object or version, 4 no node answers.
+Without --url or --dir, commands talk to the swarm in ./.swarm, or else to http://127.0.0.1:7400.`;
+
+/** Runs one command line and resolves with its exit code; says on standard error what went wrong. Never rejects. */
+export async function runCli(args: readonly string[], io: CliIo): Promise<ExitCode> {
+  const cli = new Cli(io);
+  try {
+    await programOf(cli).parseAsync([...args], { from: 'user' });
+    return cli.exitCode;
+  } catch (error) {
+    const { exitCode, message, problem } = failureOf(error);
+    if (problem !== undefined && args.includes('--json')) await cli.output.json(problem);
+    if (message !== undefined) cli.output.error(message);
+    if (io.env.ANABRANCH_DEBUG && error instanceof Error) cli.output.error(error.stack ?? '');
+    return exitCode;
+  }
+}
+
+function programOf(cli: Cli): Command {
+  const program = new Command('anabranch')
+    .description('A peer-to-peer mesh that stores versioned objects and joins offline branches without losing one.')
+    .version(projectVersion(), '-V, --version', 'print the version of this program')
+    .helpOption('-h, --help', 'show how a command is used')
+    .addHelpText('after', exitCodesHelp)
+    // Options of the program stand before the command, so that `get --version ID` is not one of them.
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void cli.io.stdout.write(text),
+      writeErr: (text) => void cli.io.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'anabranch: ')),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
+  for (const command of commands) program.addCommand(inheriting(command(cli), program));
+  return program;
+}
+
+/** Settings reach commands that were made on their own only when they are copied, down to the last one. */
+function inheriting(command: Command, parent: Command): Command {
+  command.copyInheritedSettings(parent).enablePositionalOptions(false);
+  for (const child of command.commands) inheriting(child, command);
+  return command;
+}

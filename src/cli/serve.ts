@@ -1,0 +1,104 @@
+import { resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import { z } from 'zod';
+import type { PeerId } from '../../crdt/ids.ts';
+import type { RunningNode } from '../index.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import { type ControlServer, serveControlSocket } from '../swarm/control-socket.ts';
+import type { Cli } from './cli.ts';
+import { Interrupted, UsageError } from './errors.ts';
+
+const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+/** Whatever a library has left open must not keep a stopped node's process alive. */
+const lingerMsMax = 2_000;
+const peersMax = 1_024;
+
+interface ServeFlags {
+  readonly dir?: string;
+  readonly logLevel: (typeof logLevels)[number];
+  readonly devControl?: boolean;
+  readonly json?: boolean;
+}
+
+export function serveCommand(cli: Cli): Command {
+  return new Command('serve')
+    .description('run the node of a directory until Ctrl-C or SIGTERM')
+    .option('--dir <dir>', 'the node directory (or ANABRANCH_DIR)')
+    .addOption(new Option('--log-level <level>', 'the least that is logged').choices(logLevels).default('info'))
+    .addOption(new Option('--dev-control', 'for development: a socket that can cut this node off').hideHelp())
+    .option('--json', 'tell that the node is up as JSON')
+    .action((flags: ServeFlags) => serve(cli, flags));
+}
+
+async function serve(cli: Cli, flags: ServeFlags): Promise<void> {
+  const dir = flags.dir ?? cli.io.env.ANABRANCH_DIR ?? '';
+  if (dir === '') throw new UsageError('say which node: serve --dir DIR (npm run swarm makes node directories)');
+  const stop = flags.devControl === true ? supervisorSignal(cli) : cli.interrupts();
+  // Only this command needs the node and all its libraries.
+  const { openNode, PinoLog } = await import('../index.ts');
+  const { createHttpServer } = await import('../http/server.ts');
+  const log = new PinoLog({ level: flags.logLevel });
+  const running = await openNode(resolve(cli.io.cwd, dir), { log });
+  const closers: (() => Promise<void>)[] = [() => running.close()];
+  try {
+    const { node, directory, network, clock, metrics } = running;
+    if (flags.devControl === true) {
+      const control = await openControl(directory.paths.controlSocket, directory.name, network);
+      // The socket goes last: whoever finds it gone finds the directory free as well.
+      closers.unshift(() => control.close());
+    }
+    const http = await createHttpServer(
+      { node, token: directory.token, metricsText: () => metrics.text(), log, clock, metrics },
+      directory.http,
+    );
+    closers.push(() => http.close());
+    if (flags.json === true) await cli.output.json({ name: directory.name, url: http.url, pid: process.pid });
+    else await cli.output.print(`${directory.name} serves at ${http.url}; Ctrl-C stops it`);
+    await aborted(stop);
+    log.info('serve:stopping', { reason: String(stop.reason) });
+  } finally {
+    for (const close of closers.toReversed()) await close();
+    setTimeout(() => process.exit(), lingerMsMax).unref();
+  }
+}
+
+/** Ctrl-C at a terminal reaches the supervisor too, which then says when to stop; and when it is gone, so is the reason to run. */
+function supervisorSignal(cli: Cli): AbortSignal {
+  const orphaned = new AbortController();
+  const signals: NodeJS.Signals[] = ['SIGTERM'];
+  if (process.send === undefined) {
+    signals.push('SIGINT');
+  } else {
+    process.on('SIGINT', () => undefined);
+    process.once('disconnect', () => orphaned.abort(new Interrupted('the end of its supervisor')));
+    process.channel?.unref();
+  }
+  return AbortSignal.any([cli.io.interrupts(signals), orphaned.signal]);
+}
+
+const controlCommand = z.discriminatedUnion('command', [
+  z.object({ command: z.literal('cut'), peers: z.array(z.string().min(1).max(128)).max(peersMax) }),
+  z.object({ command: z.literal('heal') }),
+  z.object({ command: z.literal('status') }),
+]);
+
+function openControl(path: string, name: string, network: RunningNode['network']): Promise<ControlServer> {
+  let cut: readonly string[] = [];
+  return serveControlSocket(path, async (request) => {
+    const parsed = controlCommand.safeParse(request);
+    if (!parsed.success) throw new MeshError('invalid_config', 'the commands are cut (with peers), heal and status');
+    const command = parsed.data;
+    if (command.command !== 'status') {
+      cut = command.command === 'cut' ? command.peers : [];
+      await network.setCut(new Set(cut as readonly PeerId[]));
+    }
+    return { name, pid: process.pid, cut, connected: network.connectedPeers() };
+  });
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
