@@ -25,7 +25,7 @@ export const manifestBytesMax = 320 * 1024;
  * The greatest height of a tree. Chunks have at least 64 bytes, so a tree of height 3 is not full before 2^54
  * bytes, beyond what a size can say: no content needs more, and a walk down is bounded whatever a peer sends.
  */
-export const manifestHeightMax = 3;
+const manifestHeightMax = 3;
 
 /** A chunk, or a part's manifest, and the bytes of content it stands for: at least one. */
 export interface ManifestEntry {
@@ -34,7 +34,7 @@ export interface ManifestEntry {
 }
 
 /** The chunks of a content, or of one part of it, in order. Only empty content has none. */
-export interface LeafManifest {
+interface LeafManifest {
   readonly kind: 'leaf';
   readonly size: number;
   readonly chunking: ChunkingParameters;

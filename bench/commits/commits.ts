@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
+import { type RunningProcess, withNodes } from '../../test/support/node-processes.ts';
 import { type BenchCase, benchCase, median } from '../support/cases.ts';
-import { type BenchNode, withNodes } from '../support/nodes.ts';
 
 const writers = 32;
 const objectBytes = 4_096;
@@ -21,12 +21,12 @@ export async function benchCommits(say: (text: string) => void): Promise<BenchCa
       const put: number[] = [];
       const bare: number[] = [];
       const single: number[] = [];
-      await putObjects(node as BenchNode, 'warm', writers, 1_000);
+      await putObjects(node as RunningProcess, 'warm', writers, 1_000);
       for (let round = 0; round < rounds; round += 1) {
         say(`round ${round + 1} of ${rounds}: LMDB alone, then ${writers} writers, then one`);
         bare.push(await bareTransactions(join(dir, String(round))));
-        put.push(await putObjects(node as BenchNode, `r${round}`, writers, roundMs));
-        single.push(await putObjects(node as BenchNode, `s${round}`, 1, roundMs / 2));
+        put.push(await putObjects(node as RunningProcess, `r${round}`, writers, roundMs));
+        single.push(await putObjects(node as RunningProcess, `s${round}`, 1, roundMs / 2));
       }
       const reference = { name: `LMDB transactions of ${rowsPerCommit} puts, flushed`, value: median(bare) };
       return [
@@ -46,7 +46,7 @@ export async function benchCommits(say: (text: string) => void): Promise<BenchCa
   }
 }
 
-async function putObjects({ client }: BenchNode, prefix: string, count: number, forMs: number): Promise<number> {
+async function putObjects({ client }: RunningProcess, prefix: string, count: number, forMs: number): Promise<number> {
   return perSecond(count, forMs, async (writer, index) => {
     const body = randomBytes(objectBytes);
     await client.put('bench', `${prefix}/${writer}/${index}`, body, { size: objectBytes });

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { type RunningProcess, withNodes } from '../../test/support/node-processes.ts';
 import { type BenchCase, benchCase, median } from '../support/cases.ts';
 import { generatedBytes, mebibyte } from '../support/data.ts';
-import { type BenchNode, withNodes } from '../support/nodes.ts';
 
 const fileBytes = 1_024 * mebibyte;
 const rounds = 3;
@@ -25,7 +25,7 @@ export async function benchIngest(say: (text: string) => void): Promise<BenchCas
         say(`round ${round + 1} of ${rounds}: copying, then PUT`);
         copied.push(await rate(() => copyWithFsync(path, join(dir, 'copy'))));
         await rm(join(dir, 'copy'));
-        put.push(await rate(() => putFile(node as BenchNode, path)));
+        put.push(await rate(() => putFile(node as RunningProcess, path)));
       });
       await rm(path);
     }
@@ -44,7 +44,7 @@ export async function benchIngest(say: (text: string) => void): Promise<BenchCas
   }
 }
 
-async function putFile({ client }: BenchNode, path: string): Promise<void> {
+async function putFile({ client }: RunningProcess, path: string): Promise<void> {
   const body = createReadStream(path, { highWaterMark: mebibyte });
   await client.put('bench', 'file', body, { size: fileBytes });
 }

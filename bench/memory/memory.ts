@@ -1,13 +1,13 @@
+import { type RunningProcess, watchMemory, withNodes } from '../../test/support/node-processes.ts';
 import { type BenchCase, benchCase } from '../support/cases.ts';
 import { generatedBytes, mebibyte } from '../support/data.ts';
-import { type BenchNode, watchMemory, withNodes } from '../support/nodes.ts';
 
 const objectBytes = 4_096 * mebibyte;
 
 /** The memory of two nodes while a 4 GiB object is put on one and read from the other. */
 export async function benchMemory(say: (text: string) => void): Promise<BenchCase[]> {
   return withNodes(2, async (nodes) => {
-    const [writer, reader] = nodes as readonly [BenchNode, BenchNode];
+    const [writer, reader] = nodes as readonly [RunningProcess, RunningProcess];
     const memory = watchMemory(nodes.flatMap(({ process }) => process.pid ?? []));
     say('putting 4 GiB on one node');
     const body = generatedBytes(objectBytes, 7);
@@ -26,7 +26,7 @@ export async function benchMemory(say: (text: string) => void): Promise<BenchCas
   });
 }
 
-async function untilThere({ client }: BenchNode, version: string): Promise<void> {
+async function untilThere({ client }: RunningProcess, version: string): Promise<void> {
   for (let tries = 0; tries < 600; tries += 1) {
     const graph = await client.graph('bench', 'large').catch(() => undefined);
     if (graph?.versions.some((held) => held.version === version)) return;

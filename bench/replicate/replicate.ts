@@ -1,7 +1,7 @@
 import type { MeshEvent } from '../../src/node/api.ts';
+import { cut, type RunningProcess, withNodes } from '../../test/support/node-processes.ts';
 import { type BenchCase, benchCase, median } from '../support/cases.ts';
 import { generatedBytes, mebibyte } from '../support/data.ts';
-import { type BenchNode, cut, withNodes } from '../support/nodes.ts';
 import { libp2pSeconds, tlsSeconds } from './references.ts';
 
 const objectBytes = 1_024 * mebibyte;
@@ -15,7 +15,9 @@ export async function benchReplicate(say: (text: string) => void): Promise<Bench
     say(`round ${round + 1} of ${rounds}`);
     seconds.tls.push(await tlsSeconds(objectBytes));
     seconds.libp2p.push(await libp2pSeconds(objectBytes));
-    seconds.replicate.push(await withNodes(2, (nodes) => replicateSeconds(nodes as [BenchNode, BenchNode], round)));
+    seconds.replicate.push(
+      await withNodes(2, (nodes) => replicateSeconds(nodes as [RunningProcess, RunningProcess], round)),
+    );
   }
   const rate = (all: readonly number[]): number => objectBytes / 1e6 / median(all);
   const measured = { bench: 'replicate', value: rate(seconds.replicate), unit: 'MB/s' };
@@ -35,7 +37,7 @@ export async function benchReplicate(say: (text: string) => void): Promise<Bench
 }
 
 /** From the moment a node hears of a version until it holds the content whole, verified and flushed. */
-async function replicateSeconds([source, target]: [BenchNode, BenchNode], seed: number): Promise<number> {
+async function replicateSeconds([source, target]: [RunningProcess, RunningProcess], seed: number): Promise<number> {
   const signal = AbortSignal.timeout(waitMsMax);
   await cut(target, [source]);
   await source.client.put('bench', 'large', generatedBytes(objectBytes, seed + 1), { size: objectBytes });

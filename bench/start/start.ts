@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { anonymousBytes, type RunningProcess, withNodes } from '../../test/support/node-processes.ts';
 import { type BenchCase, benchCase, median } from '../support/cases.ts';
 import { mebibyte } from '../support/data.ts';
-import { anonymousBytes, type BenchNode, withNodes } from '../support/nodes.ts';
 
 const objects = 20_000;
 const writers = 32;
@@ -10,7 +10,7 @@ const rounds = 3;
 /** How long a node with 20,000 objects takes from its process's start until it is ready. */
 export async function benchStart(say: (text: string) => void): Promise<BenchCase[]> {
   return withNodes(1, async (nodes) => {
-    const [{ client, process }] = nodes as readonly [BenchNode];
+    const [{ client, process }] = nodes as readonly [RunningProcess];
     say(`writing ${objects} objects`);
     let next = 0;
     const write = async (): Promise<void> => {

@@ -40,7 +40,7 @@ export function processIo(): CliIo {
   };
 }
 
-export type TextStyle = 'bold' | 'green' | 'red' | 'yellow' | 'dim';
+export type TextStyle = 'bold' | 'green' | 'red' | 'yellow';
 
 /** Writes what a command has to say: results to standard output, all else to standard error. */
 export class Output {

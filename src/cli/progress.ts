@@ -19,7 +19,7 @@ export function progressBar(
   unit: 'files' | 'bytes' = 'bytes',
 ): ProgressDisplay {
   if (io.stderr.isTTY !== true) return silent;
-  const format = total === undefined ? '{label} {done}' : '{label} {bar} {percentage}%  {done} of {all}';
+  const format = total === undefined ? '{label} {done}' : '{label} {bar} {percentage}%  {done}';
   const bar = new SingleBar({
     stream: io.stderr,
     format,
@@ -29,9 +29,9 @@ export function progressBar(
     clearOnComplete: true,
     hideCursor: false,
   });
-  bar.start(total ?? 1, 0, { label, done: count(0, unit), all: count(total ?? 0, unit) });
+  bar.start(total ?? 1, 0, { label, done: count(0, total, unit) });
   return {
-    update: (done) => bar.update(Math.min(done, total ?? 1), { done: count(done, unit) }),
+    update: (done) => bar.update(Math.min(done, total ?? 1), { done: count(done, total, unit) }),
     end: () => bar.stop(),
   };
 }
@@ -50,12 +50,13 @@ export function progressLines(
     update(done) {
       if (performance.now() - saidMs < plainIntervalMs) return;
       saidMs = performance.now();
-      write(`${label}: ${count(done, unit)} of ${count(total, unit)}\n`);
+      write(`${label}: ${count(done, total, unit)}\n`);
     },
     end: () => undefined,
   };
 }
 
-function count(amount: number, unit: 'files' | 'bytes'): string {
-  return unit === 'bytes' ? formatBytes(amount) : `${amount} files`;
+function count(done: number, total: number | undefined, unit: 'files' | 'bytes'): string {
+  const of = total === undefined ? '' : ` of ${unit === 'bytes' ? formatBytes(total) : total}`;
+  return unit === 'bytes' ? `${formatBytes(done)}${of}` : `${done}${of} files`;
 }

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AnabranchClient } from '../client/http-client.ts';
 import { projectRoot } from '../project-root.ts';
@@ -7,6 +8,7 @@ import { createNarrator } from '../swarm/tour/narrator.ts';
 import { playTour, type TourResult } from '../swarm/tour/play-tour.ts';
 import type { Narrator, TourNode } from '../swarm/tour/tour-types.ts';
 import type { Cli } from './cli.ts';
+import { swarmDirectoryDefault } from './connection.ts';
 import { exitCodes } from './errors.ts';
 import { printable } from './output.ts';
 import { progressLines } from './progress.ts';
@@ -51,9 +53,11 @@ export async function runSwarm(cli: Cli, dir: string, flags: SwarmFlags): Promis
     stop.throwIfAborted();
     throw error;
   } finally {
-    tell(`\nStopping the nodes …\n`);
+    // Nothing runs when the start was refused, and then there is nothing to say.
+    const anyRunning = supervisor.status().nodes.some(({ pid }) => pid !== null);
+    if (anyRunning) tell('\nStopping the nodes …\n');
     await supervisor.close();
-    tell(`All stopped. What they hold stays in ${printable(dir)}.\n`);
+    if (anyRunning) tell(`All stopped. What they hold stays in ${printable(dir)}.\n`);
   }
 }
 
@@ -91,7 +95,8 @@ function describe(supervisor: Supervisor): unknown[] {
 
 function howToTalk(nodes: readonly SwarmNode[], dir: string, tour: TourResult | undefined): string[] {
   const cli = 'npm run -s anabranch --';
-  const at = `--dir ${shellWord(dir)}`;
+  // Commands find the swarm in the current folder by themselves.
+  const at = dir === resolve(swarmDirectoryDefault) ? '' : ` --dir ${shellWord(dir)}`;
   const object = tour === undefined ? 'notes/hello.txt' : `${tour.objects}plan.txt`;
   const [first] = nodes;
   const groups = nodes.length < 2 ? [] : [nodes.slice(0, nodes.length >> 1), nodes.slice(nodes.length >> 1)];
@@ -102,10 +107,10 @@ function howToTalk(nodes: readonly SwarmNode[], dir: string, tour: TourResult | 
     ...nodes.map(({ name, url, tokenFile }) => `  ${name}  ${url}  token in ${tokenFile}`),
     '',
     'Talk to them from another terminal:',
-    `  ${cli} put notes/hello.txt README.md ${at}`,
-    `  ${cli} log ${object} ${at}`,
+    `  ${cli} put notes/hello.txt README.md${at}`,
+    `  ${cli} log ${object}${at}`,
     `  ${cli} status --dir ${shellWord(nodes.at(-1)?.dir ?? dir)}`,
-    ...(cut === '' ? [] : [`  ${cli} swarm partition ${cut} ${at}`, `  ${cli} swarm heal ${at}`]),
+    ...(cut === '' ? [] : [`  ${cli} swarm partition ${cut}${at}`, `  ${cli} swarm heal${at}`]),
     `  curl -H "Authorization: Bearer $(cat ${shellWord(first?.tokenFile ?? '')})" ${first?.url}/v1/status`,
   ];
 }

@@ -7,11 +7,10 @@ import type { ConnectionGater, Libp2p } from '@libp2p/interface';
 import { noise } from '@libp2p/noise';
 import { ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
-import { tls } from '@libp2p/tls';
-import { nativeTls } from './native-tls.ts';
 import { yamux } from '@libp2p/yamux';
 import { createLibp2p } from 'libp2p';
 import type { PeerId } from '../../../crdt/ids.ts';
+import { nativeTls } from './native-tls.ts';
 
 /** Connections past which libp2p closes some: room for two to each of 256 members. */
 const connectionsMax = 512;
@@ -49,7 +48,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
     privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
     addresses: { listen: [...options.listen] },
     transports: [tcp()],
-    connectionEncrypters: [process.env.JSTLS ? tls() : nativeTls(), noise()],
+    connectionEncrypters: [nativeTls(), noise()],
     streamMuxers: [
       yamux({
         maxInboundStreams: streamsPerConnectionMax,

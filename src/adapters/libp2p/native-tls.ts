@@ -21,6 +21,9 @@ export function nativeTls(): (components: TLSComponents) => ConnectionEncrypter 
   return (components) => new NativeTls(components);
 }
 
+/** What a peer that chooses no muxer in the handshake puts in its place. */
+const withoutMuxer = 'libp2p';
+
 type Direction = 'inbound' | 'outbound';
 
 class NativeTls implements ConnectionEncrypter {
@@ -52,15 +55,19 @@ class NativeTls implements ConnectionEncrypter {
     direction: Direction,
     options: SecureConnectionOptions = {},
   ): Promise<SecuredConnection> {
-    const muxers = options.skipStreamMuxerNegotiation === true ? new Map() : this.#components.upgrader.getStreamMuxers();
-    const certificate = await generateCertificate(this.#components.privateKey, options);
-    // From here on the bytes of the TCP socket are TLS's, not the connection's.
+    // From here on the bytes of the TCP socket are TLS's, not the connection's: what comes while the
+    // certificate is being made waits in the paused socket, and the TLS socket takes it from there.
+    socket.pause();
     socket.removeAllListeners('data');
-    const secured = startTls(socket, direction, { ...certificate, ALPNProtocols: [...muxers.keys(), 'libp2p'] }, muxers);
+    const muxers: ReadonlyMap<string, StreamMuxerFactory> =
+      options.skipStreamMuxerNegotiation === true ? new Map() : this.#components.upgrader.getStreamMuxers();
+    const certificate = await generateCertificate(this.#components.privateKey, options);
+    const secured = startTls(socket, direction, certificate, muxers);
     try {
       await handshake(secured, options.signal);
-      const remotePeer = await verifyPeerCertificate(secured.getPeerCertificate().raw, options.remotePeer, connection.log);
-      const streamMuxer = muxers.get(secured.alpnProtocol || '') as StreamMuxerFactory | undefined;
+      const { raw } = secured.getPeerCertificate();
+      const remotePeer = await verifyPeerCertificate(raw, options.remotePeer, connection.log);
+      const streamMuxer = muxers.get(secured.alpnProtocol || withoutMuxer);
       const stream = toMessageStream(connection, secured);
       return { connection: stream, remotePeer, ...(streamMuxer === undefined ? {} : { streamMuxer }) };
     } catch (error) {
@@ -73,43 +80,56 @@ class NativeTls implements ConnectionEncrypter {
 function startTls(
   socket: Socket,
   direction: Direction,
-  certificate: TLSSocketOptions,
+  certificate: { readonly cert: string; readonly key: string },
   muxers: ReadonlyMap<string, StreamMuxerFactory>,
 ): TLSSocket {
   const options: TLSSocketOptions = {
     ...certificate,
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
-    // The certificate is self-signed: that its extension carries the peer's own signature is what counts.
+    // The certificate is self-signed: what counts is its extension, which the peer's own key has signed.
     rejectUnauthorized: false,
   };
-  if (direction === 'outbound') return connect({ ...options, socket });
+  if (direction === 'outbound') return connect({ ...options, socket, ALPNProtocols: [...muxers.keys(), withoutMuxer] });
   return new TLSSocket(socket, {
     ...options,
     isServer: true,
     requestCert: true,
-    ALPNCallback: ({ protocols }) => protocols.find((name) => muxers.has(name) || name === 'libp2p'),
+    ALPNCallback: ({ protocols }) => protocols.find((name) => muxers.has(name) || name === withoutMuxer),
   });
 }
 
 function handshake(socket: TLSSocket, signal: AbortSignal | undefined): Promise<void> {
+  // A socket that fails once it is given up must not take the process with it.
+  socket.on('error', () => undefined);
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      socket.destroy();
-      reject(signal?.reason);
+    const onAbort = (): void => fail(signal?.reason);
+    const onClose = (): void => fail(new Error('the connection was closed during the TLS handshake'));
+    const onSecure = (): void => {
+      stopListening();
+      resolve();
+    };
+    const fail = (error: unknown): void => {
+      stopListening();
+      reject(error);
+    };
+    const stopListening = (): void => {
+      signal?.removeEventListener('abort', onAbort);
+      socket.off('error', fail).off('close', onClose).off('secure', onSecure);
     };
     signal?.addEventListener('abort', onAbort, { once: true });
-    const finish = (settle: () => void): void => {
-      signal?.removeEventListener('abort', onAbort);
-      settle();
-    };
-    socket.once('error', (error) => finish(() => reject(error)));
-    socket.once('close', () => finish(() => reject(new Error('closed during the handshake'))));
-    socket.once('secure', () => finish(resolve));
+    socket.once('error', fail).once('close', onClose).once('secure', onSecure);
+    if (signal?.aborted === true) onAbort();
+    else if (socket.destroyed) onClose();
   });
 }
 
+/**
+ * The TCP socket of a connection as `@libp2p/tcp` makes it, where it is a private field. A peer that sends
+ * bytes before its turn has them buffered in the connection, where only `@libp2p/tls` finds them.
+ */
 function socketBeneath(connection: MessageStream): Socket | undefined {
   const socket: unknown = Reflect.get(connection, 'socket');
-  return socket instanceof Socket && !(socket instanceof TLSSocket) ? socket : undefined;
+  if (!(socket instanceof Socket) || socket instanceof TLSSocket || connection.readBufferLength > 0) return undefined;
+  return socket;
 }

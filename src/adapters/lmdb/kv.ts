@@ -1,11 +1,11 @@
-import assert from 'node:assert/strict';
 import { readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
-import { type Kv, type KvKey, type KvRange, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
+import type { Kv, KvKey, KvRange, KvTransaction } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import { commitErrorOf, readError, writeError } from './errors.ts';
+import { checkKey, runChange } from './transaction.ts';
 import { WriteOverlay } from './write-overlay.ts';
 
 /**
@@ -227,43 +227,6 @@ export class LmdbKv implements Kv {
     if (this.#closing !== undefined) return new MeshError('shutting_down', 'the store is closed', { cause });
     return readError(cause, this.#path);
   }
-}
-
-function runChange<T>(overlay: WriteOverlay, change: (transaction: KvTransaction) => T): T {
-  const mark = overlay.mark();
-  let open = true;
-  const use = (): WriteOverlay => {
-    assert(open, 'a transaction was used after it ended');
-    return overlay;
-  };
-  try {
-    const result = change({
-      get(key) {
-        checkKey(key);
-        return use().get(key);
-      },
-      range: (range) => use().range(range),
-      put(key, value) {
-        checkKey(key);
-        use().set(key, value);
-      },
-      delete(key) {
-        checkKey(key);
-        use().set(key, null);
-      },
-    });
-    assert(!(result instanceof Promise), 'a transaction is synchronous: it may not return a promise');
-    return result;
-  } catch (error) {
-    overlay.rollback(mark);
-    throw error;
-  } finally {
-    open = false;
-  }
-}
-
-function checkKey(key: KvKey): void {
-  assert(key.length >= 1 && key.length <= kvKeyBytesMax, `a key has 1 to ${kvKeyBytesMax} bytes, not ${key.length}`);
 }
 
 /** lmdb copies `binary` values and keys, but into Buffers, whose `slice` shares memory where a Uint8Array's copies. */

@@ -84,7 +84,8 @@ export class WriteOverlay {
     const writes = this.#writesIn(range);
     if (writes.length === 0) return this.#base.range(range);
     const { limit, ...unlimited } = range;
-    return merge(this.#base.range(unlimited), writes, range.reverse ?? false, limit ?? Number.POSITIVE_INFINITY);
+    const merged = merge(this.#base.range(unlimited), writes, range.reverse ? -1 : 1);
+    return limit === undefined ? merged : merged.take(limit);
   }
 
   #writesIn(range: KvRange): Write[] {
@@ -97,38 +98,30 @@ export class WriteOverlay {
   }
 }
 
+/** Both in the order of the range; where they meet on a key, the write stands. */
 function* merge(
   stored: Iterable<readonly [KvKey, Uint8Array]>,
   writes: readonly Write[],
-  reverse: boolean,
-  limit: number,
+  direction: 1 | -1,
 ): Generator<readonly [KvKey, Uint8Array]> {
-  let left = limit;
   let next = 0;
-  if (left <= 0) return;
   for (const entry of stored) {
-    let order = -1;
+    let order = 1;
     while (next < writes.length) {
       const write = writes[next] as Write;
-      order = reverse ? Buffer.compare(entry[0], write.key) : Buffer.compare(write.key, entry[0]);
-      if (order > 0) break;
+      order = direction * Buffer.compare(write.key, entry[0]);
+      if (order >= 0) break;
+      yield* entryOf(write);
       next++;
-      if (write.value !== null) {
-        yield [write.key.slice(), write.value.slice()];
-        if (--left === 0) return;
-      }
-      if (order === 0) break;
-      order = -1;
     }
-    if (order === 0) continue;
-    yield entry;
-    if (--left === 0) return;
+    // A write on the same key comes out ahead of the next entry, or at the end.
+    if (next === writes.length || order > 0) yield entry;
   }
-  for (const write of writes.slice(next)) {
-    if (write.value === null) continue;
-    yield [write.key.slice(), write.value.slice()];
-    if (--left === 0) return;
-  }
+  for (; next < writes.length; next++) yield* entryOf(writes[next] as Write);
+}
+
+function entryOf({ key, value }: Write): [] | [readonly [KvKey, Uint8Array]] {
+  return value === null ? [] : [[key.slice(), value.slice()]];
 }
 
 function firstAtLeast(sorted: readonly string[], text: string): number {

@@ -21,6 +21,8 @@ export class VirtualClock implements Clock {
   #wallOffsetMs: number;
   #sequence = 0;
   #cancelled = 0;
+  #instantMs = -1;
+  #firingsAtInstant = 0;
   #timers: Timer[] = [];
 
   constructor(options: { readonly startMs?: number } = {}) {
@@ -103,9 +105,6 @@ export class VirtualClock implements Clock {
     await this.runUntil(() => settled, limitMs);
     return promise;
   }
-
-  #instantMs = -1;
-  #firingsAtInstant = 0;
 
   async #fireNext(untilMs: number): Promise<boolean> {
     const timer = this.#nextLive();

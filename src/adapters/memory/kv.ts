@@ -1,11 +1,11 @@
-import assert from 'node:assert/strict';
 import type { Clock } from '../../ports/clock.ts';
-import { type Kv, type KvKey, type KvRange, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
+import type { Kv, KvKey, KvRange, KvTransaction } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Random } from '../../ports/random.ts';
+import { type Contents, checkKey, keyText, rangeOf, runChange, withBitFlipped } from './kv-contents.ts';
 import { OrderedMap } from './ordered-map.ts';
 
-type Contents = OrderedMap<Uint8Array>;
+type MemoryKvFault = 'disk_full' | 'io_error';
 
 /** What a store held at one moment; give it to `restore`. */
 export interface MemoryKvSnapshot {
@@ -13,226 +13,196 @@ export interface MemoryKvSnapshot {
 }
 
 export interface MemoryKvOptions {
-  /** How long a transaction waits for its flush, in milliseconds of the clock; 0 by default. */
+  /**
+   * How long a transaction waits for its flush, in milliseconds of the clock. By default none does: it is on
+   * disk as soon as it is committed, and no time has to pass.
+   */
   readonly flushDelayMs?: number;
-  /** Names the store; two stores of one name are one disk to whoever asks for the identity. */
+  /** Names the disk, for `identity`. */
   readonly name?: string;
 }
 
+/** A committed transaction that a power loss may still take back. */
 interface Unflushed {
+  contents: Contents;
+  readonly waiting: (() => void)[];
+}
+
+/** What the next handle on the same disk starts from. */
+interface Disk {
   readonly contents: Contents;
-  readonly done: () => void;
+  /** Counts how often the directory was replaced by a copy. */
+  readonly copies: number;
 }
 
 /**
- * A store with a disk that forgets: a transaction is seen at once but survives a crash only after its flush,
- * which the clock brings. Faults are ordered from outside.
+ * A store whose disk forgets: a transaction is seen as soon as it is committed but survives a crash only after
+ * its flush, which the clock brings. Faults are ordered from outside.
  */
 export class MemoryKv implements Kv {
   readonly #clock: Clock;
   readonly #options: MemoryKvOptions;
-  readonly #incarnation: number;
+  readonly #copies: number;
   #contents: Contents;
   #durable: Contents;
   #unflushed: Unflushed[] = [];
-  #fault: { code: 'disk_full' | 'io_error'; times: number } | undefined;
-  #state: 'open' | 'closed' | 'crashed' = 'open';
+  #fault: { readonly code: MemoryKvFault; times: number } | undefined;
+  #state: 'open' | 'closed' | 'dead' = 'open';
 
-  constructor(clock: Clock, options: MemoryKvOptions = {}, disk?: { contents: Contents; incarnation: number }) {
+  constructor(clock: Clock, options: MemoryKvOptions = {}, disk: Disk = { contents: OrderedMap.empty(), copies: 0 }) {
     this.#clock = clock;
     this.#options = options;
-    this.#contents = disk?.contents ?? OrderedMap.empty();
-    this.#durable = this.#contents;
-    this.#incarnation = disk?.incarnation ?? 0;
+    this.#contents = disk.contents;
+    this.#durable = disk.contents;
+    this.#copies = disk.copies;
   }
 
   get(key: KvKey): Uint8Array | undefined {
-    this.#assertOpen();
+    this.#checkOpen();
     checkKey(key);
     return this.#contents.get(keyText(key))?.slice();
   }
 
   range(range: KvRange): Iterable<readonly [KvKey, Uint8Array]> {
-    this.#assertOpen();
+    this.#checkOpen();
     return rangeOf(this.#contents, range);
   }
 
-  transact<T>(change: (transaction: KvTransaction) => T): Promise<T> {
-    if (this.#state === 'crashed') return new Promise(() => {});
-    if (this.#state === 'closed') return Promise.reject(new MeshError('shutting_down', 'the store is closed'));
-    try {
-      const { result, contents } = runChange(this.#contents, change);
-      const fault = this.#takeFault();
-      if (fault !== undefined) return Promise.reject(fault);
-      this.#contents = contents;
-      return new Promise((resolve) => {
-        this.#unflushed.push({ contents, done: () => resolve(result) });
-        this.#clock.setTimer(this.#options.flushDelayMs ?? 0, () => this.#flushOne());
-      });
-    } catch (error) {
-      return Promise.reject(error);
+  async transact<T>(change: (transaction: KvTransaction) => T): Promise<T> {
+    if (this.#state === 'closed') throw closedError();
+    // Never within the caller's turn, so that nobody comes to count on it: LMDB runs changes later, too.
+    await null;
+    if (this.#state === 'dead') return never();
+    const { result, contents } = runChange(this.#contents, change);
+    if (contents === this.#contents) {
+      // What it read may still be lost.
+      await this.flush();
+      return result;
     }
+    this.#takeFault();
+    this.#contents = contents;
+    await this.#flushLater(contents);
+    return result;
   }
 
-  flush(): Promise<void> {
-    if (this.#state === 'crashed') return new Promise(() => {});
+  async flush(): Promise<void> {
+    await null;
+    if (this.#state === 'dead') return never();
     const last = this.#unflushed.at(-1);
-    if (last === undefined) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#unflushed[this.#unflushed.length - 1] = {
-        contents: last.contents,
-        done: () => {
-          last.done();
-          resolve();
-        },
-      };
-    });
+    if (last !== undefined) await new Promise<void>((resolve) => last.waiting.push(resolve));
   }
 
   identity(): string {
-    return `memory:${this.#options.name ?? 'kv'}:${this.#incarnation}`;
+    return `memory:${this.#options.name ?? 'kv'}:${this.#copies}`;
   }
 
   async close(): Promise<void> {
-    if (this.#state !== 'open') return;
+    if (this.#state === 'open') this.#state = 'closed';
     await this.flush();
-    this.#state = 'closed';
   }
 
   /**
-   * Power loss: returns the store as the next start finds it. The flushed transactions are there, and of the
-   * others the first few, as chance has it; this handle answers no more.
+   * Power loss: returns the store as the next start finds it. What was flushed is there, and of the rest the
+   * first few transactions, as chance has it. This handle is dead: it reads nothing and settles nothing more.
    */
   crash(random: Random): MemoryKv {
     const survivors = Math.floor(random.fraction() * (this.#unflushed.length + 1));
-    const contents = this.#unflushed[survivors - 1]?.contents ?? this.#durable;
-    this.#unflushed = [];
-    this.#state = 'crashed';
-    return new MemoryKv(this.#clock, this.#options, { contents, incarnation: this.#incarnation });
+    return this.#succeededBy({
+      contents: this.#unflushed[survivors - 1]?.contents ?? this.#durable,
+      copies: this.#copies,
+    });
   }
 
-  /** The process ended and started again with nothing lost. */
+  /** The process ended and started again on a machine that stayed up: nothing committed is lost. This handle is dead. */
   reopen(): MemoryKv {
-    this.#state = 'crashed';
-    return new MemoryKv(this.#clock, this.#options, { contents: this.#contents, incarnation: this.#incarnation });
+    return this.#succeededBy({ contents: this.#contents, copies: this.#copies });
   }
 
-  /** A consistent copy, as a backup takes it. */
+  /** A consistent copy, as a backup takes it. Copies are equal when their entries are. */
   snapshot(): MemoryKvSnapshot {
     return { contents: this.#contents };
   }
 
   /**
-   * The store as it is after that backup was put back. A copied directory shows another identity; a disk image
-   * that was rolled back does not (`unnoticed`). This handle answers no more.
+   * The store after that backup was put back. A copied directory shows another identity; a disk image that was
+   * rolled back does not (`unnoticed`). This handle is dead.
    */
   restore(snapshot: MemoryKvSnapshot, options: { readonly unnoticed?: boolean } = {}): MemoryKv {
-    this.#state = 'crashed';
-    this.#unflushed = [];
-    const incarnation = this.#incarnation + (options.unnoticed ? 0 : 1);
-    return new MemoryKv(this.#clock, this.#options, { contents: snapshot.contents, incarnation });
+    return this.#succeededBy({
+      contents: snapshot.contents,
+      copies: options.unnoticed ? this.#copies : this.#copies + 1,
+    });
   }
 
-  /** Makes the next transactions that would have succeeded fail, nothing of them written. */
-  failTransactions(code: 'disk_full' | 'io_error', times = 1): void {
+  /** Makes the next so many transactions that write fail, nothing of them written. */
+  failTransactions(code: MemoryKvFault, times = 1): void {
     this.#fault = { code, times };
   }
 
-  /** There is room again. */
+  /** There is room again, or the disk works again. */
   clearFault(): void {
     this.#fault = undefined;
   }
 
-  /** Flips one bit of a stored value, on the disk as in every later read. */
-  rot(key: KvKey, random: Random): void {
+  /** Flips one drawn bit of a stored value, as a rotting disk does. False when there is no bit to flip. */
+  rot(key: KvKey, random: Random): boolean {
     const text = keyText(key);
+    if (!this.#contents.get(text)?.length) return false;
     const where = random.fraction();
-    const flip = (contents: Contents): Contents => {
-      const value = contents.get(text)?.slice();
-      if (value === undefined || value.length === 0) return contents;
-      const bit = Math.floor(where * value.length * 8);
-      value[bit >>> 3] = (value[bit >>> 3] as number) ^ (1 << (bit & 7));
-      return contents.with(text, value);
+    // Whatever a crash leaves of the transactions, the value it finds is rotten.
+    const rotten = (contents: Contents): Contents => {
+      const value = contents.get(text);
+      return value?.length ? contents.with(text, withBitFlipped(value, where)) : contents;
     };
-    this.#contents = flip(this.#contents);
-    this.#durable = flip(this.#durable);
+    this.#contents = rotten(this.#contents);
+    this.#durable = rotten(this.#durable);
+    for (const transaction of this.#unflushed) transaction.contents = rotten(transaction.contents);
+    return true;
   }
 
-  #flushOne(): void {
+  #flushLater(contents: Contents): Promise<void> {
+    const { flushDelayMs = 0 } = this.#options;
+    if (flushDelayMs === 0) {
+      this.#durable = contents;
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      this.#unflushed.push({ contents, waiting: [resolve] });
+      this.#clock.setTimer(flushDelayMs, () => this.#flushFirst());
+    });
+  }
+
+  #flushFirst(): void {
     const first = this.#unflushed.shift();
     if (first === undefined) return;
     this.#durable = first.contents;
-    first.done();
+    for (const resolve of first.waiting) resolve();
   }
 
-  #takeFault(): MeshError | undefined {
-    if (this.#fault === undefined) return undefined;
+  #succeededBy(disk: Disk): MemoryKv {
+    this.#state = 'dead';
+    this.#unflushed = [];
+    return new MemoryKv(this.#clock, this.#options, disk);
+  }
+
+  #takeFault(): void {
+    if (this.#fault === undefined) return;
     const { code } = this.#fault;
     if (--this.#fault.times <= 0) this.#fault = undefined;
-    return new MeshError(code, code === 'disk_full' ? 'no room to write' : 'the disk failed');
+    throw new MeshError(code, code === 'disk_full' ? 'no room to write' : 'the disk failed');
   }
 
-  #assertOpen(): void {
-    if (this.#state !== 'open') throw new MeshError('shutting_down', `the store is ${this.#state}`);
-  }
-}
-
-function runChange<T>(before: Contents, change: (transaction: KvTransaction) => T): { result: T; contents: Contents } {
-  let contents = before;
-  let open = true;
-  const check = (key?: KvKey): void => {
-    assert(open, 'a transaction was used after it ended');
-    if (key !== undefined) checkKey(key);
-  };
-  try {
-    const result = change({
-      get: (key) => {
-        check(key);
-        return contents.get(keyText(key))?.slice();
-      },
-      range: (range) => {
-        check();
-        return rangeOf(contents, range);
-      },
-      put: (key, value) => {
-        check(key);
-        contents = contents.with(keyText(key), value.slice());
-      },
-      delete: (key) => {
-        check(key);
-        contents = contents.without(keyText(key));
-      },
-    });
-    assert(!(result instanceof Promise), 'a transaction is synchronous: it may not return a promise');
-    return { result, contents };
-  } finally {
-    open = false;
+  #checkOpen(): void {
+    if (this.#state === 'closed') throw closedError();
+    if (this.#state === 'dead') throw new MeshError('io_error', 'this store has lost its disk');
   }
 }
 
-function* rangeOf(contents: Contents, range: KvRange): Generator<readonly [KvKey, Uint8Array]> {
-  let left = range.limit ?? Number.POSITIVE_INFINITY;
-  if (left <= 0) return;
-  const start = keyText(range.start);
-  const end = keyText(range.end);
-  for (const [text, value] of range.reverse ? contents.rangeReverse(start, end) : contents.range(start, end)) {
-    yield [keyBytes(text), value.slice()];
-    if (--left <= 0) return;
-  }
+function closedError(): MeshError {
+  return new MeshError('shutting_down', 'the store is closed');
 }
 
-function checkKey(key: KvKey): void {
-  assert(
-    key.length >= 1 && key.length <= kvKeyBytesMax,
-    `a key of ${key.length} bytes: 1 to ${kvKeyBytesMax} are allowed`,
-  );
-}
-
-/** One character a byte: strings of these compare as their bytes do. */
-function keyText(key: KvKey): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
-}
-
-function keyBytes(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text, 'latin1'));
+/** A process that has ended answers nobody. */
+function never<T>(): Promise<T> {
+  return new Promise(() => {});
 }

@@ -50,6 +50,13 @@ export class OrderedMap<V> {
     return this.#replace(at, [{ keys: block.keys.toSpliced(index, 1), values: block.values.toSpliced(index, 1) }]);
   }
 
+  /** Every entry in key order. */
+  *[Symbol.iterator](): Generator<readonly [string, V]> {
+    for (const { keys, values } of this.#blocks) {
+      for (const [index, key] of keys.entries()) yield [key, values[index] as V];
+    }
+  }
+
   /** Entries with start ≤ key < end. */
   *range(start: string, end: string): Generator<readonly [string, V]> {
     for (let at = this.#blockFor(start); at < this.#blocks.length; at++) {

@@ -34,8 +34,6 @@ export class ContentStore {
   readonly #committing = new Map<BlobHash, Uint8Array>();
   #storingBytes = 0;
   #room: PromiseWithResolvers<void> | undefined;
-  #flushing: Promise<void> | undefined;
-  #nextFlush: Promise<void> | undefined;
   #onDamaged: (hash: BlobHash, sizeBytes: number) => void = () => undefined;
 
   constructor(dependencies: ContentStoreDependencies) {
@@ -104,23 +102,9 @@ export class ContentStore {
     return this.#room.promise;
   }
 
-  /** Makes every large blob whose `put` has resolved durable; callers that come during a flush share the next one. */
+  /** Makes every large blob whose `put` has resolved durable. */
   flush(): Promise<void> {
-    if (this.#flushing === undefined) return this.#startFlush();
-    this.#nextFlush ??= this.#flushing.then(
-      () => this.#startFlush(),
-      () => this.#startFlush(),
-    );
-    return this.#nextFlush;
-  }
-
-  #startFlush(): Promise<void> {
-    this.#nextFlush = undefined;
-    const flushing = this.#dependencies.blobs.flush().finally(() => {
-      this.#flushing = undefined;
-    });
-    this.#flushing = flushing;
-    return flushing;
+    return this.#dependencies.blobs.flush();
   }
 
   #grantRoom(): void {

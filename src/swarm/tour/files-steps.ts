@@ -9,7 +9,7 @@ import { whenThere } from './until.ts';
 
 const arriveMsMax = 60_000;
 /** Enough to keep a node busy while another call waits for its flush. */
-const filesAtOnce = 8;
+const filesAtOnce = 16;
 
 export interface FilesStep {
   readonly narrator: Narrator;

@@ -2,11 +2,13 @@ import type { Narrator, Progress } from './tour-types.ts';
 
 const pageColumns = 92;
 const indent = '   ';
+/** Keeps a number and its unit on one line. */
+const noBreakSpace = '\u00a0';
 
 export interface NarratorDeps {
   readonly write: (text: string) => void;
   /** Emphasis for a terminal; leaves the text alone elsewhere. */
-  readonly style: (name: 'bold' | 'green' | 'red' | 'dim', text: string) => string;
+  readonly style: (name: 'bold' | 'green' | 'red', text: string) => string;
   readonly progress: Narrator['progress'];
 }
 
@@ -14,6 +16,14 @@ export interface NarratorDeps {
 export function createNarrator({ write, style, progress }: NarratorDeps): Narrator {
   const lines = (texts: readonly string[], prefix: string): void => {
     for (const text of texts) write(`${prefix}${text}`.trimEnd().concat('\n'));
+  };
+  const ending = (mark: string, text: string, elapsedMs: number): void => {
+    const [first = '', ...rest] = wrap(
+      `${text} (${seconds(elapsedMs).replace(' ', noBreakSpace)})`,
+      pageColumns - indent.length - 2,
+    );
+    write(`${indent}${mark} ${first}\n`);
+    lines(rest, `${indent}  `);
   };
   return {
     say(text) {
@@ -28,14 +38,10 @@ export function createNarrator({ write, style, progress }: NarratorDeps): Narrat
       lines(wrap(explanation, pageColumns - indent.length), indent);
     },
     stepHeld(outcome, elapsedMs) {
-      const [first = '', ...rest] = wrap(outcome, pageColumns - indent.length - 12);
-      write(`${indent}${style('green', '✓')} ${first} ${style('dim', `(${seconds(elapsedMs)})`)}\n`);
-      lines(rest, `${indent}  `);
+      ending(style('green', '✓'), outcome, elapsedMs);
     },
     stepFailed(reason, elapsedMs) {
-      const [first = '', ...rest] = wrap(reason, pageColumns - indent.length - 12);
-      write(`${indent}${style('red', '✗')} ${first} ${style('dim', `(${seconds(elapsedMs)})`)}\n`);
-      lines(rest, `${indent}  `);
+      ending(style('red', '✗'), reason, elapsedMs);
     },
     progress: (label, total, unit): Progress => progress(`${indent}${label}`, total, unit),
   };
@@ -58,6 +64,6 @@ export function wrap(text: string, columns: number): string[] {
         line = line === '' ? word : `${line} ${word}`;
       }
     }
-    return [...lines, line];
+    return [...lines, line].map((whole) => whole.replaceAll(noBreakSpace, ' '));
   });
 }

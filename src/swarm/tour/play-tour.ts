@@ -72,8 +72,8 @@ function tellOfMeeting(stage: Stage, { nodes }: TourOptions): Promise<number> {
           : `Each node is connected to ${others === 1 ? 'the other' : `all ${others} others`}.`;
       const found =
         objects === 0
-          ? 'They hold nothing yet.'
-          : `Earlier data was found: ${objects} objects, ${runs.length} earlier tours. This is tour ${run}.`;
+          ? 'Nothing is stored yet.'
+          : `They still hold the ${objects} objects of earlier runs; this is tour ${run}.`;
       return { outcome: `${met} ${found}`, value: run };
     },
   );

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiError } from '../../client/api-error.ts';
 import { TourFault } from './tour-types.ts';
 
-const pollMs = 50;
+const pollMs = 25;
 
 export interface UntilOptions {
   /** What is waited for, as in "n3 to have the file". */

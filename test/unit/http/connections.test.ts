@@ -8,7 +8,7 @@ import { HttpHarness, token } from '../../support/http-harness.ts';
 
 let http: HttpHarness;
 beforeAll(async () => {
-  http = await HttpHarness.start({ headersMs: 300, idleMs: 400 });
+  http = await HttpHarness.start();
 });
 afterAll(() => http.server.close());
 
@@ -153,18 +153,24 @@ describe('bytes that are no request', () => {
 });
 
 describe('clients that do nothing', () => {
+  let impatient: HttpHarness;
+  beforeAll(async () => {
+    impatient = await HttpHarness.start({ idleMs: 400 });
+  });
+  afterAll(() => impatient.server.close());
+
   it('are given up when their headers do not arrive', async () => {
-    const raw = await http.connect('GET /healthz HTTP/1.1\r\nhost:');
+    const raw = await impatient.connect('GET /healthz HTTP/1.1\r\nhost:');
     await raw.closed;
     raw.socket.destroy();
   });
 
   it('are read no further ahead of than the sockets hold, and given up when they do not read at all', async () => {
-    const read = http.node.read.bind(http.node);
-    await http.put('/v1/objects/docs/large', 'x');
+    const read = impatient.node.read.bind(impatient.node);
+    await impatient.put('/v1/objects/docs/large', 'x');
     let bytes = 0;
     let ended = false;
-    vi.spyOn(http.node, 'read').mockImplementation((input) => {
+    vi.spyOn(impatient.node, 'read').mockImplementation((input) => {
       const outcome = read(input);
       if (!outcome.ok) return outcome;
       const endless = (async function* () {
@@ -179,9 +185,9 @@ describe('clients that do nothing', () => {
       })();
       return { ok: true, value: { ...outcome.value, size: 1e12, open: async () => ({ ok: true, value: endless }) } };
     });
-    const raw = await http.connect();
+    const raw = await impatient.connect();
     raw.socket.pause();
-    raw.send(http.head('GET', '/v1/objects/docs/large'));
+    raw.send(impatient.head('GET', '/v1/objects/docs/large'));
     await vi.waitFor(() => expect(ended).toBe(true), { timeout: 5_000 });
     expect(bytes).toBeLessThan(32 * 1024 * 1024);
     raw.socket.destroy();

@@ -6,7 +6,7 @@ const path = '/v1/objects/docs/upload';
 let http: HttpHarness;
 
 beforeEach(async () => {
-  http = await HttpHarness.start({ idleMs: 200, discardBytesMax: 1_000_000 });
+  http = await HttpHarness.start({ discardBytesMax: 1_000_000 });
 });
 afterEach(() => http.server.close());
 
@@ -68,34 +68,9 @@ describe('a body cut short', () => {
     await vi.waitFor(() => expect(seen.error).toMatchObject({ code: 'incomplete_body' }));
     expect(http.node.objects.size).toBe(0);
   });
-
-  it('is given up when no byte arrives for the idle limit', async () => {
-    const raw = await http.connect(`${http.head('PUT', path, { 'content-length': 10 })}12345`);
-    const answer = await raw.answer();
-    expect([answer.status, answer.json.code]).toEqual([400, 'incomplete_body']);
-    expect(answer.json.detail).toContain('200 ms');
-  });
 });
 
 describe('an upload', () => {
-  it('may take longer than the idle limit as long as it moves', async () => {
-    const raw = await http.connect(http.head('PUT', path, { 'content-length': 10, connection: 'close' }));
-    for (let byte = 0; byte < 10; byte++) {
-      raw.send('x');
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    expect((await raw.answer()).status).toBe(201);
-  });
-
-  it('may wait on a busy node for longer than the idle limit', async () => {
-    const put = http.node.put.bind(http.node);
-    vi.spyOn(http.node, 'put').mockImplementation(async (input) => {
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      return put(input);
-    });
-    expect((await http.put(path, 'x')).status).toBe(201);
-  });
-
   it('is held back by a node that does not read', async () => {
     let release = (): void => {};
     const put = http.node.put.bind(http.node);
@@ -108,9 +83,17 @@ describe('an upload', () => {
     const sizeBytes = 32 * 1024 * 1024;
     const raw = await http.connect(http.head('PUT', path, { 'content-length': sizeBytes, connection: 'close' }));
     raw.send(Buffer.alloc(sizeBytes));
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(raw.socket.writableLength + raw.socket.bytesWritten).toBeGreaterThan(0);
-    expect(raw.socket.writableNeedDrain).toBe(true);
+    let sentBytes = 0;
+    await vi.waitFor(
+      () => {
+        const before = sentBytes;
+        sentBytes = raw.socket.bytesWritten - raw.socket.writableLength;
+        expect(sentBytes).toBeGreaterThan(0);
+        expect(sentBytes).toBe(before);
+      },
+      { timeout: 5_000 },
+    );
+    expect(sentBytes).toBeLessThan(sizeBytes / 2);
     release();
     expect((await raw.answer()).json.size).toBe(sizeBytes);
   });

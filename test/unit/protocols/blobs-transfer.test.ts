@@ -231,7 +231,7 @@ describe('fetching blobs', () => {
     scene.room = () => room.promise;
     await scene.honest('alice', blobs);
     const fetching = Promise.all(blobs.map((blob) => scene.fetcher.fetch(blob, { holders: scene.group('alice') })));
-    await scene.clock.advance(60_000);
+    await scene.clock.advance(20_000);
     expect(scene.stored.size).toBeLessThan(4);
     room.resolve();
     expect((await scene.run(fetching)).every((fetched) => fetched !== undefined)).toBe(true);

@@ -11,16 +11,16 @@ import { prepareSwarm, type SwarmNode } from '../../src/swarm/swarm-directory.ts
 const controlMsMax = 10_000;
 
 /** A node as its own process, with a client to it. */
-export interface BenchNode {
+export interface RunningProcess {
   readonly node: SwarmNode;
   readonly process: NodeProcess;
   readonly client: AnabranchClient;
 }
 
-/** Runs a benchmark on a fresh cluster of node processes, and removes everything afterwards. */
-export async function withNodes<T>(count: number, run: (nodes: readonly BenchNode[]) => Promise<T>): Promise<T> {
-  const dir = await mkdtemp(join(tmpdir(), 'anabranch-bench-'));
-  const started: BenchNode[] = [];
+/** Runs something on a fresh cluster of node processes, and removes everything afterwards. */
+export async function withNodes<T>(count: number, run: (nodes: readonly RunningProcess[]) => Promise<T>): Promise<T> {
+  const dir = await mkdtemp(join(tmpdir(), 'anabranch-nodes-'));
+  const started: RunningProcess[] = [];
   try {
     const [httpPort = 0] = await chooseFreePorts(1, []);
     const { nodes } = await prepareSwarm(join(dir, 'swarm'), { nodes: count, httpPort });
@@ -40,7 +40,7 @@ export async function withNodes<T>(count: number, run: (nodes: readonly BenchNod
 }
 
 /** Cuts a node off from these others; none lifts the cut. */
-export async function cut(node: BenchNode, others: readonly BenchNode[]): Promise<void> {
+export async function cut(node: RunningProcess, others: readonly RunningProcess[]): Promise<void> {
   const { controlSocket } = nodeDirectoryPaths(node.node.dir);
   const peers = others.map((other) => other.node.peerId);
   const request = peers.length === 0 ? { command: 'heal' } : { command: 'cut', peers };

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { type KvKey, type KvRange, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
+import type { OrderedMap } from './ordered-map.ts';
+
+/** Keys as text of one character a byte, which compares as the bytes do. */
+export type Contents = OrderedMap<Uint8Array>;
+
+/** The change applied to immutable contents: thrown away when it throws, and nothing to undo. */
+export function runChange<T>(
+  before: Contents,
+  change: (transaction: KvTransaction) => T,
+): { result: T; contents: Contents } {
+  let contents = before;
+  let open = true;
+  const check = (key?: KvKey): void => {
+    assert(open, 'a transaction was used after it ended');
+    if (key !== undefined) checkKey(key);
+  };
+  try {
+    const result = change({
+      get: (key) => {
+        check(key);
+        return contents.get(keyText(key))?.slice();
+      },
+      range: (range) => {
+        check();
+        return rangeOf(contents, range);
+      },
+      put: (key, value) => {
+        check(key);
+        contents = contents.with(keyText(key), value.slice());
+      },
+      delete: (key) => {
+        check(key);
+        contents = contents.without(keyText(key));
+      },
+    });
+    assert(!(result instanceof Promise), 'a transaction is synchronous: it may not return a promise');
+    return { result, contents };
+  } finally {
+    open = false;
+  }
+}
+
+/** The entries as they are at this call, in copies. */
+export function* rangeOf(contents: Contents, range: KvRange): Generator<readonly [KvKey, Uint8Array]> {
+  let left = range.limit ?? Number.POSITIVE_INFINITY;
+  if (left <= 0) return;
+  const start = keyText(range.start);
+  const end = keyText(range.end);
+  for (const [text, value] of range.reverse ? contents.rangeReverse(start, end) : contents.range(start, end)) {
+    yield [keyBytes(text), value.slice()];
+    if (--left <= 0) return;
+  }
+}
+
+export function checkKey(key: KvKey): void {
+  assert(
+    key.length >= 1 && key.length <= kvKeyBytesMax,
+    `a key of ${key.length} bytes: 1 to ${kvKeyBytesMax} are allowed`,
+  );
+}
+
+export function keyText(key: KvKey): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+}
+
+function keyBytes(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text, 'latin1'));
+}
+
+/** The value with the bit at that fraction of its length flipped. */
+export function withBitFlipped(value: Uint8Array, where: number): Uint8Array {
+  const flipped = value.slice();
+  const bit = Math.floor(where * value.length * 8);
+  flipped[bit >>> 3] = (flipped[bit >>> 3] ?? 0) ^ (1 << (bit & 7));
+  return flipped;
+}
