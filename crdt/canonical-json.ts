@@ -2,7 +2,7 @@ import canonicalize from 'canonicalize';
 import { err, ok, type Result } from './ids.ts';
 
 /** The deepest nesting of arrays and objects that is read. Nothing in the mesh needs more than five. */
-export const jsonDepthMax = 32;
+const jsonDepthMax = 32;
 
 /**
  * The canonical JSON text of a value (RFC 8785): one text for one value, in every language.

@@ -2,7 +2,7 @@ import { type Actor, type Dot, err, ok, type Result } from './ids.ts';
 import { isActor } from './node-name.ts';
 
 /** Counters `first` to `last`, both included. */
-export type DotRange = readonly [first: number, last: number];
+type DotRange = readonly [first: number, last: number];
 
 /**
  * A set of dots, immutable. Each actor's ranges are ascending, not empty, and neither overlap nor touch, so one

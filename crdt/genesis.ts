@@ -5,10 +5,10 @@ import { isNodeId } from './node-name.ts';
 import { publicKeyOf } from './signature.ts';
 
 /** The longest genesis text that is read: room for `membersMax` members with a few addresses each. */
-export const genesisBytesMax = 1_048_576;
-export const membersMax = 1_024;
-export const memberAddressesMax = 16;
-export const addressLengthMax = 256;
+const genesisBytesMax = 1_048_576;
+const membersMax = 1_024;
+const memberAddressesMax = 16;
+const addressLengthMax = 256;
 /** The seed makes two clusters with the same members differ; 16 bytes cannot be met by chance. */
 const seedBytesMin = 16;
 const seedBytesMax = 64;

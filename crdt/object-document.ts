@@ -5,7 +5,7 @@ import type { Version } from './version.ts';
 
 const documentDomain = 'anabranch/document/1';
 /** Slots are fixed at genesis: a power of two up to this. */
-export const slotsMax = 4_096;
+const slotsMax = 4_096;
 
 /** What precedes the version id in the root's keys. */
 const recordPrefix = 'v/';

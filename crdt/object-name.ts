@@ -1,8 +1,8 @@
 /** Bytes of UTF-8 in a key, at most. */
-export const keyBytesMax = 1_024;
+const keyBytesMax = 1_024;
 /** Characters in a namespace. */
-export const namespaceLengthMin = 2;
-export const namespaceLengthMax = 63;
+const namespaceLengthMin = 2;
+const namespaceLengthMax = 63;
 
 const namespacePattern = /^[a-z0-9][a-z0-9.-]{1,62}$/;
 

@@ -4,7 +4,7 @@ import { toHex } from './digest.ts';
 import type { PeerId } from './ids.ts';
 
 /** Bytes of an ed25519 seed, and of a public key. */
-export const keyBytes = 32;
+const keyBytes = 32;
 /** Bytes of an ed25519 signature. */
 export const signatureBytes = 64;
 

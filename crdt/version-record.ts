@@ -9,14 +9,14 @@ import { fromBase64Url, signatureBytes } from './signature.ts';
 /** Bytes of UTF-8 in a record's text, at most. All fields but the context fit into well under half of it. */
 export const recordBytesMax = 65_536;
 /** Parents a version may name; more heads are merged in stages. */
-export const parentsMax = 256;
+const parentsMax = 256;
 /** Bytes of UTF-8 in all names and values of `meta` together. */
-export const metaBytesMax = 8_192;
-export const metaNameLengthMax = 64;
-export const typeLengthMax = 255;
-export const authorBytesMax = 256;
+const metaBytesMax = 8_192;
+const metaNameLengthMax = 64;
+const typeLengthMax = 255;
+const authorBytesMax = 256;
 /** The greatest generation: it is an Automerge op counter, which has 32 bits there. */
-export const generationMax = 2_147_483_647;
+const generationMax = 2_147_483_647;
 
 /** A version's content: bytes that are stored elsewhere, by their names. */
 export interface Content {
@@ -158,14 +158,12 @@ function checkContent({ kind, content, type }: Fields): string | undefined {
   return isIntegerIn(size, 0, Number.MAX_SAFE_INTEGER) ? undefined : 'size is not a number of bytes';
 }
 
-/** Undefined when the value can be the type of a put or a merge; otherwise a sentence that says why not. */
-export function checkType(type: unknown): string | undefined {
+function checkType(type: unknown): string | undefined {
   if (typeof type === 'string' && type.length <= typeLengthMax && typePattern.test(type)) return undefined;
   return `type is not 1 to ${typeLengthMax} characters of ASCII, visible but for inner spaces`;
 }
 
-/** Undefined when the value can be a record's `meta`; otherwise a sentence that says why not. */
-export function checkMeta(meta: unknown): string | undefined {
+function checkMeta(meta: unknown): string | undefined {
   if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) return 'meta is not an object';
   let bytes = 0;
   for (const [name, text] of Object.entries(meta as Record<string, unknown>)) {

@@ -17,9 +17,10 @@ import { MeshError } from '../ports/mesh-error.ts';
 import { chooseFreePorts, isPortFree, swarmHost } from './ports.ts';
 import { peersFileOf } from './swarm-state.ts';
 
-export const swarmNodesDefault = 5;
+const swarmNodesDefault = 5;
 export const swarmNodesMax = 64;
-export const swarmHttpPortDefault = 7_400;
+const swarmHttpPortDefault = 7_400;
+const portMax = 65_535;
 const clusterName = 'laptop';
 
 export interface SwarmNode {
@@ -34,6 +35,13 @@ export interface SwarmNode {
   readonly meshPort: number;
 }
 
+export interface SwarmWanted {
+  /** 5 for a new swarm when absent. */
+  readonly nodes?: number | undefined;
+  /** The first of the nodes' HTTP ports; kept as it was, or 7400 for a new swarm, when absent. */
+  readonly httpPort?: number | undefined;
+}
+
 export interface PreparedSwarm {
   readonly nodes: readonly SwarmNode[];
   /** False when the directory held a swarm already, whose data is kept. */
@@ -44,10 +52,8 @@ export interface PreparedSwarm {
  * Makes the directory of a swarm, or takes up the one that is there. The number of nodes is fixed once made,
  * since the members are the cluster's identity. Rejects with `MeshError` `invalid_config`.
  */
-export async function prepareSwarm(
-  dir: string,
-  wanted: { readonly nodes?: number | undefined; readonly httpPort?: number | undefined },
-): Promise<PreparedSwarm> {
+export async function prepareSwarm(dir: string, wanted: SwarmWanted = {}): Promise<PreparedSwarm> {
+  checkWanted(wanted);
   await refuseNodeDirectory(dir);
   const members = await readMembers(dir);
   if (members === undefined) await createSwarm(dir, wanted.nodes ?? swarmNodesDefault, wanted.httpPort);
@@ -71,7 +77,7 @@ export async function checkPortsFree(nodes: readonly SwarmNode[]): Promise<void>
       throw new MeshError(
         'invalid_config',
         `port ${httpPort}, which ${name} needs, is in use by another program; choose others with --http-port, ` +
-          `as in --http-port ${nextFreeRange(httpPort, nodes.length)}`,
+          `as in --http-port ${otherPorts(nodes)}`,
       );
     }
     if (!(await isPortFree(meshPort))) {
@@ -85,8 +91,21 @@ export async function checkPortsFree(nodes: readonly SwarmNode[]): Promise<void>
 }
 
 /** A suggestion only: a hundred further on, unless that leaves the range of ports. */
-function nextFreeRange(port: number, count: number): number {
-  return port + 100 + count <= 65_535 ? port + 100 : swarmHttpPortDefault;
+function otherPorts(nodes: readonly SwarmNode[]): number {
+  const next = (nodes[0]?.httpPort ?? swarmHttpPortDefault) + 100;
+  return next + nodes.length <= portMax ? next : swarmHttpPortDefault;
+}
+
+function checkWanted({ nodes = swarmNodesDefault, httpPort = swarmHttpPortDefault }: SwarmWanted): void {
+  if (!Number.isInteger(nodes) || nodes < 1 || nodes > swarmNodesMax) {
+    throw new MeshError('invalid_config', `a swarm has 1 to ${swarmNodesMax} nodes`);
+  }
+  if (!Number.isInteger(httpPort) || httpPort < 1 || httpPort + nodes - 1 > portMax) {
+    throw new MeshError(
+      'invalid_config',
+      `the ports ${httpPort} to ${httpPort + nodes - 1} are not all between 1 and ${portMax}`,
+    );
+  }
 }
 
 async function createSwarm(dir: string, count: number, httpPort = swarmHttpPortDefault): Promise<void> {

@@ -1,0 +1,206 @@
+import { createHash } from 'node:crypto';
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import type { ConnectionEncrypter } from '@libp2p/interface';
+import { noise } from '@libp2p/noise';
+import { ping } from '@libp2p/ping';
+import { tcp } from '@libp2p/tcp';
+import { tls } from '@libp2p/tls';
+import { yamux } from '@libp2p/yamux';
+import { multiaddr } from '@multiformats/multiaddr';
+import { createLibp2p } from 'libp2p';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { PeerId } from '../../crdt/ids.ts';
+import { peerIdOf, signerFromSeed } from '../../crdt/signature.ts';
+import type { DialTarget } from '../../src/adapters/libp2p/dialer.ts';
+import { createLibp2pNetwork } from '../../src/adapters/libp2p/network.ts';
+import { MemoryLog } from '../../src/adapters/memory/log.ts';
+import { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
+import { SystemClock } from '../../src/adapters/system/clock.ts';
+import { SystemRandom } from '../../src/adapters/system/random.ts';
+
+const protocol = '/test/1.0.0';
+const waitOptions = { timeout: 10_000, interval: 5 };
+
+describe('Libp2pNetwork', () => {
+  const closers: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    await Promise.all(closers.splice(0).map((close) => close()));
+  });
+
+  const createNode = async (name: string, members: readonly DialTarget[], listen = '/ip4/127.0.0.1/tcp/0') => {
+    const log = new MemoryLog();
+    const metrics = new MemoryMetrics();
+    const node = await createLibp2pNetwork(
+      { log, metrics, clock: new SystemClock(), random: new SystemRandom() },
+      { seed: seedOf(name), listen: [listen], members: () => members },
+    );
+    closers.push(() => node.stop());
+    return { node, log, metrics };
+  };
+
+  /** Connected nodes, and the member list they all look at. */
+  const createMesh = async (names: readonly string[]) => {
+    const members: DialTarget[] = [];
+    const nodes = [];
+    for (const name of names) {
+      const created = await createNode(name, members);
+      await created.node.start();
+      members.push({ peerId: created.node.localPeer, addresses: created.node.addresses() });
+      nodes.push(created);
+    }
+    await vi.waitFor(() => {
+      for (const { node } of nodes) expect(node.connectedPeers().length).toBe(names.length - 1);
+    }, waitOptions);
+    return { members, nodes: nodes as [Created, Created] };
+  };
+  type Created = Awaited<ReturnType<typeof createNode>>;
+
+  /** A libp2p node that shares nothing with ours but the protocols. */
+  const createForeigner = async (name: string, encrypter: Encrypter) => {
+    const host = await createLibp2p({
+      privateKey: await generateKeyPairFromSeed('Ed25519', seedOf(name)),
+      addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
+      transports: [tcp()],
+      connectionEncrypters: [encrypter],
+      streamMuxers: [yamux()],
+      services: { ping: ping() },
+    });
+    closers.push(async () => host.stop());
+    return host;
+  };
+
+  it('derives the peer id that the signer of the same seed has', async () => {
+    const { node } = await createNode('alice', []);
+    expect(node.localPeer).toBe(peerIdOf(signerFromSeed(seedOf('alice')).publicKey));
+  });
+
+  it.each([
+    ['@libp2p/tls', tls(), '/tls/1.0.0'],
+    ['@libp2p/noise', noise(), '/noise'],
+  ])('speaks with a libp2p node that has %s, whoever dials', async (_name, encrypter, negotiated) => {
+    const foreigner = await createForeigner('foreigner', encrypter as Encrypter);
+    const members: DialTarget[] = [{ peerId: foreigner.peerId.toString() as PeerId, addresses: [] }];
+    const { node } = await createNode('alice', members);
+    const received = new Promise<number>((resolve) => {
+      node.handle(protocol, async (stream) => {
+        let bytes = 0;
+        for (let piece = await stream.read(); piece !== null; piece = await stream.read()) bytes += piece.byteLength;
+        resolve(bytes);
+        await stream.end();
+      });
+    });
+    await node.start();
+    const inward = await foreigner.dial(node.addresses().map((address) => multiaddr(address)));
+    expect(inward.encryption).toBe(negotiated);
+    const stream = await inward.newStream(protocol);
+    for (let sent = 0; sent < 8; sent++) {
+      if (!stream.send(new Uint8Array(128 * 1024))) {
+        await new Promise<void>((resolve) => stream.addEventListener('drain', () => resolve(), { once: true }));
+      }
+    }
+    await stream.close();
+    expect(await received).toBe(1024 * 1024);
+    await inward.close();
+    await vi.waitFor(() => expect(node.connectedPeers()).toEqual([]), waitOptions);
+
+    members[0] = { peerId: members[0]?.peerId as PeerId, addresses: foreigner.getMultiaddrs().map(String) };
+    await vi.waitFor(() => expect(node.connectedPeers()).toEqual([members[0]?.peerId]), waitOptions);
+    expect(foreigner.getConnections().map(({ encryption }) => encryption)).toEqual([negotiated]);
+    expect(await foreigner.services.ping.ping(foreigner.getConnections()[0]?.remotePeer as never)).toBeGreaterThan(-1);
+  });
+
+  it('refuses a stranger before any protocol is spoken, by TLS and by Noise', async () => {
+    const { node, metrics } = await createNode('alice', []);
+    await node.start();
+    for (const [index, encrypter] of [tls(), noise()].entries()) {
+      const stranger = await createForeigner(`stranger ${index}`, encrypter as Encrypter);
+      const outcome = async () => {
+        const connection = await stranger.dial(node.addresses().map((address) => multiaddr(address)));
+        await connection.newStream('/ipfs/ping/1.0.0');
+      };
+      await expect(outcome()).rejects.toThrow();
+      await vi.waitFor(() => expect(stranger.getConnections()).toEqual([]), waitOptions);
+      expect(metrics.value('anabranch_connections_refused_total')).toBe(index + 1);
+    }
+    expect(node.connectedPeers()).toEqual([]);
+  });
+
+  it('does not take one member for another', async () => {
+    const members: DialTarget[] = [];
+    const { node: bob } = await createNode('bob', members);
+    const { node: alice, metrics } = await createNode('alice', members);
+    await bob.start();
+    const carol = peerIdOf(signerFromSeed(seedOf('carol')).publicKey);
+    members.push({ peerId: carol, addresses: bob.addresses() });
+    await alice.start();
+    await vi.waitFor(
+      () => expect(metrics.value('anabranch_dials_total', { outcome: 'failed' })).toBeGreaterThan(1),
+      waitOptions,
+    );
+    expect(alice.connectedPeers()).toEqual([]);
+  });
+
+  it('drops the connections to a peer that is no member any more', async () => {
+    const { members, nodes } = await createMesh(['alice', 'bob']);
+    const [alice, bob] = nodes;
+    members.splice(1, 1);
+    await vi.waitFor(() => expect(alice.node.connectedPeers()).toEqual([]), waitOptions);
+    await vi.waitFor(() => expect(bob.node.connectedPeers()).toEqual([]), waitOptions);
+  });
+
+  it('counts gossip by what became of it', async () => {
+    const { nodes } = await createMesh(['alice', 'bob']);
+    const [alice, bob] = nodes;
+    alice.node.subscribe('news', () => 'accept');
+    bob.node.subscribe('news', (data) => (data[0] === 1 ? 'accept' : 'reject'));
+    expect(await alice.node.publish('nobody-listens', Uint8Array.of(9))).toBe(0);
+    let serial = 0;
+    await vi.waitFor(
+      async () => expect(await alice.node.publish('news', Uint8Array.of(1, serial++))).toBe(1),
+      waitOptions,
+    );
+    await alice.node.publish('news', Uint8Array.of(2));
+    const received = (verdict: string) => bob.metrics.value('anabranch_gossip_received_total', { verdict });
+    await vi.waitFor(() => expect([received('accept'), received('reject')]).toEqual([1, 1]), waitOptions);
+    expect(alice.metrics.value('anabranch_gossip_sent_total', { recipients: 'some' })).toBe(2);
+    expect(alice.metrics.value('anabranch_gossip_sent_total', { recipients: 'none' })).toBeGreaterThan(0);
+  });
+
+  it('survives a receiver of gossip that throws', async () => {
+    const { nodes } = await createMesh(['alice', 'bob']);
+    const [alice, bob] = nodes;
+    bob.node.subscribe('news', () => {
+      throw new Error('a bug');
+    });
+    let serial = 0;
+    await vi.waitFor(async () => {
+      await alice.node.publish('news', Uint8Array.of(serial++));
+      expect(bob.log.linesOf('gossip:receiver_failed').length).toBeGreaterThan(0);
+    }, waitOptions);
+    expect(bob.node.connectedPeers()).toEqual([alice.node.localPeer]);
+  });
+
+  it('says so when its address is taken', async () => {
+    const { node: first } = await createNode('alice', []);
+    await first.start();
+    const { node: second } = await createNode('bob', [], first.addresses()[0]);
+    await expect(second.start()).rejects.toMatchObject({ code: 'io_error' });
+  });
+
+  it('stops promptly, twice if asked to, and opens nothing afterwards', async () => {
+    const { nodes } = await createMesh(['alice', 'bob']);
+    const [alice, bob] = nodes;
+    const startMs = performance.now();
+    await bob.node.stop();
+    await bob.node.stop();
+    expect(performance.now() - startMs).toBeLessThan(3_000);
+    await expect(bob.node.open(alice.node.localPeer, protocol)).rejects.toMatchObject({ code: 'peer_unreachable' });
+    expect(await bob.node.publish('news', Uint8Array.of(1))).toBe(0);
+  });
+});
+
+type Encrypter = (components: never) => ConnectionEncrypter;
+
+function seedOf(text: string): Uint8Array {
+  return createHash('sha256').update(text).digest();
+}
