@@ -11,7 +11,7 @@ export const recordBytesMax = 65_536;
 /** Parents a version may name; more heads are merged in stages. */
 const parentsMax = 256;
 /** Bytes of UTF-8 in all names and values of `meta` together. */
-const metaBytesMax = 8_192;
+export const metaBytesMax = 8_192;
 const metaNameLengthMax = 64;
 const typeLengthMax = 255;
 const authorBytesMax = 256;

@@ -29,7 +29,7 @@ export async function writeContent(
     response.end(heldBack);
   } catch (error) {
     if (response.destroyed) return;
-    response.destroy();
+    response.end();
     throw error;
   }
 }

@@ -12,7 +12,7 @@ export const contentTypeBytesMax = 255;
 export const jsonBodyBytesMax = 64 * 1024;
 /** Entries on one page of a list. */
 export const pageEntriesMax = 1_000;
-/** Past so many connections the kernel's are accepted and closed at once, before they cost memory. */
+/** Past so many, a new connection is closed at once. */
 export const connectionsMax = 1_024;
 /** An idle connection kept for the next request; longer than what common clients keep, so they close first. */
 export const keepAliveMs = 72_000;

@@ -9,7 +9,7 @@ import { decodePercent, encodePercent } from './percent.ts';
  * not visible ASCII or a space inside. `X-Anabranch-Meta-Title: K%C3%A4se` is `{title: 'Käse'}`. Bytes sent raw are
  * taken as UTF-8. A header sent twice is one value joined by ", ".
  */
-export const metaPrefix = 'x-anabranch-meta-';
+const metaPrefix = 'x-anabranch-meta-';
 
 export function metaOf(headers: IncomingHttpHeaders): Readonly<Record<string, string>> | undefined {
   let entries: [string, string][] | undefined;
@@ -44,10 +44,8 @@ const space = 0x20;
 const asciiEnd = 0x7f;
 const plainInValue = (byte: number): boolean => byte >= space && byte < asciiEnd && byte !== percent;
 
-/** Spaces at the ends would be trimmed on the way, so they are escaped. */
-function encodeValue(value: string): string {
-  return encodePercent(value, plainInValue).replace(/^ +| +$/g, (spaces) => '%20'.repeat(spaces.length));
-}
+/** A space at an end would be trimmed on the way, and those beside it, so the outermost ones are escaped. */
+const encodeValue = (value: string): string => encodePercent(value, plainInValue).replace(/^ | $/g, '%20');
 
 const visibleText = /^[\x20-\x7e]+$/;
 

@@ -39,7 +39,7 @@ export interface Operation {
   readonly open?: boolean;
 }
 
-export interface RequestHeader {
+interface RequestHeader {
   readonly name: string;
   readonly description: string;
   readonly example: string;

@@ -153,17 +153,17 @@ describe('the version graph, the dots and the Automerge document', () => {
     fc.assert(
       fc.property(history, seed, ({ versions, ancestors }, order) => {
         const graph = graphOf(shuffled(versions, order));
-        for (const younger of versions) {
-          expect(graph.ancestors([younger.id])).toEqual(ancestors.get(younger.id));
-          for (const elder of versions) {
-            const truth = ancestors.get(younger.id)?.has(elder.id) ?? false;
-            expect(graph.isAncestor(elder.id, younger.id)).toBe(truth);
-            const [a, b] = [younger, elder].map(({ record, context }) => ({ dot: record.dot, context }));
-            if (a !== undefined && b !== undefined) expect(supersedes(a, b)).toBe(truth);
-          }
+        const dotted = versions.map(({ id, record, context }) => ({ id, dot: record.dot, context }));
+        for (const younger of dotted) {
+          const truth = [...(ancestors.get(younger.id) ?? [])].sort();
+          const byWalk = dotted.filter((elder) => graph.isAncestor(elder.id, younger.id)).map(({ id }) => id);
+          const byDots = dotted.filter((elder) => supersedes(younger, elder)).map(({ id }) => id);
+          expect([...graph.ancestors([younger.id])].sort()).toEqual(truth);
+          expect(byWalk.sort()).toEqual(truth);
+          expect(byDots.sort()).toEqual(truth);
         }
       }),
-      runs(2),
+      runs(1),
     );
   });
 

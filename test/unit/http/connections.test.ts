@@ -89,6 +89,7 @@ describe('addresses and methods', () => {
       '/v1//objects/docs',
       '//v1/status',
       '/V1/status',
+      `/nothing/${'x'.repeat(500)}`,
     ]) {
       const answer = await http.askRaw('GET', path);
       expect([answer.status, answer.json.code, answer.headers.get('content-type')], path).toEqual([

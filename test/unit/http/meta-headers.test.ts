@@ -4,7 +4,7 @@ import { metaBytesMax } from '../../../src/http/limits.ts';
 import { contentTypeOf, metaHeaders, metaOf } from '../../../src/http/meta-headers.ts';
 
 describe('metadata headers', () => {
-  it.each(['plain', 'Käse', '100 %', ' ends ', '', '日本語 and 🙂', 'a\tb', 'it\'s; a=b, "c"'])(
+  it.each(['plain', 'Käse', '100 %', ' ends ', '   ', ' ', '', '日本語 and 🙂', 'a\tb', 'it\'s; a=b, "c"'])(
     'carry %j both ways',
     (value) => {
       const headers = metaHeaders({ note: value });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { ReadVersion } from '../../../src/node/api.ts';
 import { MeshError } from '../../../src/ports/mesh-error.ts';
 import { HttpHarness } from '../../support/http-harness.ts';
 
@@ -293,6 +294,29 @@ describe('GET and HEAD', () => {
     await raw.until(/200 OK/);
     raw.socket.destroy();
     await vi.waitFor(() => expect(ended).toBe(true));
+    vi.restoreAllMocks();
+  });
+
+  it('takes a client that leaves while content is waited for as no fault', async () => {
+    const read = http.node.read.bind(http.node);
+    let isWaiting = false;
+    vi.spyOn(http.node, 'read').mockImplementation((input) => {
+      const outcome = read(input);
+      if (!outcome.ok) return outcome;
+      const open: ReadVersion['open'] = (_range, signal) =>
+        new Promise((_resolve, reject) => {
+          isWaiting = true;
+          signal?.addEventListener('abort', () => reject(signal.reason));
+        });
+      return { ok: true, value: { ...outcome.value, open } };
+    });
+    const raw = await http.connect(http.head('GET', path));
+    await vi.waitFor(() => expect(isWaiting).toBe(true));
+    raw.socket.destroy();
+    const labels = { method: 'GET', route: '/v1/objects/:ns/*', status: 'aborted' };
+    const before = http.metrics.value('anabranch_http_requests_total', labels);
+    await vi.waitFor(() => expect(http.metrics.value('anabranch_http_requests_total', labels)).toBe(before + 1));
+    expect(http.log.linesOf('http:failed')).toEqual([]);
     vi.restoreAllMocks();
   });
 

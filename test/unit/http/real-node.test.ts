@@ -13,7 +13,7 @@ import { SeededRandom } from '../../../src/adapters/memory/random.ts';
 import { SystemClock } from '../../../src/adapters/system/clock.ts';
 import { composeNode } from '../../../src/compose.ts';
 import type { MeshNode } from '../../../src/node/api.ts';
-import { HttpHarness } from '../../support/http-harness.ts';
+import { authorization, HttpHarness } from '../../support/http-harness.ts';
 
 let http: HttpHarness<MeshNode>;
 
@@ -48,12 +48,12 @@ describe('the API over a whole node', () => {
     const put = await http.put('/v1/objects/docs/large.bin', content, { 'x-anabranch-meta-note': 'K%C3%A4se' });
     expect(put.json).toMatchObject({ size: content.length, b3: toHex(blake3(content)), conflict: false });
     const got = await fetch(`${http.server.url}/v1/objects/docs/large.bin`, {
-      headers: { authorization: 'Bearer a-token-of-the-tests' },
+      headers: { authorization },
     });
     expect(Buffer.from(await got.arrayBuffer()).equals(content)).toBe(true);
     expect(got.headers.get('x-anabranch-meta-note')).toBe('K%C3%A4se');
     const part = await fetch(`${http.server.url}/v1/objects/docs/large.bin`, {
-      headers: { authorization: 'Bearer a-token-of-the-tests', range: 'bytes=1999990-2000009' },
+      headers: { authorization, range: 'bytes=1999990-2000009' },
     });
     expect(Buffer.from(await part.arrayBuffer()).equals(content.subarray(1_999_990, 2_000_010))).toBe(true);
   });
