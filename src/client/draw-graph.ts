@@ -29,8 +29,10 @@ export function drawGraph<V extends DrawnVersion>(
   const lines: string[] = [];
   // Each lane holds the version it leads down to; a hole is free for the next lane.
   const lanes: (string | undefined)[] = [];
+  // The lane that ended one line above: a mark right below would look like a parent of what is not its child.
+  let ended: number | undefined;
   for (const version of versions.toSorted(newestFirst)) {
-    const [column, ...joining] = lanesTo(lanes, version.version);
+    const [column, ...joining] = lanesTo(lanes, version.version, ended);
     if (joining.length > 0) lines.push(connector(lanes, column, joining, '┴', '╯'));
     for (const lane of joining) lanes[lane] = undefined;
     lanes[column] = version.version;
@@ -39,6 +41,7 @@ export function drawGraph<V extends DrawnVersion>(
     lines.push(`${markRow(lanes, column, isHead ? '●' : '○')} ${describe(version)}${note}`);
     const parents = version.parents.filter((parent) => known.has(parent));
     lanes[column] = parents[0];
+    ended = parents.length === 0 ? column : undefined;
     const opened = parents.slice(1).map((parent) => openLane(lanes, column, parent));
     if (opened.length > 0) lines.push(connector(lanes, column, opened, '┬', '╮'));
     while (lanes.length > 0 && lanes.at(-1) === undefined) lanes.pop();
@@ -51,13 +54,18 @@ function newestFirst(a: DrawnVersion, b: DrawnVersion): number {
   return a.version < b.version ? 1 : -1;
 }
 
-/** The lanes that lead to this version, leftmost first; a free one when it has no child. */
-function lanesTo(lanes: (string | undefined)[], version: string): [number, ...number[]] {
+/** The lanes that lead to this version, leftmost first; a free one, other than `ended`, when it has no child. */
+function lanesTo(
+  lanes: readonly (string | undefined)[],
+  version: string,
+  ended: number | undefined,
+): [number, ...number[]] {
   const waiting = lanes.flatMap((target, lane) => (target === version ? [lane] : []));
   const [first, ...rest] = waiting;
   if (first !== undefined) return [first, ...rest];
-  const free = lanes.indexOf(undefined);
-  return [free === -1 ? lanes.length : free];
+  let free = 0;
+  while (lanes[free] !== undefined || free === ended) free += 1;
+  return [free];
 }
 
 /** Takes the first free lane to the right of `column`, so that connectors only ever run to the right. */

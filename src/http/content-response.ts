@@ -29,7 +29,7 @@ export async function writeContent(
     response.end(heldBack);
   } catch (error) {
     if (response.destroyed) return;
-    response.end();
+    response.destroy();
     throw error;
   }
 }

@@ -24,7 +24,7 @@ export interface HttpLimits {
   readonly headersMs: number;
   /** Neither side moved a byte while the client's turn was due. A transfer of any length lives on as long as it moves. */
   readonly idleMs: number;
-  /** Requests in flight may finish within this once the server closes; 5 s in all with what follows. */
+  /** Requests in flight may finish within this once the server closes. A stop takes 5 s in all, and the node's follows. */
   readonly drainMs: number;
   /** A refused upload is read and dropped up to here, so that its client can read the answer; past it the connection is cut. */
   readonly discardBytesMax: number;
@@ -35,7 +35,7 @@ export interface HttpLimits {
 export const defaultLimits: HttpLimits = {
   headersMs: 30_000,
   idleMs: 60_000,
-  drainMs: 4_500,
+  drainMs: 2_500,
   discardBytesMax: 8 * 1024 * 1024,
   eventStreamsMax: 64,
 };

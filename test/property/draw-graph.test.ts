@@ -31,7 +31,7 @@ function readDrawing(lines: readonly string[]): { order: string[]; edges: Set<st
   const edges = new Set<string>();
   let lanes: Set<string>[] = [];
   for (const line of lines) {
-    const cells = [...line];
+    const cells = [...line.replace(/[a-z2-7].*/, '')];
     const marks = /^([^a-z2-7]*?)([●○])[^a-z2-7]*([a-z2-7]{6})/.exec(line);
     const id = marks?.[3];
     if (id !== undefined) {

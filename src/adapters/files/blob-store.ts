@@ -15,7 +15,7 @@ export type BlobFiles = Pick<
   'mkdir' | 'open' | 'opendir' | 'readdir' | 'rename' | 'rm' | 'stat' | 'statfs'
 >;
 
-/** Twice libuv's four threads: measured, more writers at once make the disk slower, not faster. */
+/** Twice libuv's four threads: enough to keep the disk busy; more would only wait in memory. */
 const putsInFlightMax = 8;
 /** Bounds open descriptors; a read holds at most `blobBytesMax` bytes. */
 const readsInFlightMax = 16;

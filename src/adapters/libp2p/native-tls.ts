@@ -107,7 +107,9 @@ function handshake(socket: TLSSocket, signal: AbortSignal | undefined): Promise<
     const onClose = (): void => fail(new Error('the connection was closed during the TLS handshake'));
     const onSecure = (): void => {
       stopListening();
-      resolve();
+      // Node crashes when the TCP socket and then its TLS socket are destroyed from within this callback,
+      // promises included; a gater that refuses the peer would do just that. So the callback is left first.
+      setImmediate(resolve);
     };
     const fail = (error: unknown): void => {
       stopListening();

@@ -46,24 +46,28 @@ interface Job {
  * Rejects with `MeshError` `disk_full`, `io_error`, or `corrupt` when the file is no database.
  */
 export async function openLmdbKv(path: string, options: LmdbKvOptions = {}): Promise<Kv> {
-  const openDatabase = (): LmdbDatabase =>
-    open<Uint8Array, Uint8Array>({
-      path,
-      // Else a directory whose name has a dot in it is taken for a file.
-      noSubdir: false,
-      encoding: 'binary',
-      keyEncoding: 'binary',
-      mapSize: options.mapBytes ?? mapBytesDefault,
-      // Committed means flushed: nobody reads what power loss could take back, and a failed flush takes it back at once.
-      overlappingSync: false,
-      eventTurnBatching: false,
-    });
   try {
-    const database = openDatabase();
-    return new LmdbKv({ database, openDatabase }, { path, identity: await identityOf(path) });
+    const database = openDatabase(path, options);
+    const identity = await identityOf(path);
+    return new LmdbKv({ database, openDatabase: () => openDatabase(path, options) }, { path, identity });
   } catch (cause) {
     throw await writeError(cause, path);
   }
+}
+
+/** The database itself, with the settings `LmdbKv` counts on. */
+export function openDatabase(path: string, options: LmdbKvOptions = {}): LmdbDatabase {
+  return open<Uint8Array, Uint8Array>({
+    path,
+    // Else a directory whose name has a dot in it is taken for a file.
+    noSubdir: false,
+    encoding: 'binary',
+    keyEncoding: 'binary',
+    mapSize: options.mapBytes ?? mapBytesDefault,
+    // Committed means flushed: nobody reads what power loss could take back, and a failed flush takes it back at once.
+    overlappingSync: false,
+    eventTurnBatching: false,
+  });
 }
 
 /**

@@ -6,6 +6,9 @@ interface Family {
   readonly samples: Map<string, { value: number; observations: number }>;
 }
 
+/** What Prometheus takes for a name. */
+const namePattern = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
+
 /** Metrics a test reads back: a counter's total, a gauge's last value, a histogram's sum and count. */
 export class MemoryMetrics implements Metrics {
   readonly #families = new Map<string, Family>();
@@ -51,6 +54,7 @@ export class MemoryMetrics implements Metrics {
   }
 
   #family(kind: Family['kind'], definition: MetricDefinition): Family {
+    if (!namePattern.test(definition.name)) throw new TypeError(`"${definition.name}" is no name for a metric`);
     const known = this.#families.get(definition.name);
     if (known !== undefined) {
       if (known.kind !== kind) throw new TypeError(`${definition.name} is a ${known.kind} already`);

@@ -15,6 +15,7 @@ export class SeededRandom implements Random {
   #c: number;
   #counter = 1;
 
+  /** From any text, or from 32 bytes. */
   constructor(seed: string | Uint8Array) {
     this.#key = seed instanceof Uint8Array ? seed : blake3(text.encode(seed));
     const words = new DataView(keyedBlake3(this.#key, text.encode('state')).slice().buffer);

@@ -23,8 +23,9 @@ describe('the drawing of a version graph', () => {
     ]);
   });
 
-  it('marks every head, and the preferred one', () => {
-    expect(draw([version('a', 1), version('b', 1)], ['a', 'b'], 'a')).toEqual(['● b  ← head', '● a  ← head, preferred']);
+  it('marks every head, and sets versions that are not related apart', () => {
+    const drawing = ['● b  ← head', '  ● a  ← head, preferred'];
+    expect(draw([version('a', 1), version('b', 1)], ['a', 'b'], 'a')).toEqual(drawing);
   });
 
   it('leaves out parents that are not given', () => {

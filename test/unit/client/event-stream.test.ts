@@ -5,10 +5,13 @@ async function parse(pieces: readonly Uint8Array[]): Promise<StreamedEvent[]> {
   async function* stream() {
     yield* pieces;
   }
-  return Array.fromAsync(parseEventStream(stream()));
+  const parsed: StreamedEvent[] = [];
+  for await (const event of parseEventStream(stream())) parsed.push(event);
+  return parsed;
 }
 
-const text = ': hello\n\nid: 7\nevent: version\ndata: {"a":1}\n\nid: 8\r\nevent: conflict\r\ndata: one\r\ndata: zwö\r\n\r\n';
+const text =
+  ': hello\n\nid: 7\nevent: version\ndata: {"a":1}\n\nid: 8\r\nevent: conflict\r\ndata: one\r\ndata: zwö\r\n\r\n';
 const events = [
   { id: '7', type: 'version', data: '{"a":1}' },
   { id: '8', type: 'conflict', data: 'one\nzwö' },

@@ -57,7 +57,7 @@ describe('close', () => {
     const closed = http.server.close().then(() => {
       isClosed = true;
     });
-    await http.clock.advance(4_000);
+    await http.clock.advance(2_000);
     expect(isClosed).toBe(false);
     await http.clock.advance(1_000);
     await closed;
