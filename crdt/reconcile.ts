@@ -1,0 +1,183 @@
+import {
+  branches,
+  childrenOf,
+  depthMax,
+  fingerprintBytes,
+  type Item,
+  isLeaf,
+  itemKeyBytes,
+  itemValueBytes,
+  leafItemsMax,
+  type Prefix,
+  type Summary,
+  sameSummary,
+  summaryOf,
+  type TreeReader,
+} from './fingerprint-tree.ts';
+
+/**
+ * Range-based set reconciliation (Meyer, "Range-Based Set Reconciliation", SRDS 2023) over aligned ranges: the
+ * asker sends what it knows of ranges, the answerer says which differ and what is in them one level down, until
+ * ranges are small enough to be listed. The answerer keeps no state. A peer that lies can waste a bounded number
+ * of questions, and hide only what it could have withheld anyway. Either side's set may change between questions:
+ * what is missed then differs in the next reconciliation.
+ */
+
+/** Ranges in one question: with 20 bytes of summary and up to 64 of prefix this stays within a message. */
+export const rangesMax = 1_024;
+/** Items in one answer, summed over its ranges: 192 KiB. */
+export const answerItemsMax = 3_072;
+
+/**
+ * Ranges asked for in one reconciliation: enough for some 5 million items that all differ. What was found until
+ * then is not lost, so the next reconciliation has less to ask.
+ */
+export const questionsMax = 262_144;
+
+/** What the asker knows of one range. */
+export interface RangeQuestion {
+  readonly prefix: Prefix;
+  readonly summary: Summary;
+}
+
+/** What the answerer has there, when it differs. */
+export type RangeAnswer =
+  | { readonly kind: 'same' }
+  /** Everything in the range, in key order. */
+  | { readonly kind: 'items'; readonly items: readonly Item[] }
+  /** The 16 ranges below. */
+  | { readonly kind: 'split'; readonly children: readonly Summary[] }
+  /** The answer had no more room: ask again. */
+  | { readonly kind: 'later' };
+
+/** One item on which the two sides differ; what a side does not have is undefined. */
+export interface Difference {
+  readonly key: Uint8Array;
+  readonly ours: Uint8Array | undefined;
+  readonly theirs: Uint8Array | undefined;
+}
+
+/** Answers questions about a set. Costs one row a range, and the items of the leaves among them. */
+export function answerRanges(reader: TreeReader, questions: readonly RangeQuestion[]): RangeAnswer[] {
+  let room = answerItemsMax;
+  return questions.map(({ prefix, summary }): RangeAnswer => {
+    if (sameSummary(summaryOf(reader, prefix), summary)) return { kind: 'same' };
+    if (!isLeaf(reader, prefix)) return { kind: 'split', children: childrenOf(reader, prefix) };
+    const items = [...reader.items(prefix)];
+    if (items.length > room) return { kind: 'later' };
+    room -= items.length;
+    return { kind: 'items', items };
+  });
+}
+
+/**
+ * The asking side: hands out questions, takes in their answers, and gathers the differences. `fault` is set, and
+ * nothing more is asked, once an answer is not one to its question.
+ */
+export class Reconciliation {
+  readonly #reader: TreeReader;
+  /** Taken from the end, so that it stays as small as the tree is deep. */
+  readonly #waiting: Prefix[];
+  #asked: readonly Prefix[] = [];
+  #questions = 0;
+  #fault: string | undefined;
+
+  /** Compares the ranges of these prefixes. */
+  constructor(reader: TreeReader, ranges: readonly Prefix[]) {
+    this.#reader = reader;
+    this.#waiting = [...ranges].reverse();
+  }
+
+  get fault(): string | undefined {
+    return this.#fault;
+  }
+
+  /** The next questions, at most `rangesMax`; none when everything is compared. */
+  ask(): readonly RangeQuestion[] {
+    if (this.#fault !== undefined) return [];
+    this.#asked = this.#waiting.splice(-rangesMax).reverse();
+    this.#questions += this.#asked.length;
+    if (this.#questions > questionsMax) this.#fail('the peer has too many ranges that differ');
+    return this.#asked.map((prefix) => ({ prefix, summary: summaryOf(this.#reader, prefix) }));
+  }
+
+  /** Takes in the answers to the questions asked last, in their order; returns the differences they show. */
+  take(answers: readonly RangeAnswer[]): Difference[] {
+    const asked = this.#asked;
+    this.#asked = [];
+    if (answers.length !== asked.length) return this.#fail('the answers are not as many as the questions');
+    if (answers.length > 0 && answers.every((answer) => answer.kind === 'later')) {
+      return this.#fail('the answer puts everything off');
+    }
+    const differences: Difference[] = [];
+    const deeper: Prefix[] = [];
+    for (const [index, answer] of answers.entries()) {
+      const range = asked[index] as Prefix;
+      if (answer.kind === 'later') deeper.push(range);
+      else if (answer.kind === 'split') deeper.push(...this.#split(range, answer.children));
+      else if (answer.kind === 'items') differences.push(...this.#compare(range, answer.items));
+      if (this.#fault !== undefined) return [];
+    }
+    this.#waiting.push(...deeper.reverse());
+    return differences;
+  }
+
+  #split(prefix: Prefix, children: readonly Summary[]): Prefix[] {
+    const total = children.reduce((sum, child) => sum + child.count, 0);
+    if (children.length !== branches || prefix.length >= depthMax || total <= leafItemsMax) {
+      this.#fail('a range is not split into what it can be split into');
+      return [];
+    }
+    const ours = childrenOf(this.#reader, prefix);
+    return children.flatMap((theirs, step) => {
+      const mine = ours[step];
+      if (mine !== undefined && sameSummary(mine, theirs)) return [];
+      return [[...prefix, step]];
+    });
+  }
+
+  #compare(prefix: Prefix, theirs: readonly Item[]): Difference[] {
+    const ours = new Map(Array.from(this.#reader.items(prefix), (item) => [hex(item.key), item]));
+    const differences: Difference[] = [];
+    let last: Uint8Array | undefined;
+    for (const { key, value } of theirs) {
+      if (!isItem(key, value) || !isWithin(key, prefix) || (last !== undefined && Buffer.compare(key, last) <= 0)) {
+        return this.#fail('a listing is out of order or out of its range');
+      }
+      last = key;
+      const mine = ours.get(hex(key));
+      ours.delete(hex(key));
+      if (mine === undefined || Buffer.compare(mine.value, value) !== 0) {
+        differences.push({ key, ours: mine?.value, theirs: value });
+      }
+    }
+    for (const { key, value } of ours.values()) differences.push({ key, ours: value, theirs: undefined });
+    return differences;
+  }
+
+  #fail(reason: string): Difference[] {
+    this.#fault = reason;
+    this.#waiting.length = 0;
+    return [];
+  }
+}
+
+/** True for a summary of the right form, as a message carries it. */
+export function isSummary({ count, fingerprint }: Summary): boolean {
+  return Number.isInteger(count) && count >= 0 && count < 2 ** 32 && fingerprint.length === fingerprintBytes;
+}
+
+function isItem(key: Uint8Array, value: Uint8Array): boolean {
+  return key.length === itemKeyBytes && value.length === itemValueBytes;
+}
+
+function isWithin(key: Uint8Array, prefix: Prefix): boolean {
+  return prefix.every((step, depth) => {
+    const byte = key[depth >> 1] ?? 0;
+    return step === (depth % 2 === 0 ? byte >> 4 : byte & 0x0f);
+  });
+}
+
+function hex(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('hex');
+}

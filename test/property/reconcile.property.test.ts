@@ -1,0 +1,178 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { blake3 } from '../../crdt/digest.ts';
+import {
+  type Item,
+  leafItemsMax,
+  type Prefix,
+  prefixOf,
+  summaryOf,
+  type TreeWriter,
+  treeChanged,
+} from '../../crdt/fingerprint-tree.ts';
+import { answerRanges, type Difference, questionsMax, type RangeAnswer, Reconciliation } from '../../crdt/reconcile.ts';
+import { runs } from '../support/property-runs.ts';
+
+/** A set and its tree in memory. */
+class MemoryTree implements TreeWriter {
+  readonly #items = new Map<string, Item>();
+  readonly #nodes = new Map<string, Uint8Array>();
+
+  set(item: Item): void {
+    this.#items.set(hex(item.key), item);
+    treeChanged(this, item.key);
+  }
+
+  delete(key: Uint8Array): void {
+    this.#items.delete(hex(key));
+    treeChanged(this, key);
+  }
+
+  node(prefix: Prefix): Uint8Array | undefined {
+    return this.#nodes.get(text(prefix));
+  }
+
+  putNode(prefix: Prefix, row: Uint8Array): void {
+    this.#nodes.set(text(prefix), row);
+  }
+
+  deleteNode(prefix: Prefix): void {
+    this.#nodes.delete(text(prefix));
+  }
+
+  items(prefix: Prefix): Item[] {
+    const start = text(prefix);
+    return [...this.#items.entries()]
+      .filter(([key]) => key.startsWith(start))
+      .sort(([left], [right]) => (left < right ? -1 : 1))
+      .map(([, item]) => item);
+  }
+
+  rows(): [string, Uint8Array][] {
+    return [...this.#nodes.entries()].sort(([left], [right]) => (left < right ? -1 : 1));
+  }
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+const text = (prefix: Prefix): string => prefix.map((step) => step.toString(16)).join('');
+/** Keys crowd below a few prefixes, so that trees of a few hundred items grow deep. */
+const keyOf = (number: number): Uint8Array => {
+  const key = Uint8Array.from(blake3(Buffer.from(`key ${number}`)));
+  key[0] = number % 3;
+  if (number % 2 === 0) key[1] = 7;
+  return key;
+};
+const itemOf = (number: number, version: number): Item => ({
+  key: keyOf(number),
+  value: blake3(Buffer.from(`value ${version}`)),
+});
+
+const numbers = fc.array(fc.nat({ max: 400 }), { maxLength: 300 });
+const treeOf = (members: readonly number[], version = 0): MemoryTree => {
+  const tree = new MemoryTree();
+  for (const number of members) tree.set(itemOf(number, version));
+  return tree;
+};
+
+function reconcile(ours: MemoryTree, theirs: MemoryTree): { differences: Difference[]; rounds: number } {
+  const reconciliation = new Reconciliation(ours, [[]]);
+  const differences: Difference[] = [];
+  let rounds = 0;
+  for (let questions = reconciliation.ask(); questions.length > 0; questions = reconciliation.ask()) {
+    differences.push(...reconciliation.take(answerRanges(theirs, questions)));
+    rounds += 1;
+    expect(rounds).toBeLessThan(100);
+  }
+  expect(reconciliation.fault).toBeUndefined();
+  return { differences, rounds };
+}
+
+describe('the fingerprint tree', () => {
+  it('is a function of the set alone, whatever the order of additions, changes and removals', () => {
+    fc.assert(
+      fc.property(numbers, numbers, fc.infiniteStream(fc.nat()), (kept, removed, order) => {
+        const wanted = [...new Set(kept)];
+        const direct = treeOf(wanted);
+        const roundabout = treeOf([...removed, ...wanted], 1);
+        const shuffled = [...wanted].sort(() => ((order.next().value as number) % 2 === 0 ? 1 : -1));
+        for (const number of shuffled) roundabout.set(itemOf(number, 0));
+        for (const number of removed) if (!wanted.includes(number)) roundabout.delete(keyOf(number));
+        expect(roundabout.rows()).toEqual(direct.rows());
+        expect(summaryOf(roundabout, [])).toEqual(summaryOf(direct, []));
+        expect(summaryOf(direct, []).count).toBe(wanted.length);
+      }),
+      runs(0.5),
+    );
+  });
+
+  it('splits a range exactly when it holds more items than a leaf may', () => {
+    const tree = treeOf(Array.from({ length: leafItemsMax }, (_, number) => number));
+    expect(tree.rows()).toHaveLength(0);
+    tree.set(itemOf(1_000, 0));
+    expect(tree.rows().length).toBeGreaterThan(0);
+    tree.delete(keyOf(1_000));
+    expect(tree.rows()).toHaveLength(0);
+  });
+});
+
+describe('reconciliation', () => {
+  it('finds exactly the items on which two sets differ', () => {
+    fc.assert(
+      fc.property(numbers, numbers, numbers, (shared, onlyOurs, onlyTheirs) => {
+        const ours = treeOf([...shared, ...onlyOurs]);
+        const theirs = treeOf([...shared, ...onlyTheirs]);
+        for (const number of onlyTheirs) if (number % 5 === 0) theirs.set(itemOf(number, 2));
+        const { differences } = reconcile(ours, theirs);
+        const found = new Map(differences.map((difference) => [hex(difference.key), difference]));
+        expect(found.size).toBe(differences.length);
+        const everything = new Map([...ours.items([]), ...theirs.items([])].map((item) => [hex(item.key), item.key]));
+        for (const [name, key] of everything) {
+          const mine = ours.items(prefixOf(key, 64))[0]?.value;
+          const other = theirs.items(prefixOf(key, 64))[0]?.value;
+          const differs = mine === undefined || other === undefined || hex(mine) !== hex(other);
+          expect(found.has(name)).toBe(differs);
+          if (differs) expect(found.get(name)).toMatchObject({ ours: mine, theirs: other });
+        }
+      }),
+      runs(0.3),
+    );
+  });
+
+  it('asks once when nothing differs', () => {
+    const members = Array.from({ length: 300 }, (_, number) => number);
+    expect(reconcile(treeOf(members), treeOf(members))).toEqual({ differences: [], rounds: 1 });
+  });
+
+  it('ends with a fault, and asks nothing more, when answers are not answers to the questions', () => {
+    const ours = treeOf([1, 2, 3]);
+    const [low, high] = [itemOf(1, 9), itemOf(2, 9)].sort((a, b) => Buffer.compare(a.key, b.key)) as [Item, Item];
+    const lies: RangeAnswer[][] = [
+      [],
+      [{ kind: 'later' }],
+      [{ kind: 'split', children: [] }],
+      [{ kind: 'items', items: [high, low] }],
+      [{ kind: 'items', items: [low, low] }],
+      [{ kind: 'items', items: [{ key: new Uint8Array(31), value: new Uint8Array(32) }] }],
+    ];
+    for (const lie of lies) {
+      const reconciliation = new Reconciliation(ours, [[]]);
+      reconciliation.ask();
+      expect(reconciliation.take(lie)).toEqual([]);
+      expect(reconciliation.fault).toBeTypeOf('string');
+      expect(reconciliation.ask()).toEqual([]);
+    }
+  });
+
+  it('cannot be led down for ever by a peer that always says split', () => {
+    const reconciliation = new Reconciliation(treeOf([1, 2, 3]), [[]]);
+    const child = (count: number) => ({ count, fingerprint: new Uint8Array(16) });
+    let asked = 0;
+    for (let questions = reconciliation.ask(); questions.length > 0; questions = reconciliation.ask()) {
+      asked += questions.length;
+      const children = Array.from({ length: 16 }, () => child(1_000));
+      reconciliation.take(questions.map((): RangeAnswer => ({ kind: 'split', children })));
+    }
+    expect(reconciliation.fault).toBeTypeOf('string');
+    expect(asked).toBeLessThanOrEqual(questionsMax);
+  });
+});
