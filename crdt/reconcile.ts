@@ -24,9 +24,9 @@ import {
  */
 
 /** Ranges in one question: with 20 bytes of summary and up to 64 of prefix this stays within a message. */
-export const rangesMax = 1_024;
+const rangesMax = 1_024;
 /** Items in one answer, summed over its ranges: 192 KiB. */
-export const answerItemsMax = 3_072;
+const answerItemsMax = 3_072;
 
 /**
  * Ranges asked for in one reconciliation: enough for some 5 million items that all differ. What was found until

@@ -13,7 +13,7 @@ export interface BenchCase {
 }
 
 /** What a figure has to reach: at least or at most so much, itself or as a ratio to the reference. */
-export interface Target {
+interface Target {
   readonly of: 'value' | 'ratio';
   readonly atLeast?: number;
   readonly atMost?: number;

@@ -9,7 +9,7 @@ export const gossipBytesMax = 64 * 1024;
 /** Hints in one message. */
 const hintsMax = 256;
 /** Heads a hint names; an object with more is hinted by its record alone. */
-export const hintHeadsMax = 16;
+const hintHeadsMax = 16;
 
 const message = z.strictObject({
   v: z.literal(1),

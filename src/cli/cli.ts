@@ -28,6 +28,6 @@ export class Cli {
 
   /** Aborts when the person at the keyboard, or the system, wants this process to end. */
   interrupts(): AbortSignal {
-    return this.io.interrupts(['SIGINT', 'SIGTERM']);
+    return this.io.interrupts(['SIGINT', 'SIGTERM', 'SIGHUP']);
   }
 }

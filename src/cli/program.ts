@@ -33,7 +33,8 @@ const commands = [
 
 const exitCodesHelp = `
 Exit codes: 0 done, 1 failed, 2 used wrongly, 3 no such object or version, 4 no node answers.
-Without --url or --dir, commands talk to the swarm in ./.swarm, or else to http://127.0.0.1:7400.`;
+Without --url or --dir, commands talk to the swarm in ./.swarm, or else to http://127.0.0.1:7400.
+ANABRANCH_DEBUG=1 shows where in the program an error comes from.`;
 
 /** Runs one command line and resolves with its exit code; says on standard error what went wrong. Never rejects. */
 export async function runCli(args: readonly string[], io: CliIo): Promise<ExitCode> {

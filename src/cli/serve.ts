@@ -62,14 +62,14 @@ async function serve(cli: Cli, flags: ServeFlags): Promise<void> {
   }
 }
 
-/** Ctrl-C at a terminal reaches the supervisor too, which then says when to stop; and when it is gone, so is the reason to run. */
+/** Ctrl-C at a terminal, or closing it, reaches the supervisor too, which then says when to stop; and when it is gone, so is the reason to run. */
 function supervisorSignal(cli: Cli): AbortSignal {
   const orphaned = new AbortController();
   const signals: NodeJS.Signals[] = ['SIGTERM'];
   if (process.send === undefined) {
-    signals.push('SIGINT');
+    signals.push('SIGINT', 'SIGHUP');
   } else {
-    process.on('SIGINT', () => undefined);
+    for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);
     process.once('disconnect', () => orphaned.abort(new Interrupted('the end of its supervisor')));
     process.channel?.unref();
   }
