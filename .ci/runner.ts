@@ -64,14 +64,15 @@ interface VitestReport {
   readonly testResults: readonly { readonly status: string; readonly assertionResults: readonly unknown[] }[];
 }
 
-/** The true number of tests; a test file that broke before its first test counts as one failed test. */
-const readCount = async (reportFile: string): Promise<Count> => {
+/** The true number of tests. What broke outside a test (a file that does not load, a crash) counts as one failed. */
+const readCount = async (reportFile: string, exitCode: number): Promise<Count> => {
   try {
     const report = JSON.parse(await readFile(reportFile, 'utf8')) as VitestReport;
     const broken = report.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0);
+    const failed = report.numFailedTests + broken.length;
     return {
       passed: report.numPassedTests,
-      failed: report.numFailedTests + broken.length,
+      failed: failed === 0 && exitCode !== 0 ? 1 : failed,
       skipped: report.numPendingTests + report.numTodoTests,
     };
   } catch {
@@ -84,7 +85,7 @@ const runStep = async (step: Step, directory: string, nameWidth: number): Promis
   const reportFile = path.join(directory, `${step.name}.json`);
   const reporters = ['--reporter=minimal', '--reporter=json', `--outputFile.json=${reportFile}`];
   const { code, output } = await runProgram(step.countsTests ? [...step.command, ...reporters] : step.command);
-  const count = step.countsTests ? await readCount(reportFile) : noTests;
+  const count = step.countsTests ? await readCount(reportFile, code) : noTests;
   const ok = code === 0 && (!step.countsTests || (count.passed > 0 && count.failed === 0));
   const seconds = `${((performance.now() - startedAt) / 1000).toFixed(1)} s`;
   const tests = step.countsTests ? `   ${count.passed} passed, ${count.failed} failed` : '';
@@ -104,13 +105,11 @@ const runGroup = async <T>(steps: readonly Step[], width: number, run: (step: St
   return results;
 };
 
-const stopOnSignal = () => {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => {
-      for (const child of running) child.kill(signal);
-      process.exit(128 + constants.signals[signal]);
-    });
-  }
+const stoppingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+const stop = (signal: (typeof stoppingSignals)[number]): void => {
+  for (const child of running) child.kill(signal);
+  process.exit(128 + constants.signals[signal]);
 };
 
 /**
@@ -118,7 +117,7 @@ const stopOnSignal = () => {
  * line a step and the whole output of those that failed. Resolves with the exit code.
  */
 export const runSteps = async (groups: readonly (readonly Step[])[]): Promise<number> => {
-  stopOnSignal();
+  for (const signal of stoppingSignals) process.on(signal, stop);
   const nameWidth = Math.max(...groups.flat().map((step) => step.name.length));
   const directory = await mkdtemp(path.join(tmpdir(), 'anabranch-check-'));
   const failed: string[] = [];
@@ -135,6 +134,7 @@ export const runSteps = async (groups: readonly (readonly Step[])[]): Promise<nu
     }
   } finally {
     await rm(directory, { recursive: true, force: true });
+    for (const signal of stoppingSignals) process.off(signal, stop);
   }
   console.log(failed.length === 0 ? 'everything holds' : `does not hold: ${failed.join(', ')}`);
   if (groups.flat().some((step) => step.countsTests)) {

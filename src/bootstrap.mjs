@@ -55,7 +55,18 @@ const wantedInstall = () => {
   return `${hash} ${process.platform} ${process.arch}\n`;
 };
 
-const isInstalled = () => readText(marker) === wantedInstall() && existsSync(pinnedNode);
+/**
+ * The Node.js to run programs on: the pinned one; or, where npm is told to ignore install scripts and so does not put
+ * it in place, the one that runs this, if it is of the same major version.
+ */
+const runtime = () => {
+  if (existsSync(pinnedNode)) return pinnedNode;
+  const { packages } = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8'));
+  const wanted = packages?.['node_modules/node']?.version.split('.')[0];
+  return process.versions.node.split('.')[0] === wanted ? process.execPath : undefined;
+};
+
+const isInstalled = () => readText(marker) === wantedInstall() && runtime() !== undefined;
 
 const isAlive = (pid) => {
   try {
@@ -173,7 +184,7 @@ const install = async () => {
       'The npm registry has to be reachable and the disk must have about 500 MB free. Run the same command to try again.',
     ];
   }
-  if (!existsSync(pinnedNode)) {
+  if (runtime() === undefined) {
     return [
       output,
       '',
@@ -209,21 +220,22 @@ const ensureInstalled = async () => {
  * replace itself, the program is a child, and this process stands in for it.
  */
 const run = (commandLine) => {
+  const node = runtime();
   const searchPath = process.env.PATH ?? '';
   const env = searchPath.split(path.delimiter).includes(binaries)
     ? process.env
     : { ...process.env, PATH: `${binaries}${path.delimiter}${searchPath}` };
   if (typeof process.execve === 'function' && process.platform !== 'win32') {
-    process.execve(pinnedNode, [pinnedNode, ...commandLine], env);
+    process.execve(node, [node, ...commandLine], env);
   }
-  const child = spawn(pinnedNode, commandLine, { stdio: 'inherit', env });
+  const child = spawn(node, commandLine, { stdio: 'inherit', env });
   for (const signal of signals) {
     process.on(signal, () => {
       // A terminal sends Ctrl-C to the child as well: passing it on would press it twice.
       if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
     });
   }
-  child.on('error', (error) => fail([`anabranch: ${pinnedNode} could not be started: ${error.message}`]));
+  child.on('error', (error) => fail([`anabranch: ${node} could not be started: ${error.message}`]));
   child.on('close', (code, signal) => {
     process.exitCode = code ?? 128 + constants.signals[signal];
   });

@@ -3,7 +3,7 @@ import type { PeerId } from '../../crdt/ids.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
-import type { FrameType } from './frames.ts';
+import type { FrameReceiver, FrameType } from './frames.ts';
 import {
   creditFrame,
   creditOf,
@@ -14,6 +14,7 @@ import {
   frameType,
   helloFrame,
   messageBytesMax,
+  messageCost,
   violation,
 } from './frames.ts';
 
@@ -23,8 +24,6 @@ export const windowBytes = 1024 * 1024;
 const creditBytesMax = 2 * windowBytes;
 /** Credit goes back in steps of this size, so that small messages do not cost a credit frame each. */
 const creditStepBytes = windowBytes / 4;
-/** What a message costs at least, so that a flood of empty messages is bounded as well. */
-const messageCostMin = 64;
 /** Payloads up to this size are copied behind their header; longer ones are written uncopied. */
 const copiedPayloadBytesMax = 16 * 1024;
 /** How long a sender waits for the next credit before it gives the stream up. */
@@ -41,6 +40,12 @@ export interface ChannelOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds a sender waits for the next credit; 30 s when absent. */
   readonly creditTimeoutMs?: number;
+  /**
+   * Hands messages out in the pieces they come in, which spares a copy of all that is received: `receive` gives
+   * the next piece of one message or another, at least one byte unless the message is empty, and the borders of
+   * messages are lost. For protocols whose messages are but cuts of a stream of bytes.
+   */
+  readonly piecewise?: boolean;
 }
 
 interface WaitingFrame {
@@ -70,7 +75,7 @@ export class Channel {
   readonly #stream: ByteStream;
   readonly #clock: Clock;
   readonly #creditTimeoutMs: number;
-  readonly #decoder = new FrameDecoder((type, payload) => this.#onFrame(type, payload));
+  readonly #decoder: FrameDecoder;
   #failure: Error | undefined;
   #detach: (() => void) | undefined;
 
@@ -87,7 +92,7 @@ export class Channel {
   /** Cost of the message the caller took last: it is credited when the caller comes for the next one. */
   #takenCost = 0;
   #endReceived = false;
-  readonly #received: Uint8Array[] = [];
+  readonly #received: { readonly message: Uint8Array; readonly cost: number }[] = [];
   #receiver: Receiver | undefined;
 
   constructor(stream: ByteStream, dependencies: ChannelDependencies, options: ChannelOptions = {}) {
@@ -95,6 +100,8 @@ export class Channel {
     this.#stream = stream;
     this.#clock = dependencies.clock;
     this.#creditTimeoutMs = options.creditTimeoutMs ?? creditTimeoutMs;
+    const onFrame: FrameReceiver = (type, payload, cost) => this.#onFrame(type, payload, cost);
+    this.#decoder = new FrameDecoder(onFrame, { piecewise: options.piecewise ?? false });
     this.#followSignal(options.signal);
     void this.#pump();
   }
@@ -110,7 +117,7 @@ export class Channel {
         new MeshError('too_large', `a message of ${message.byteLength} bytes, at most ${messageBytesMax} can be sent`),
       );
     }
-    return this.#enqueue(frameType.data, message, costOf(message));
+    return this.#enqueue(frameType.data, message, messageCost(message.byteLength));
   }
 
   /**
@@ -121,10 +128,10 @@ export class Channel {
   receive(): Promise<Uint8Array | null> {
     assert(this.#receiver === undefined, 'one receive at a time');
     this.#returnCredit();
-    const message = this.#received.shift();
-    if (message !== undefined) {
-      this.#takenCost = costOf(message);
-      return Promise.resolve(message);
+    const next = this.#received.shift();
+    if (next !== undefined) {
+      this.#takenCost = next.cost;
+      return Promise.resolve(next.message);
     }
     if (this.#endReceived) return Promise.resolve(null);
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
@@ -236,22 +243,21 @@ export class Channel {
     if (this.#endSent) this.#settle();
   }
 
-  #onFrame(type: FrameType, payload: Uint8Array): void {
+  #onFrame(type: FrameType, payload: Uint8Array, cost: number): void {
     // A reset from within a callback leaves bytes of the same piece undecoded; they are dropped here.
     if (this.#failure !== undefined) return;
     if (type === frameType.credit) this.#onCredit(creditOf(payload));
-    else if (type === frameType.data) this.#onMessage(payload);
+    else if (type === frameType.data) this.#onMessage(payload, cost);
     else if (type === frameType.end) this.#onEnd();
   }
 
-  #onMessage(message: Uint8Array): void {
-    const cost = costOf(message);
+  #onMessage(message: Uint8Array, cost: number): void {
     if (this.#endReceived) throw violation('the peer sent a message after its end');
     if (cost > this.#granted) throw violation('the peer sent more than it had credit for');
     this.#granted -= cost;
     const receiver = this.#receiver;
     if (receiver === undefined) {
-      this.#received.push(message);
+      this.#received.push({ message, cost });
       return;
     }
     this.#receiver = undefined;
@@ -304,10 +310,6 @@ export class Channel {
     receiver?.reject(error);
     return error;
   }
-}
-
-function costOf(message: Uint8Array): number {
-  return Math.max(message.byteLength, messageCostMin);
 }
 
 function asMeshError(error: unknown): MeshError {

@@ -11,6 +11,10 @@ export const wireVersion = 1;
 export const frameHeaderBytes = 5;
 /** The longest message, so that one stream never holds a shared connection for long. Protocols cut content themselves. */
 export const messageBytesMax = 256 * 1024;
+/** What a message costs at least, so that a flood of empty messages is bounded by credit as well. */
+const messageCostMin = 64;
+/** Pieces of a message that are shorter than this, its last one excepted, are not handed on by themselves. */
+const pieceBytesMin = 4 * 1024;
 /** Hellos longer than this are refused; today's has one byte, and a later version may add to it. */
 const helloBytesMax = 64;
 
@@ -57,6 +61,11 @@ export function endFrame(): Uint8Array {
   return header(frameType.end, 0, 0);
 }
 
+/** The credit that a message takes up, in bytes. */
+export function messageCost(length: number): number {
+  return Math.max(length, messageCostMin);
+}
+
 /** Reads the number of a credit frame's payload. */
 export function creditOf(payload: Uint8Array): number {
   return readU32(payload, 0);
@@ -81,6 +90,9 @@ function readU32(source: Uint8Array, offset: number): number {
   return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
 }
 
+/** Takes a frame: its type, its payload, which is the callee's, and the credit it takes up (0 but for data). */
+export type FrameReceiver = (type: FrameType, payload: Uint8Array, cost: number) => void;
+
 /**
  * Cuts a byte stream, however it was split on its way, back into frames. Bounded: it holds at most one
  * frame's payload. Throws `MeshError` `protocol_violation` for anything that is not a frame; it is of no
@@ -88,16 +100,25 @@ function readU32(source: Uint8Array, offset: number): number {
  */
 export class FrameDecoder {
   readonly #header = new Uint8Array(frameHeaderBytes);
-  readonly #onFrame: (type: FrameType, payload: Uint8Array) => void;
+  readonly #onFrame: FrameReceiver;
+  readonly #piecewise: boolean;
   #headerFilled = 0;
   #helloSeen = false;
   #type: FrameType = frameType.hello;
-  #payload: Uint8Array | undefined;
-  #payloadFilled = 0;
+  #length = 0;
+  /** How much of the payload has been handed on or gathered. */
+  #taken = 0;
+  /** Where the payload, or the rest of it, is gathered when it does not come in one piece. */
+  #gathered: Uint8Array | undefined;
+  #gatheredBytes = 0;
 
-  /** `onFrame` gets every frame in order and owns its payload; the first one is always a hello of a known version. */
-  constructor(onFrame: (type: FrameType, payload: Uint8Array) => void) {
+  /**
+   * `onFrame` gets every frame in order; the first one is always a hello of a known version. With `piecewise`
+   * it gets the data of a long message in the pieces it comes in, uncopied, each as if it were a frame.
+   */
+  constructor(onFrame: FrameReceiver, options: { readonly piecewise?: boolean } = {}) {
     this.#onFrame = onFrame;
+    this.#piecewise = options.piecewise ?? false;
   }
 
   /** True between frames: a stream may end here without cutting one in two. */
@@ -109,49 +130,49 @@ export class FrameDecoder {
   push(bytes: Uint8Array): void {
     let offset = 0;
     while (offset < bytes.byteLength) {
-      offset =
-        this.#headerFilled < frameHeaderBytes ? this.#takeHeader(bytes, offset) : this.#takePayload(bytes, offset);
+      if (this.#headerFilled < frameHeaderBytes) {
+        this.#header[this.#headerFilled++] = bytes[offset++] as number;
+        if (this.#headerFilled < frameHeaderBytes) continue;
+        this.#startPayload();
+        if (this.#length > 0) continue;
+      }
+      offset = this.#takePayload(bytes, offset);
     }
   }
 
-  #takeHeader(bytes: Uint8Array, start: number): number {
-    let offset = start;
-    while (this.#headerFilled < frameHeaderBytes && offset < bytes.byteLength) {
-      this.#header[this.#headerFilled++] = bytes[offset++] as number;
-    }
-    if (this.#headerFilled < frameHeaderBytes) return offset;
+  #startPayload(): void {
     const length = readU32(this.#header, 0);
     const type = this.#header[4] as number;
     this.#checkHeader(type, length);
     this.#type = type as FrameType;
-    this.#payloadFilled = 0;
-    const available = bytes.byteLength - offset;
-    if (available >= length) {
-      // A view costs no copy but keeps its whole chunk alive, so small pieces of a large chunk are copied out.
-      const whole = new Uint8Array(bytes.buffer, bytes.byteOffset + offset, length);
-      this.#deliver(length * 2 < bytes.buffer.byteLength ? new Uint8Array(whole) : whole);
-      return offset + length;
-    }
-    this.#payload = new Uint8Array(length);
-    return offset;
+    this.#length = length;
+    this.#taken = 0;
   }
 
   #takePayload(bytes: Uint8Array, offset: number): number {
-    const payload = this.#payload as Uint8Array;
-    const wanted = payload.byteLength - this.#payloadFilled;
-    const taken = Math.min(wanted, bytes.byteLength - offset);
-    payload.set(
-      offset === 0 && taken === bytes.byteLength ? bytes : bytes.subarray(offset, offset + taken),
-      this.#payloadFilled,
-    );
-    this.#payloadFilled += taken;
-    if (taken === wanted) this.#deliver(payload);
-    return offset + taken;
+    const rest = this.#length - this.#taken - this.#gatheredBytes;
+    const size = Math.min(rest, bytes.byteLength - offset);
+    if (this.#gathered === undefined) {
+      const handsOnPieces = this.#piecewise && this.#type === frameType.data && size >= pieceBytesMin;
+      if (size === rest || handsOnPieces) {
+        this.#deliver(pieceOf(bytes, offset, size));
+        return offset + size;
+      }
+      this.#gathered = new Uint8Array(rest);
+    }
+    this.#gathered.set(pieceView(bytes, offset, size), this.#gatheredBytes);
+    this.#gatheredBytes += size;
+    if (size === rest) this.#deliver(this.#gathered);
+    return offset + size;
   }
 
+  /** Hands on the payload, or a piece of it. */
   #deliver(payload: Uint8Array): void {
-    this.#headerFilled = 0;
-    this.#payload = undefined;
+    this.#gathered = undefined;
+    this.#gatheredBytes = 0;
+    this.#taken += payload.byteLength;
+    const whole = payload.byteLength === this.#length;
+    if (this.#taken === this.#length) this.#headerFilled = 0;
     if (!this.#helloSeen) {
       if (payload[0] !== wireVersion) {
         throw violation(`the peer speaks wire version ${payload[0]}, this node speaks ${wireVersion}`);
@@ -160,7 +181,8 @@ export class FrameDecoder {
     } else if (this.#type === frameType.credit && creditOf(payload) === 0) {
       throw violation('a credit frame grants nothing');
     }
-    this.#onFrame(this.#type, payload);
+    const cost = whole ? messageCost(payload.byteLength) : payload.byteLength;
+    this.#onFrame(this.#type, payload, this.#type === frameType.data ? cost : 0);
   }
 
   #checkHeader(type: number, length: number): void {
@@ -172,6 +194,17 @@ export class FrameDecoder {
       throw violation(this.#helloSeen ? 'a second hello frame' : `the first frame is of type ${type}, not a hello`);
     }
   }
+}
+
+/** A view costs no copy but keeps its whole chunk alive, so small pieces of a large chunk are copied out. */
+function pieceOf(bytes: Uint8Array, offset: number, size: number): Uint8Array {
+  const view = pieceView(bytes, offset, size);
+  return size * 2 < bytes.buffer.byteLength ? new Uint8Array(view) : view;
+}
+
+/** Never a `Buffer`, whose `slice` does not copy. */
+function pieceView(bytes: Uint8Array, offset: number, size: number): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset + offset, size);
 }
 
 /** The error for a peer that breaks the wire protocol. */

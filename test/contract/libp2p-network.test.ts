@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
-import type { ConnectionEncrypter } from '@libp2p/interface';
+import type { ConnectionEncrypter, MessageStream } from '@libp2p/interface';
 import { noise } from '@libp2p/noise';
 import { ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
@@ -38,10 +38,12 @@ describe('Libp2pNetwork', () => {
     return { node, log, metrics };
   };
 
+  type Created = Awaited<ReturnType<typeof createNode>>;
+
   /** Connected nodes, and the member list they all look at. */
   const createMesh = async (names: readonly string[]) => {
     const members: DialTarget[] = [];
-    const nodes = [];
+    const nodes: Created[] = [];
     for (const name of names) {
       const created = await createNode(name, members);
       await created.node.start();
@@ -53,8 +55,6 @@ describe('Libp2pNetwork', () => {
     }, waitOptions);
     return { members, nodes: nodes as [Created, Created] };
   };
-  type Created = Awaited<ReturnType<typeof createNode>>;
-
   /** A libp2p node that shares nothing with ours but the protocols. */
   const createForeigner = async (name: string, encrypter: Encrypter) => {
     const host = await createLibp2p({
@@ -140,6 +140,20 @@ describe('Libp2pNetwork', () => {
     expect(alice.connectedPeers()).toEqual([]);
   });
 
+  it('drops a member that announces a yamux frame without bound', async () => {
+    const foreigner = await createForeigner('foreigner', tls() as Encrypter);
+    const members: DialTarget[] = [{ peerId: foreigner.peerId.toString() as PeerId, addresses: [] }];
+    const { node } = await createNode('alice', members);
+    await node.start();
+    const connection = await foreigner.dial(node.addresses().map((address) => multiaddr(address)));
+    await vi.waitFor(() => expect(node.connectedPeers()).toEqual([members[0]?.peerId]), waitOptions);
+    const muxer: unknown = Reflect.get(connection, 'muxer');
+    const secured = Reflect.get(muxer as object, 'maConn') as MessageStream;
+    secured.send(Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff));
+    await vi.waitFor(() => expect(node.connectedPeers()).toEqual([]), waitOptions);
+    await vi.waitFor(() => expect(foreigner.getConnections()).toEqual([]), waitOptions);
+  });
+
   it('drops the connections to a peer that is no member any more', async () => {
     const { members, nodes } = await createMesh(['alice', 'bob']);
     const [alice, bob] = nodes;
@@ -199,7 +213,8 @@ describe('Libp2pNetwork', () => {
   });
 });
 
-type Encrypter = (components: never) => ConnectionEncrypter;
+type Encrypter = (components: Components) => ConnectionEncrypter;
+type Components = Parameters<ReturnType<typeof tls>>[0] & Parameters<ReturnType<typeof noise>>[0];
 
 function seedOf(text: string): Uint8Array {
   return createHash('sha256').update(text).digest();

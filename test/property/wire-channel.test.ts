@@ -10,7 +10,7 @@ import type { ByteStream } from '../../src/ports/network.ts';
 const limitMs = 10 * 60_000;
 
 /** Two ends of a stream whose pieces take their time, each its own. */
-async function connect(delaysMs: readonly number[]) {
+async function connect(delaysMs: readonly number[], piecewise: boolean) {
   const clock = new VirtualClock();
   let turn = 0;
   const streamDelayMs = (): number => delaysMs[turn++ % delaysMs.length] ?? 1;
@@ -23,7 +23,7 @@ async function connect(delaysMs: readonly number[]) {
   await clock.runUntil(() => a.connectedPeers().length === 1, limitMs);
   const near = await clock.run(a.open('b' as PeerId, '/test/1'), limitMs);
   const far = await clock.run(accepted, limitMs);
-  return { clock, sender: new Channel(near, { clock }), receiver: new Channel(far, { clock }) };
+  return { clock, sender: new Channel(near, { clock }), receiver: new Channel(far, { clock }, { piecewise }) };
 }
 
 describe('Channel', () => {
@@ -32,8 +32,8 @@ describe('Channel', () => {
     const pausesMs = fc.array(fc.oneof(fc.constant(0), fc.nat(500)), { minLength: 1, maxLength: 8 });
     const delaysMs = fc.array(fc.nat(50), { minLength: 1, maxLength: 8 });
     await fc.assert(
-      fc.asyncProperty(messageSizes, pausesMs, delaysMs, async (sizes, pauses, delays) => {
-        const { clock, sender, receiver } = await connect(delays);
+      fc.asyncProperty(messageSizes, pausesMs, delaysMs, fc.boolean(), async (sizes, pauses, delays, piecewise) => {
+        const { clock, sender, receiver } = await connect(delays, piecewise);
         let sentBytes = 0;
         let takenBytes = 0;
         let aheadBytesMax = 0;

@@ -12,6 +12,7 @@ import {
   frameType,
   helloFrame,
   messageBytesMax,
+  messageCost,
 } from '../../protocols/wire/frames.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 
@@ -36,7 +37,7 @@ function concat(parts: readonly Uint8Array[]): Uint8Array {
   return new Uint8Array(Buffer.concat(parts));
 }
 
-const payloads = fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.constant(new Uint8Array(20_000).fill(3)));
+const payloads = fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.constant(new Uint8Array(2_000).fill(3)));
 const frames = fc.oneof(
   payloads.map((payload) => ({ bytes: dataFrame(payload), type: frameType.data, payload })),
   fc.integer({ min: 1, max: 2 ** 32 - 1 }).map((credit) => {
@@ -45,7 +46,7 @@ const frames = fc.oneof(
   }),
   fc.constant({ bytes: endFrame(), type: frameType.end, payload: new Uint8Array(0) }),
 );
-const sizes = fc.array(fc.integer({ min: 1, max: 5_000 }), { minLength: 1, maxLength: 5 });
+const sizes = fc.array(fc.integer({ min: 1, max: 3_000 }), { minLength: 1, maxLength: 5 });
 
 describe('wire frames', () => {
   it('come out as they went in, however the stream was cut', () => {
@@ -55,6 +56,34 @@ describe('wire frames', () => {
         expect(received[0]?.type).toBe(frameType.hello);
         expect(received.slice(1)).toEqual(sent.map(({ type, payload }) => ({ type, payload })));
         expect(idle).toBe(true);
+      }),
+    );
+  });
+
+  it('cost and carry the same when they are handed out piecewise, in few pieces', () => {
+    const messages = fc.array(fc.nat(60_000), { maxLength: 8 });
+    const pieceSizes = fc.array(fc.integer({ min: 1, max: 20_000 }), { minLength: 1, maxLength: 5 });
+    fc.assert(
+      fc.property(messages, pieceSizes, (lengths, cuts) => {
+        const sent = lengths.map((length, index) => new Uint8Array(length).fill(index + 1));
+        const bytes = concat([helloFrame(), ...sent.map((payload) => dataFrame(payload))]);
+        const pieces: Uint8Array[] = [];
+        let paid = 0;
+        const decoder = new FrameDecoder(
+          (type, payload, cost) => {
+            if (type === frameType.data) pieces.push(payload);
+            paid += cost;
+          },
+          { piecewise: true },
+        );
+        for (let offset = 0, turn = 0; offset < bytes.byteLength; turn++) {
+          const size = cuts[turn % cuts.length] ?? 1;
+          decoder.push(bytes.subarray(offset, offset + size));
+          offset += size;
+        }
+        expect(Buffer.compare(concat(pieces), concat(sent))).toBe(0);
+        expect(paid).toBe(lengths.reduce((sum, length) => sum + messageCost(length), 0));
+        expect(pieces.length).toBeLessThanOrEqual(lengths.length + bytes.byteLength / 4_096);
       }),
     );
   });

@@ -8,7 +8,7 @@ import type { Counter, Metrics } from '../../ports/metrics.ts';
 import type { GossipVerdict } from '../../ports/network.ts';
 
 /** gossipsub drops what is too large for it without an error, so it is refused here, by name. */
-export const gossipBytesMax = 128 * 1024;
+const gossipBytesMax = 128 * 1024;
 /** What one rejected message costs the peer that sent it; gossipsub stops listening to a peer below -80. */
 const rejectionPenalty = 10;
 /** A penalty has halved after this. */

@@ -7,9 +7,9 @@ import type { ConnectionGater, Libp2p } from '@libp2p/interface';
 import { noise } from '@libp2p/noise';
 import { ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
-import { yamux } from '@libp2p/yamux';
 import { createLibp2p } from 'libp2p';
 import type { PeerId } from '../../../crdt/ids.ts';
+import { boundedYamux } from './bounded-yamux.ts';
 import { nativeTls } from './native-tls.ts';
 
 /** Connections past which libp2p closes some: room for two to each of 256 members. */
@@ -50,12 +50,15 @@ export async function createHost(options: HostOptions): Promise<Host> {
     transports: [tcp()],
     connectionEncrypters: [nativeTls(), noise()],
     streamMuxers: [
-      yamux({
-        maxInboundStreams: streamsPerConnectionMax,
-        maxOutboundStreams: streamsPerConnectionMax,
-        maxEarlyStreams: earlyStreamsMax,
-        streamOptions: { initialStreamWindowSize: streamWindowBytes, maxStreamWindowSize: streamWindowBytes },
-      }),
+      boundedYamux(
+        {
+          maxInboundStreams: streamsPerConnectionMax,
+          maxOutboundStreams: streamsPerConnectionMax,
+          maxEarlyStreams: earlyStreamsMax,
+          streamOptions: { initialStreamWindowSize: streamWindowBytes, maxStreamWindowSize: streamWindowBytes },
+        },
+        streamWindowBytes,
+      ),
     ],
     connectionGater: options.gater,
     connectionManager: {

@@ -4,15 +4,17 @@ import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import type { Kv, KvKey, KvRange, KvTransaction } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
+import { dataFileName, prepareDatabaseFile, syncNewDatabase } from './database-file.ts';
 import { commitErrorOf, readError, writeError } from './errors.ts';
 import { checkKey, runChange } from './transaction.ts';
 import { WriteOverlay } from './write-overlay.ts';
 
 /**
- * Address space set aside for the map. It costs neither memory nor disk, since the file grows only as it is
- * written. Beyond it lmdb maps anew and keeps the old map for readers, so it is large enough never to matter.
+ * Address space set aside for the map at first. It costs neither memory nor disk, since the file grows only as
+ * it is written; past it the map grows by itself. Much more would not be had where address space is limited,
+ * and there lmdb crashes.
  */
-const mapBytesDefault = 64 * 2 ** 30;
+const mapBytesDefault = 2 ** 30;
 /** Transactions that share one flush: bounds how long the event loop is held before the write begins. */
 const batchTransactionsMax = 1_000;
 /** Bytes after which a batch is closed: bounds the memory held until the flush. */
@@ -20,13 +22,12 @@ const batchBytesMax = 16 * 2 ** 20;
 /** Transactions that may wait for the batch before theirs. */
 const queuedTransactionsMax = 100_000;
 
-const dataFile = 'data.mdb';
 const leastKey = new Uint8Array(1);
 
 /** The part of lmdb's interface that is used here. */
 export type LmdbDatabase = Pick<
   RootDatabase<Uint8Array, Uint8Array>,
-  'batch' | 'close' | 'getBinary' | 'getRange' | 'put' | 'remove' | 'resetReadTxn'
+  'batch' | 'close' | 'getBinary' | 'getRange' | 'getStats' | 'put' | 'remove' | 'resetReadTxn'
 >;
 
 export interface LmdbKvOptions {
@@ -46,28 +47,46 @@ interface Job {
  * Rejects with `MeshError` `disk_full`, `io_error`, or `corrupt` when the file is no database.
  */
 export async function openLmdbKv(path: string, options: LmdbKvOptions = {}): Promise<Kv> {
+  const openAgain = (): Promise<LmdbDatabase> => openDatabase(path, options);
+  const database = await openAgain();
+  return new LmdbKv({ database, openDatabase: openAgain }, { path, identity: await identityOf(path) });
+}
+
+/** The database itself, with the settings `LmdbKv` counts on. Rejects as `openLmdbKv` does. */
+export async function openDatabase(path: string, options: LmdbKvOptions = {}): Promise<LmdbDatabase> {
   try {
-    const database = openDatabase(path, options);
-    const identity = await identityOf(path);
-    return new LmdbKv({ database, openDatabase: () => openDatabase(path, options) }, { path, identity });
-  } catch (cause) {
-    throw await writeError(cause, path);
+    const state = await prepareDatabaseFile(path);
+    const database = open<Uint8Array, Uint8Array>({
+      path,
+      // Else a directory whose name has a dot in it is taken for a file.
+      noSubdir: false,
+      encoding: 'binary',
+      keyEncoding: 'binary',
+      mapSize: options.mapBytes ?? mapBytesDefault,
+      // Committed means flushed: nobody reads what power loss could take back, and a failed flush is undone at once.
+      overlappingSync: false,
+      eventTurnBatching: false,
+    });
+    if (state === 'new') await syncNewDatabase(path);
+    if (state === 'doubtful') await checkNothingLost(database, path);
+    return database;
+  } catch (error) {
+    throw error instanceof MeshError ? error : await writeError(error, path);
   }
 }
 
-/** The database itself, with the settings `LmdbKv` counts on. */
-export function openDatabase(path: string, options: LmdbKvOptions = {}): LmdbDatabase {
-  return open<Uint8Array, Uint8Array>({
-    path,
-    // Else a directory whose name has a dot in it is taken for a file.
-    noSubdir: false,
-    encoding: 'binary',
-    keyEncoding: 'binary',
-    mapSize: options.mapBytes ?? mapBytesDefault,
-    // Committed means flushed: nobody reads what power loss could take back, and a failed flush takes it back at once.
-    overlappingSync: false,
-    eventTurnBatching: false,
-  });
+/** Where the end of a file is lost, LMDB lists what it finds and says nothing of the rest: so the entries are counted. */
+async function checkNothingLost(database: LmdbDatabase, path: string): Promise<void> {
+  const { entryCount } = database.getStats() as { entryCount: number };
+  let found = 0;
+  try {
+    for (const _ of database.getRange({ start: leastKey })) found++;
+  } catch {
+    found = -1;
+  }
+  if (found === entryCount) return;
+  await database.close();
+  throw new MeshError('corrupt', `the end of ${join(path, dataFileName)} is missing`);
 }
 
 /**
@@ -79,7 +98,7 @@ export function openDatabase(path: string, options: LmdbKvOptions = {}): LmdbDat
  * lmdb's own `transaction` is not used: a callback that throws there has its writes committed all the same.
  */
 export class LmdbKv implements Kv {
-  readonly #openDatabase: () => LmdbDatabase;
+  readonly #openDatabase: () => Promise<LmdbDatabase>;
   readonly #path: string;
   readonly #identity: string;
   #database: LmdbDatabase;
@@ -88,7 +107,7 @@ export class LmdbKv implements Kv {
   #closing: Promise<void> | undefined;
 
   constructor(
-    deps: { readonly database: LmdbDatabase; readonly openDatabase: () => LmdbDatabase },
+    deps: { readonly database: LmdbDatabase; readonly openDatabase: () => Promise<LmdbDatabase> },
     options: { readonly path: string; readonly identity: string },
   ) {
     this.#database = deps.database;
@@ -221,7 +240,7 @@ export class LmdbKv implements Kv {
   async #reopen(): Promise<void> {
     try {
       await this.#database.close();
-      this.#database = this.#openDatabase();
+      this.#database = await this.#openDatabase();
     } catch {
       // The database stays closed: reads and writes say so, and the next write tries again.
     }
@@ -239,7 +258,7 @@ function plainBytes(bytes: Uint8Array): Uint8Array {
 }
 
 async function identityOf(path: string): Promise<string> {
-  const { dev, ino } = await stat(join(path, dataFile), { bigint: true });
+  const { dev, ino } = await stat(join(path, dataFileName), { bigint: true });
   const machineId = await readFile('/etc/machine-id', 'utf8').catch(() => '');
   return `${dev}:${ino}:${machineId.trim() || hostname()}`;
 }

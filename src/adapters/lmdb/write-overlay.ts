@@ -12,7 +12,7 @@ interface Undo {
 }
 
 /** One character a byte: strings of these compare as their bytes do. */
-export function keyText(key: KvKey): string {
+function keyText(key: KvKey): string {
   return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
 }
 

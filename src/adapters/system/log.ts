@@ -3,11 +3,9 @@ import type { Log, LogFields } from '../../ports/log.ts';
 import { prettyLine } from './pretty-line.ts';
 import { printable } from './printable.ts';
 
-export type PinoLogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
-
 export interface PinoLogOptions {
   /** The least level that is written; `info` by default. */
-  readonly level?: PinoLogLevel;
+  readonly level?: 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** JSON for machines, text for people; by default text when stderr is a terminal. */
   readonly format?: 'json' | 'text';
   /** Where whole lines go; stderr by default. */
@@ -50,8 +48,9 @@ export class PinoLog implements Log {
 function createLogger(options: PinoLogOptions): Logger {
   // Written at once: the last lines before a crash are the ones that matter.
   const destination = options.destination ?? pino.destination({ fd: stderrDescriptor, sync: true });
-  const format = options.format ?? (process.stderr.isTTY ? 'text' : 'json');
-  const colour = format === 'text' && options.destination === undefined && !process.env.NO_COLOR;
+  const terminal = options.destination === undefined && process.stderr.isTTY;
+  const format = options.format ?? (terminal ? 'text' : 'json');
+  const colour = terminal && !process.env.NO_COLOR;
   const text: DestinationStream = { write: (line) => destination.write(prettyLine(line, colour)) };
   return pino(
     {
