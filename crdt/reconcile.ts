@@ -23,10 +23,12 @@ import {
  * what is missed then differs in the next reconciliation.
  */
 
-/** Ranges in one question: with 20 bytes of summary and up to 64 of prefix this stays within a message. */
-const rangesMax = 1_024;
-/** Items in one answer, summed over its ranges: 192 KiB. */
-const answerItemsMax = 3_072;
+/** Ranges in one question: with 20 bytes of summary and up to 16 of prefix this stays well within a message. */
+export const rangesMax = 1_024;
+/** What the ranges of one answer may hold together, in bytes: it stays within a message. */
+const answerBytesMax = 192 * 1024;
+const itemBytes = itemKeyBytes + itemValueBytes;
+const splitBytes = branches * (4 + fingerprintBytes);
 
 /**
  * Ranges asked for in one reconciliation: enough for some 5 million items that all differ. What was found until
@@ -34,11 +36,19 @@ const answerItemsMax = 3_072;
  */
 export const questionsMax = 262_144;
 
-/** What the asker knows of one range. */
-export interface RangeQuestion {
+/** A range of one of the sets that are compared together; sets are numbered by agreement, such as by slot. */
+export interface Range {
+  readonly set: number;
   readonly prefix: Prefix;
+}
+
+/** What the asker knows of one range. */
+export interface RangeQuestion extends Range {
   readonly summary: Summary;
 }
+
+/** The tree of each set; an answerer gives undefined for a set it does not hold, which then reads as the same. */
+export type ReaderOf = (set: number) => TreeReader | undefined;
 
 /** What the answerer has there, when it differs. */
 export type RangeAnswer =
@@ -52,21 +62,26 @@ export type RangeAnswer =
 
 /** One item on which the two sides differ; what a side does not have is undefined. */
 export interface Difference {
+  readonly set: number;
   readonly key: Uint8Array;
   readonly ours: Uint8Array | undefined;
   readonly theirs: Uint8Array | undefined;
 }
 
 /** Answers questions about a set. Costs one row a range, and the items of the leaves among them. */
-export function answerRanges(reader: TreeReader, questions: readonly RangeQuestion[]): RangeAnswer[] {
-  let room = answerItemsMax;
-  return questions.map(({ prefix, summary }): RangeAnswer => {
+export function answerRanges(readerOf: ReaderOf, questions: readonly RangeQuestion[]): RangeAnswer[] {
+  let roomBytes = answerBytesMax;
+  return questions.map(({ set, prefix, summary }): RangeAnswer => {
+    const reader = readerOf(set);
+    if (reader === undefined) return { kind: 'same' };
     if (sameSummary(summaryOf(reader, prefix), summary)) return { kind: 'same' };
-    if (!isLeaf(reader, prefix)) return { kind: 'split', children: childrenOf(reader, prefix) };
-    const items = [...reader.items(prefix)];
-    if (items.length > room) return { kind: 'later' };
-    room -= items.length;
-    return { kind: 'items', items };
+    const isSplit = !isLeaf(reader, prefix);
+    const items = isSplit ? [] : [...reader.items(prefix)];
+    const bytes = isSplit ? splitBytes : items.length * itemBytes;
+    // The first answer always fits: a leaf that is too deep to be split has as many items as could be crowded there.
+    if (bytes > roomBytes && roomBytes < answerBytesMax) return { kind: 'later' };
+    roomBytes -= bytes;
+    return isSplit ? { kind: 'split', children: childrenOf(reader, prefix) } : { kind: 'items', items };
   });
 }
 
@@ -75,17 +90,17 @@ export function answerRanges(reader: TreeReader, questions: readonly RangeQuesti
  * nothing more is asked, once an answer is not one to its question.
  */
 export class Reconciliation {
-  readonly #reader: TreeReader;
+  readonly #readerOf: (set: number) => TreeReader;
   /** Taken from the end, so that it stays as small as the tree is deep. */
-  readonly #waiting: Prefix[];
-  #asked: readonly Prefix[] = [];
+  readonly #waiting: Range[];
+  #asked: readonly Range[] = [];
   #questions = 0;
   #fault: string | undefined;
 
-  /** Compares the ranges of these prefixes. */
-  constructor(reader: TreeReader, ranges: readonly Prefix[]) {
-    this.#reader = reader;
-    this.#waiting = [...ranges].reverse();
+  /** Compares these sets, all in the same rounds. */
+  constructor(readerOf: (set: number) => TreeReader, sets: readonly number[]) {
+    this.#readerOf = readerOf;
+    this.#waiting = sets.map((set) => ({ set, prefix: [] })).reverse();
   }
 
   get fault(): string | undefined {
@@ -98,7 +113,7 @@ export class Reconciliation {
     this.#asked = this.#waiting.splice(-rangesMax).reverse();
     this.#questions += this.#asked.length;
     if (this.#questions > questionsMax) this.#fail('the peer has too many ranges that differ');
-    return this.#asked.map((prefix) => ({ prefix, summary: summaryOf(this.#reader, prefix) }));
+    return this.#asked.map(({ set, prefix }) => ({ set, prefix, summary: summaryOf(this.#readerOf(set), prefix) }));
   }
 
   /** Takes in the answers to the questions asked last, in their order; returns the differences they show. */
@@ -110,9 +125,9 @@ export class Reconciliation {
       return this.#fail('the answer puts everything off');
     }
     const differences: Difference[] = [];
-    const deeper: Prefix[] = [];
+    const deeper: Range[] = [];
     for (const [index, answer] of answers.entries()) {
-      const range = asked[index] as Prefix;
+      const range = asked[index] as Range;
       if (answer.kind === 'later') deeper.push(range);
       else if (answer.kind === 'split') deeper.push(...this.#split(range, answer.children));
       else if (answer.kind === 'items') differences.push(...this.#compare(range, answer.items));
@@ -122,22 +137,22 @@ export class Reconciliation {
     return differences;
   }
 
-  #split(prefix: Prefix, children: readonly Summary[]): Prefix[] {
+  #split({ set, prefix }: Range, children: readonly Summary[]): Range[] {
     const total = children.reduce((sum, child) => sum + child.count, 0);
     if (children.length !== branches || prefix.length >= depthMax || total <= leafItemsMax) {
       this.#fail('a range is not split into what it can be split into');
       return [];
     }
-    const ours = childrenOf(this.#reader, prefix);
+    const ours = childrenOf(this.#readerOf(set), prefix);
     return children.flatMap((theirs, step) => {
       const mine = ours[step];
       if (mine !== undefined && sameSummary(mine, theirs)) return [];
-      return [[...prefix, step]];
+      return [{ set, prefix: [...prefix, step] }];
     });
   }
 
-  #compare(prefix: Prefix, theirs: readonly Item[]): Difference[] {
-    const ours = new Map(Array.from(this.#reader.items(prefix), (item) => [hex(item.key), item]));
+  #compare({ set, prefix }: Range, theirs: readonly Item[]): Difference[] {
+    const ours = new Map(Array.from(this.#readerOf(set).items(prefix), (item) => [hex(item.key), item]));
     const differences: Difference[] = [];
     let last: Uint8Array | undefined;
     for (const { key, value } of theirs) {
@@ -148,10 +163,10 @@ export class Reconciliation {
       const mine = ours.get(hex(key));
       ours.delete(hex(key));
       if (mine === undefined || Buffer.compare(mine.value, value) !== 0) {
-        differences.push({ key, ours: mine?.value, theirs: value });
+        differences.push({ set, key, ours: mine?.value, theirs: value });
       }
     }
-    for (const { key, value } of ours.values()) differences.push({ key, ours: value, theirs: undefined });
+    for (const { key, value } of ours.values()) differences.push({ set, key, ours: value, theirs: undefined });
     return differences;
   }
 
@@ -160,11 +175,6 @@ export class Reconciliation {
     this.#waiting.length = 0;
     return [];
   }
-}
-
-/** True for a summary of the right form, as a message carries it. */
-export function isSummary({ count, fingerprint }: Summary): boolean {
-  return Number.isInteger(count) && count >= 0 && count < 2 ** 32 && fingerprint.length === fingerprintBytes;
 }
 
 function isItem(key: Uint8Array, value: Uint8Array): boolean {

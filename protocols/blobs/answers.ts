@@ -67,9 +67,14 @@ function blobHeader(size: number): Uint8Array {
   return header;
 }
 
-/** The asking end: takes messages apart again. Holds at most one unfinished blob of at most `blobBytesMax`. */
+/**
+ * The asking end: takes the stream of answers apart, however it was cut on its way. Holds at most one unfinished
+ * blob of at most `blobBytesMax`.
+ */
 export class AnswerParser {
   readonly #onAnswer: (blob: Uint8Array | undefined) => void;
+  readonly #header = new Uint8Array(blobHeaderBytes);
+  #headerFilled = 0;
   #blob: Uint8Array | undefined;
   #filled = 0;
 
@@ -78,37 +83,42 @@ export class AnswerParser {
     this.#onAnswer = onAnswer;
   }
 
-  /** Takes the next message. Throws `MeshError` `protocol_violation` for anything that is not an answer. */
-  push(message: Uint8Array): void {
+  /** Takes the next bytes. Throws `MeshError` `protocol_violation` for anything that is not an answer. */
+  push(bytes: Uint8Array): void {
     let offset = 0;
-    while (offset < message.length)
-      offset = this.#blob === undefined ? this.#startAnswer(message, offset) : this.#fill(this.#blob, message, offset);
+    while (offset < bytes.length) {
+      offset = this.#blob === undefined ? this.#takeHeader(bytes, offset) : this.#fill(this.#blob, bytes, offset);
+    }
   }
 
-  #startAnswer(message: Uint8Array, offset: number): number {
-    const tag = message[offset];
-    if (tag === missingTag) {
+  #takeHeader(bytes: Uint8Array, start: number): number {
+    let offset = start;
+    while (this.#headerFilled < blobHeaderBytes && offset < bytes.length) {
+      this.#header[this.#headerFilled++] = bytes[offset++] as number;
+      if (this.#headerFilled > 1) continue;
+      const tag = this.#header[0];
+      if (tag !== missingTag && tag !== blobTag) throw violation(`an answer of the unknown kind ${tag}`);
+      if (tag === blobTag) continue;
+      this.#headerFilled = 0;
       this.#onAnswer(undefined);
-      return offset + 1;
     }
-    if (tag !== blobTag) throw violation(`an answer of the unknown kind ${tag}`);
-    const bodyOffset = offset + blobHeaderBytes;
-    if (bodyOffset > message.length) throw violation('an answer whose header is cut short');
-    const size = new DataView(message.buffer, message.byteOffset, message.byteLength).getUint32(offset + 1);
-    if (size > blobBytesMax) throw violation(`a blob of ${size} bytes, at most ${blobBytesMax} may be sent`);
-    if (bodyOffset + size <= message.length) {
-      // Copied, because a small blob that is kept must not keep its whole message alive.
-      this.#onAnswer(message.slice(bodyOffset, bodyOffset + size));
-      return bodyOffset + size;
-    }
-    this.#blob = new Uint8Array(size);
-    this.#filled = 0;
-    return bodyOffset;
+    if (this.#headerFilled === blobHeaderBytes) this.#startBlob();
+    return offset;
   }
 
-  #fill(blob: Uint8Array, message: Uint8Array, offset: number): number {
-    const taken = Math.min(blob.length - this.#filled, message.length - offset);
-    blob.set(message.subarray(offset, offset + taken), this.#filled);
+  #startBlob(): void {
+    this.#headerFilled = 0;
+    const size = new DataView(this.#header.buffer).getUint32(1);
+    if (size > blobBytesMax) throw violation(`a blob of ${size} bytes, at most ${blobBytesMax} may be sent`);
+    const blob = new Uint8Array(size);
+    if (size === 0) this.#onAnswer(blob);
+    else this.#blob = blob;
+    this.#filled = 0;
+  }
+
+  #fill(blob: Uint8Array, bytes: Uint8Array, offset: number): number {
+    const taken = Math.min(blob.length - this.#filled, bytes.length - offset);
+    blob.set(bytes.subarray(offset, offset + taken), this.#filled);
     this.#filled += taken;
     if (this.#filled === blob.length) {
       this.#blob = undefined;

@@ -126,7 +126,7 @@ export class HolderSession {
     try {
       const { signal } = this.#abort;
       const stream = await this.#dependencies.network.open(this.peer, blobsProtocol, signal);
-      this.#channel = new Channel(stream, { clock: this.#dependencies.clock }, { signal });
+      this.#channel = new Channel(stream, { clock: this.#dependencies.clock }, { signal, piecewise: true });
       signal.throwIfAborted();
       this.#flush();
       while (await this.#takeMessage(this.#channel)) await this.#room();

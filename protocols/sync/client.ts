@@ -1,5 +1,7 @@
 import { rawHash } from '../../crdt/digest.ts';
+import type { Item, TreeReader } from '../../crdt/fingerprint-tree.ts';
 import type { DocId, VersionId } from '../../crdt/ids.ts';
+import { Reconciliation } from '../../crdt/reconcile.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Channel } from '../wire/channel.ts';
 import {
@@ -7,22 +9,25 @@ import {
   encodeSyncMessage,
   haveHeadsMax,
   idOf,
-  listingEntryBytes,
+  packRange,
   requestHeadsMax,
   type SyncRequest,
   type SyncResponse,
+  unpackAnswer,
+  unpackItems,
   versionsMax,
   wantsMax,
 } from './messages.ts';
 
-/** Listing pages of one slot: 2^26 documents, past which a peer is not believed. */
-const pagesMax = 22_000;
+/** Feed messages of one round; past it ranges are compared instead, and cost less. */
+const feedPagesMax = 64;
 
 /** What the asking side compares with, and where what it lacks goes. */
 export interface SyncSink {
-  slotFingerprint(slot: number): Uint8Array;
+  /** The fingerprint tree of a slot's documents here. */
+  slotTree(slot: number): TreeReader;
   /** The digest of a document's state here, or undefined when it is not held. */
-  digestOf(slot: number, doc: DocId): Uint8Array | undefined;
+  digestOf(doc: DocId): Uint8Array | undefined;
   /** Which slot a document belongs to. */
   slotOf(doc: DocId): number;
   headsOf(doc: DocId): readonly VersionId[];
@@ -30,38 +35,71 @@ export interface SyncSink {
   receive(texts: readonly Uint8Array[]): Promise<number>;
 }
 
+/** How far a peer's feed was followed. */
+export interface FeedPosition {
+  readonly feed: string;
+  readonly change: number;
+}
+
 /** What one round came to. */
 export interface SyncRound {
-  slotsDiffering: number;
+  /** Questions asked and answered, each a trip to the peer and back; requests for records are not among them. */
+  comparisons: number;
   documentsDiffering: number;
   recordsReceived: number;
 }
 
 /**
- * The asking side of sync on one channel: compares slots, then the listings of those that differ, and takes
- * in the records it lacks. Pull only: the peer asks for itself. Every method rejects with `MeshError`,
- * `protocol_violation` when the peer's answer is not one to the question.
+ * The asking side of sync on one channel: follows the peer's feed, or compares ranges, and takes in the records it
+ * lacks. Pull only: the peer asks for itself. Every method rejects with `MeshError`, `protocol_violation` when the
+ * peer's answer is not one to the question.
  */
 export class SyncClient {
   readonly #channel: Channel;
   readonly #sink: SyncSink;
-  readonly round: SyncRound = { slotsDiffering: 0, documentsDiffering: 0, recordsReceived: 0 };
+  readonly round: SyncRound = { comparisons: 0, documentsDiffering: 0, recordsReceived: 0 };
 
   constructor(channel: Channel, sink: SyncSink) {
     this.#channel = channel;
     this.#sink = sink;
   }
 
-  /** Takes in everything the peer has in these slots that is not here. */
-  async pullSlots(slots: readonly number[]): Promise<void> {
-    const response = await this.#ask({ t: 'slots', slots: [...slots] });
-    if (response.t !== 'slots' || response.fingerprints.length !== slots.length) throw unexpected(response);
-    for (const [index, slot] of slots.entries()) {
-      const theirs = response.fingerprints[index];
-      if (theirs === undefined || equalBytes(theirs, this.#sink.slotFingerprint(slot))) continue;
-      this.round.slotsDiffering += 1;
-      await this.#pullSlot(slot);
+  /**
+   * Takes in the documents of these slots that changed since a position of the peer's feed. `complete` says
+   * whether that was all: false for a feed of another life, or one that is too far ahead, and then ranges are to be
+   * compared. Either way `position` is where the feed can be followed from next time, once everything up to then
+   * is here.
+   */
+  async pullFeed(
+    from: FeedPosition | undefined,
+    holds: (slot: number) => boolean,
+  ): Promise<{ readonly complete: boolean; readonly position: FeedPosition }> {
+    let after = from?.change ?? 0;
+    for (let page = 0; page < feedPagesMax; page += 1) {
+      const response = await this.#compare({ t: 'feed', feed: from?.feed ?? null, after });
+      if (response.t !== 'feed') throw unexpected(response);
+      const { feed, last, through, entries } = response;
+      if (entries === null) return { complete: false, position: { feed, change: last } };
+      if (feed !== from?.feed || through < after || through > last) throw violation('a feed that is out of order');
+      await this.#pullChanged(unpackItems(entries), holds);
+      const position = { feed, change: entries.length === 0 ? last : through };
+      if (position.change >= last) return { complete: true, position };
+      if (position.change === after) throw violation('a feed that does not go on');
+      after = position.change;
     }
+    return { complete: false, position: { feed: from?.feed ?? '', change: after } };
+  }
+
+  /** Compares the documents of these slots, and takes in what the peer has of those that differ. */
+  async pullSlots(slots: readonly number[]): Promise<void> {
+    const reconciliation = new Reconciliation((slot) => this.#sink.slotTree(slot), slots);
+    for (let questions = reconciliation.ask(); questions.length > 0; questions = reconciliation.ask()) {
+      const response = await this.#compare({ t: 'ranges', ranges: questions.map(packRange) });
+      if (response.t !== 'ranges') throw unexpected(response);
+      const differences = reconciliation.take(response.answers.map(unpackAnswer));
+      await this.#pullChanged(differences.flatMap(({ key, theirs }) => (theirs ? [{ key, value: theirs }] : [])));
+    }
+    if (reconciliation.fault !== undefined) throw violation(reconciliation.fault);
   }
 
   /** Takes in what the peer has of these documents. */
@@ -89,34 +127,16 @@ export class SyncClient {
     }
   }
 
-  async #pullSlot(slot: number): Promise<void> {
-    let after: Uint8Array | null = null;
-    for (let page = 0; page < pagesMax; page += 1) {
-      const response = await this.#ask({ t: 'list', slot, after });
-      if (response.t !== 'list') throw unexpected(response);
-      const { docs, last } = this.#differing(slot, response.entries, after);
-      this.round.documentsDiffering += docs.length;
-      await this.pullDocuments(docs);
-      if (!response.more || last === null) return;
-      after = last;
-    }
-  }
-
-  /** The documents of a page whose state differs from ours. Pages must ascend, or a peer could list for ever. */
-  #differing(slot: number, entries: Uint8Array, after: Uint8Array | null): { docs: DocId[]; last: Uint8Array | null } {
-    const docs: DocId[] = [];
-    let last = after;
-    for (let at = 0; at < entries.length; at += listingEntryBytes) {
-      const raw = entries.subarray(at, at + listingEntryBytes / 2);
-      const digest = entries.subarray(at + listingEntryBytes / 2, at + listingEntryBytes);
-      const doc = idOf<DocId>(raw);
-      if (last !== null && Buffer.compare(raw, last) <= 0) throw violation('a listing is out of order');
-      if (this.#sink.slotOf(doc) !== slot) throw violation('a listing names a document of another slot');
-      last = raw;
-      const ours = this.#sink.digestOf(slot, doc);
-      if (ours === undefined || !equalBytes(ours, digest)) docs.push(doc);
-    }
-    return { docs, last };
+  /** Asks for the documents whose state at the peer is not ours. */
+  async #pullChanged(items: readonly Item[], holds: (slot: number) => boolean = () => true): Promise<void> {
+    const docs = items.flatMap(({ key, value }) => {
+      const doc = idOf<DocId>(key);
+      if (!holds(this.#sink.slotOf(doc))) return [];
+      const ours = this.#sink.digestOf(doc);
+      return ours !== undefined && Buffer.compare(ours, value) === 0 ? [] : [doc];
+    });
+    this.round.documentsDiffering += docs.length;
+    await this.pullDocuments(docs);
   }
 
   async #pullRecords(docs: readonly DocId[]): Promise<void> {
@@ -147,6 +167,11 @@ export class SyncClient {
     return { more: response.more, received };
   }
 
+  #compare(request: SyncRequest): Promise<SyncResponse> {
+    this.round.comparisons += 1;
+    return this.#ask(request);
+  }
+
   async #ask(request: SyncRequest): Promise<SyncResponse> {
     await this.#channel.send(encodeSyncMessage(request));
     return this.#receive();
@@ -167,8 +192,4 @@ function unexpected(response: SyncResponse): MeshError {
 
 function violation(message: string): MeshError {
   return new MeshError('protocol_violation', message);
-}
-
-function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
-  return Buffer.compare(left, right) === 0;
 }

@@ -1,18 +1,22 @@
 import { z } from 'zod';
 import { hashBytes, toBase32 } from '../../crdt/digest.ts';
+import { branches, depthMax, fingerprintBytes, type Item, type Summary } from '../../crdt/fingerprint-tree.ts';
 import { err, ok, type Result } from '../../crdt/ids.ts';
+import { type RangeAnswer, type RangeQuestion, rangesMax } from '../../crdt/reconcile.ts';
 import { decodeCbor, encodeCbor } from '../wire/cbor.ts';
 import { byteString, rawHashSchema as hash } from '../wire/schemas.ts';
 
 /** The protocol's name on a libp2p stream. */
 export const syncProtocol = '/anabranch/sync/1.0.0';
 
-/** Bytes of one entry of a listing: a document's id and the digest of its state. */
-export const listingEntryBytes = 2 * hashBytes;
-/** Entries of one listing message: 192 KiB, well within a message. */
-export const listingEntriesMax = 3_072;
-/** Slots named in one question: the most a cluster can have. */
+/** Bytes of a listed document: its id and the digest of its state. */
+const itemBytes = 2 * hashBytes;
+/** Bytes of a range's summary: a count and a fingerprint. */
+const summaryBytes = 4 + fingerprintBytes;
+/** Slots are numbered below this. */
 const slotsMax = 4_096;
+/** Documents of one feed message: 192 KiB, well within a message. */
+export const feedEntriesMax = 3_072;
 /** Documents asked for in one request. */
 export const wantsMax = 256;
 /** Heads named for one document; with more, the answer may repeat some of what is held. */
@@ -24,16 +28,26 @@ export const versionsMax = 1_024;
 /** Text bytes packed into one message, so that a largest record still fits beside what is there. */
 export const recordsMessageBytes = 128 * 1024;
 
-const slot = z
-  .int()
-  .min(0)
-  .max(slotsMax - 1);
+/** A feed is named by its node's incarnation. */
+const feedName = z.string().min(1).max(64);
+const changeNumber = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+const packedItems = byteString.refine((bytes) => bytes.length % itemBytes === 0, 'not a whole number of documents');
+
+/** One range on the wire: the slot, the steps of the prefix, and the summary, packed. */
+const packedRange = z.tuple([
+  z
+    .int()
+    .min(0)
+    .max(slotsMax - 1),
+  byteString.refine((steps) => steps.length <= depthMax && steps.every((step) => step < branches), 'not a prefix'),
+  byteString.refine((bytes) => bytes.length === summaryBytes, 'not a summary'),
+]);
 
 const request = z.discriminatedUnion('t', [
-  /** Asks for the fingerprints of slots. */
-  z.strictObject({ t: z.literal('slots'), slots: z.array(slot).max(slotsMax) }),
-  /** Asks for the documents of one slot, in the order of their ids, after one of them. */
-  z.strictObject({ t: z.literal('list'), slot, after: hash.nullable() }),
+  /** Asks for the documents that changed after a number of a feed. */
+  z.strictObject({ t: z.literal('feed'), feed: feedName.nullable(), after: changeNumber }),
+  /** Asks which ranges differ, and what is in those that do. */
+  z.strictObject({ t: z.literal('ranges'), ranges: z.array(packedRange).min(1).max(rangesMax) }),
   /** Asks for the versions of documents that the asker, who holds these heads, lacks. */
   z.strictObject({
     t: z.literal('records'),
@@ -43,14 +57,29 @@ const request = z.discriminatedUnion('t', [
   z.strictObject({ t: z.literal('fetch'), versions: z.array(hash).max(versionsMax) }),
 ]);
 
-const response = z.discriminatedUnion('t', [
-  z.strictObject({ t: z.literal('slots'), fingerprints: z.array(hash).max(slotsMax) }),
+/** A range's answer: 0 the same, 1 later, or what is in it. */
+const packedAnswer = z.union([
+  z.literal(0),
+  z.literal(1),
+  z.strictObject({ items: packedItems }),
   z.strictObject({
-    t: z.literal('list'),
-    /** Entries end to end, `listingEntryBytes` each. */
-    entries: byteString.refine((bytes) => bytes.length % listingEntryBytes === 0, 'not a whole number of entries'),
-    more: z.boolean(),
+    split: byteString.refine((bytes) => bytes.length === branches * summaryBytes, 'not 16 summaries'),
   }),
+]);
+
+const response = z.discriminatedUnion('t', [
+  /**
+   * The feed's name and the number of its newest change. `entries` are the documents that changed, in order, the
+   * last of them by change `through`; null when the number asked about is not one of this feed.
+   */
+  z.strictObject({
+    t: z.literal('feed'),
+    feed: feedName,
+    last: changeNumber,
+    through: changeNumber,
+    entries: packedItems.nullable(),
+  }),
+  z.strictObject({ t: z.literal('ranges'), answers: z.array(packedAnswer).max(rangesMax) }),
   /** Records' texts, parents before children. */
   z.strictObject({ t: z.literal('records'), texts: z.array(byteString) }),
   /** Ends the records of a request; `more` says that a bound cut them short. */
@@ -61,6 +90,10 @@ const response = z.discriminatedUnion('t', [
 export type SyncRequest = z.infer<typeof request>;
 /** What the answering side sends. */
 export type SyncResponse = z.infer<typeof response>;
+/** A range as it stands in a request. */
+export type PackedRange = z.infer<typeof packedRange>;
+/** A range's answer as it stands in a response. */
+export type PackedAnswer = z.infer<typeof packedAnswer>;
 
 /** A message as CBOR. */
 export function encodeSyncMessage(message: SyncRequest | SyncResponse): Uint8Array {
@@ -80,6 +113,69 @@ export function decodeSyncResponse(bytes: Uint8Array): Result<SyncResponse, stri
 /** The id that 32 bytes stand for, under the brand the caller knows it has. */
 export function idOf<Id extends string>(bytes: Uint8Array): Id {
   return toBase32(bytes) as Id;
+}
+
+/** Documents and their digests end to end. */
+export function packItems(items: readonly Item[]): Uint8Array {
+  const bytes = new Uint8Array(items.length * itemBytes);
+  for (const [index, { key, value }] of items.entries()) {
+    bytes.set(key, index * itemBytes);
+    bytes.set(value, index * itemBytes + hashBytes);
+  }
+  return bytes;
+}
+
+/** What `packItems` packed. */
+export function unpackItems(bytes: Uint8Array): Item[] {
+  return Array.from({ length: bytes.length / itemBytes }, (_, index) => {
+    const at = index * itemBytes;
+    return { key: bytes.subarray(at, at + hashBytes), value: bytes.subarray(at + hashBytes, at + itemBytes) };
+  });
+}
+
+/** A question as it stands in a request. */
+export function packRange({ set, prefix, summary }: RangeQuestion): PackedRange {
+  return [set, Uint8Array.from(prefix), packSummary(summary)];
+}
+
+/** What `packRange` packed. */
+export function unpackRange([set, steps, summary]: PackedRange): RangeQuestion {
+  return { set, prefix: [...steps], summary: unpackSummary(summary, 0) };
+}
+
+/** An answer as it stands in a response. */
+export function packAnswer(answer: RangeAnswer): PackedAnswer {
+  switch (answer.kind) {
+    case 'same':
+      return 0;
+    case 'later':
+      return 1;
+    case 'items':
+      return { items: packItems(answer.items) };
+    case 'split':
+      return { split: Uint8Array.from(Buffer.concat(answer.children.map(packSummary))) };
+  }
+}
+
+/** What `packAnswer` packed. */
+export function unpackAnswer(packed: PackedAnswer): RangeAnswer {
+  if (packed === 0) return { kind: 'same' };
+  if (packed === 1) return { kind: 'later' };
+  if ('items' in packed) return { kind: 'items', items: unpackItems(packed.items) };
+  const children = Array.from({ length: branches }, (_, step) => unpackSummary(packed.split, step * summaryBytes));
+  return { kind: 'split', children };
+}
+
+function packSummary({ count, fingerprint }: Summary): Uint8Array {
+  const bytes = new Uint8Array(summaryBytes);
+  new DataView(bytes.buffer).setUint32(0, count);
+  bytes.set(fingerprint, 4);
+  return bytes;
+}
+
+function unpackSummary(bytes: Uint8Array, at: number): Summary {
+  const count = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(at);
+  return { count, fingerprint: bytes.subarray(at + 4, at + summaryBytes) };
 }
 
 function decode<T>(schema: z.ZodType<T>, bytes: Uint8Array): Result<T, string> {

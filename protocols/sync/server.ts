@@ -1,5 +1,6 @@
-import { rawHash } from '../../crdt/digest.ts';
+import type { Item, TreeReader } from '../../crdt/fingerprint-tree.ts';
 import type { DocId, VersionId } from '../../crdt/ids.ts';
+import { answerRanges } from '../../crdt/reconcile.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
@@ -7,11 +8,13 @@ import { Channel } from '../wire/channel.ts';
 import {
   decodeSyncRequest,
   encodeSyncMessage,
+  feedEntriesMax,
   idOf,
-  listingEntriesMax,
-  listingEntryBytes,
+  packAnswer,
+  packItems,
   recordsMessageBytes,
   type SyncRequest,
+  unpackRange,
 } from './messages.ts';
 
 /** Records sent in answer to one request, so that one peer's catch-up is cut into turns. */
@@ -19,14 +22,12 @@ const recordsPerAnswerMax = 4_096;
 
 /** What the answering side reads. */
 export interface SyncSource {
-  /** A digest of everything a slot holds. */
-  slotFingerprint(slot: number): Uint8Array;
-  /** Documents of a slot in the order of their ids, after one of them. */
-  listSlot(
-    slot: number,
-    after: DocId | null,
-    limit: number,
-  ): readonly { readonly doc: DocId; readonly digest: Uint8Array }[];
+  /** This node's feed: its name, and the number of its newest change. */
+  feed(): { readonly name: string; readonly last: number };
+  /** Documents that changed after a number, in the order of their changes, with the digests of their states. */
+  changedAfter(change: number, limit: number): { readonly items: readonly Item[]; readonly through: number };
+  /** The fingerprint tree of a slot's documents, or undefined for a slot that is not held. */
+  slotTree(slot: number): TreeReader | undefined;
   /** Ids of the versions of a document that are not reachable from `have`, parents first. */
   versionsBeyond(doc: DocId, have: readonly VersionId[]): readonly VersionId[];
   /** A record's text. */
@@ -58,12 +59,12 @@ export async function serveSync(
 
 async function answer(channel: Channel, source: SyncSource, request: SyncRequest): Promise<void> {
   switch (request.t) {
-    case 'slots': {
-      const fingerprints = request.slots.map((slot) => source.slotFingerprint(slot));
-      return channel.send(encodeSyncMessage({ t: 'slots', fingerprints }));
+    case 'feed':
+      return answerFeed(channel, source, request.feed, request.after);
+    case 'ranges': {
+      const answers = answerRanges((slot) => source.slotTree(slot), request.ranges.map(unpackRange));
+      return channel.send(encodeSyncMessage({ t: 'ranges', answers: answers.map(packAnswer) }));
     }
-    case 'list':
-      return answerListing(channel, source, request.slot, request.after === null ? null : idOf<DocId>(request.after));
     case 'records':
       return sendRecords(channel, source, wantedVersions(source, request.wants));
     case 'fetch':
@@ -75,15 +76,13 @@ async function answer(channel: Channel, source: SyncSource, request: SyncRequest
   }
 }
 
-function answerListing(channel: Channel, source: SyncSource, slot: number, after: DocId | null): Promise<void> {
-  const listed = source.listSlot(slot, after, listingEntriesMax + 1);
-  const sent = listed.slice(0, listingEntriesMax);
-  const entries = new Uint8Array(sent.length * listingEntryBytes);
-  sent.forEach(({ doc, digest }, index) => {
-    entries.set(rawHash(doc), index * listingEntryBytes);
-    entries.set(digest, index * listingEntryBytes + listingEntryBytes / 2);
-  });
-  return channel.send(encodeSyncMessage({ t: 'list', entries, more: listed.length > sent.length }));
+function answerFeed(channel: Channel, source: SyncSource, feed: string | null, after: number): Promise<void> {
+  const { name, last } = source.feed();
+  if (feed !== name || after > last) {
+    return channel.send(encodeSyncMessage({ t: 'feed', feed: name, last, through: last, entries: null }));
+  }
+  const { items, through } = source.changedAfter(after, feedEntriesMax);
+  return channel.send(encodeSyncMessage({ t: 'feed', feed: name, last, through, entries: packItems(items) }));
 }
 
 function* wantedVersions(

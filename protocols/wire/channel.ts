@@ -235,7 +235,7 @@ export class Channel {
   }
 
   #onStreamEnd(): void {
-    if (!this.#endReceived)
+    if (!this.#endReceived || !this.#decoder.idle)
       throw new MeshError('stream_failed', 'the peer closed its side in the middle of the exchange');
     // Without the peer's writing side no credit can come any more, so frames that wait for it never leave.
     if (this.#waiting.length > 0)

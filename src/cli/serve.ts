@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
 import { z } from 'zod';
 import type { PeerId } from '../../crdt/ids.ts';
@@ -34,6 +35,7 @@ async function serve(cli: Cli, flags: ServeFlags): Promise<void> {
   const dir = flags.dir ?? cli.io.env.ANABRANCH_DIR ?? '';
   if (dir === '') throw new UsageError('say which node: serve --dir DIR (npm run swarm makes node directories)');
   const stop = flags.devControl === true ? supervisorSignal(cli) : cli.interrupts();
+  accountBuffersWithHeap();
   // Only this command needs the node and all its libraries.
   const { openNode, PinoLog } = await import('../index.ts');
   const { createHttpServer } = await import('../http/server.ts');
@@ -74,6 +76,14 @@ function supervisorSignal(cli: Cli): AbortSignal {
     process.channel?.unref();
   }
   return AbortSignal.any([cli.io.interrupts(signals), orphaned.signal]);
+}
+
+/**
+ * Without this V8 collects the whole heap for every 50 MB of buffers that pass through, which takes a third of the
+ * processor while content moves: measured, 38 collections for 512 MiB received, and 5 with it.
+ */
+function accountBuffersWithHeap(): void {
+  setFlagsFromString('--external-memory-accounted-in-global-limit');
 }
 
 const controlCommand = z.discriminatedUnion('command', [

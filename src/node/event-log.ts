@@ -1,7 +1,7 @@
 import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
 import type { MeshEvent } from './api.ts';
 import { decodeRow, encodeRow } from './rows.ts';
-import { eventKey, eventRange, idOfEventKey } from './storage-keys.ts';
+import { eventKey, eventRange, numberOfKey } from './storage-keys.ts';
 
 /** Events kept for readers that come back; at some 300 bytes each this is about 30 MiB. */
 const eventsKeptMax = 100_000;
@@ -68,7 +68,7 @@ export class EventLog {
   #page(after: number): MeshEvent[] {
     const page: MeshEvent[] = [];
     for (const [key, row] of this.#kv.range({ ...eventRange(after), limit: eventsReadPerTurn })) {
-      const id = idOfEventKey(key);
+      const id = numberOfKey(key);
       if (id > this.#lastFlushed) break;
       page.push({ id, ...decodeRow<EventBody>(row, `event ${id}`) });
     }
@@ -90,6 +90,6 @@ export class EventLog {
 }
 
 function lastEventId(reader: KvReader): number {
-  for (const [key] of reader.range({ ...eventRange(0), limit: 1, reverse: true })) return idOfEventKey(key);
+  for (const [key] of reader.range({ ...eventRange(0), limit: 1, reverse: true })) return numberOfKey(key);
   return 0;
 }

@@ -115,13 +115,13 @@ export class Node implements MeshNode {
     const objects = this.#objects;
     const content = this.#content;
     const journal = new VersionJournal({ objects, events: this.#events, log, metrics });
-    const view = new SyncView({ kv, objects });
+    const view = new SyncView({ kv, objects, incarnation: this.#incarnation });
     const intake = new RecordIntake(
       { kv, objects, journal, members: this.#members, incarnation: this.#incarnation, content, log, metrics },
       cluster,
     );
     this.#sync = new SyncWorker(
-      { network, clock, random, objects, view, intake, log, metrics },
+      { network, clock, random, kv, objects, view, intake, log, metrics },
       { slots: slotsDefault, intervalMs: settings.syncIntervalMs ?? syncIntervalMsDefault },
     );
     this.#gossip = new GossipWorker(

@@ -1,5 +1,7 @@
 import { contextAdd, contextHas, decodeContext, emptyContext, encodeContext } from '../../crdt/causality.ts';
+import { rawHash } from '../../crdt/digest.ts';
 import { documentDigest } from '../../crdt/document-digest.ts';
+import { treeChanged } from '../../crdt/fingerprint-tree.ts';
 import { isReachable } from '../../crdt/graph-difference.ts';
 import type { ClusterId, DocId, Result, VersionId } from '../../crdt/ids.ts';
 import { buildChange, documentId, slotOf } from '../../crdt/object-document.ts';
@@ -7,6 +9,7 @@ import { type AncestryLookup, decodeVersion, type Version } from '../../crdt/ver
 import { nextHeads, preferredHead } from '../../crdt/version-graph.ts';
 import type { KvReader, KvTransaction } from '../ports/kv.ts';
 import { MeshError } from '../ports/mesh-error.ts';
+import { changeFeed } from './change-feed.ts';
 import {
   type ConflictRow,
   type CountsRow,
@@ -16,6 +19,7 @@ import {
   type ListingRow,
   type ObjectRow,
 } from './rows.ts';
+import { slotTreeWriter } from './slot-tree.ts';
 import {
   changeKey,
   changeRange,
@@ -46,7 +50,7 @@ export interface Appended {
 
 /**
  * The versions of every object and the indices over them, as rows of the key-value store. `append` is
- * the only way in; it keeps record, Automerge change, heads, listing, conflict and slot rows in step
+ * the only way in; it keeps record, Automerge change, heads, listing, conflict, slot, tree and feed rows in step
  * within one transaction.
  */
 export class ObjectStore {
@@ -162,13 +166,16 @@ export class ObjectStore {
       heads,
       versions: (before?.versions ?? 0) + 1,
       dots: encodeContext(contextAdd(dots, record.dot)),
+      change: changeFeed.append(transaction, rawHash(doc), before?.change),
     };
     const preferred = preferredHead(heads);
 
     transaction.put(versionKey(version.id), Buffer.from(version.text));
     transaction.put(changeKey(doc, version.id), changeRow);
     transaction.put(objectKey(doc), encodeRow(after));
-    transaction.put(slotKey(this.slotOf(doc), doc), documentDigest(doc, headIdsAfter, 0));
+    const slot = this.slotOf(doc);
+    transaction.put(slotKey(slot, doc), documentDigest(doc, headIdsAfter, 0));
+    treeChanged(slotTreeWriter(transaction, slot), rawHash(doc));
     this.#index(transaction, doc, before, after, preferred);
     return { version, doc, headsBefore: headIdsBefore, headsAfter: headIdsAfter, preferred, dotReused };
   }

@@ -24,6 +24,8 @@ export interface ObjectRow {
   readonly versions: number;
   /** The dots of every version held, by which a dot that was issued twice is noticed. */
   readonly dots: EncodedContext;
+  /** Its place in this node's feed of changes. */
+  readonly change: number;
 }
 
 /** An entry of the key listing: the preferred head and how many heads there are. */

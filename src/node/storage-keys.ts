@@ -1,5 +1,6 @@
 import { hashBytes, rawHash, toBase32 } from '../../crdt/digest.ts';
-import type { DocId, VersionId } from '../../crdt/ids.ts';
+import type { Prefix } from '../../crdt/fingerprint-tree.ts';
+import type { DocId, PeerId, VersionId } from '../../crdt/ids.ts';
 import type { KvKey } from '../ports/kv.ts';
 
 /**
@@ -15,6 +16,9 @@ const room = {
   slot: 0x06,
   conflict: 0x07,
   event: 0x08,
+  tree: 0x09,
+  feed: 0x0a,
+  feedCursor: 0x0b,
 } as const;
 
 const separator = 0;
@@ -80,16 +84,46 @@ export function slotKey(slot: number, doc: DocId): KvKey {
   return withRoom(room.slot, uint16(slot), rawHash(doc));
 }
 
-export function slotRange(slot: number, after?: DocId): { start: KvKey; end: KvKey } {
-  const whole = withRoom(room.slot, uint16(slot));
-  return { start: after === undefined ? whole : afterKey(slotKey(slot, after)), end: successor(whole) };
+/** The documents of a slot whose ids begin with a prefix. */
+export function slotRange(slot: number, prefix: Prefix): { start: KvKey; end: KvKey } {
+  const bytes = new Uint8Array((prefix.length + 1) >> 1);
+  for (const [depth, step] of prefix.entries()) {
+    bytes[depth >> 1] = (bytes[depth >> 1] ?? 0) | (depth % 2 === 0 ? step << 4 : step);
+  }
+  const start = withRoom(room.slot, uint16(slot), bytes);
+  if (prefix.length % 2 === 0) return { start, end: successor(start) };
+  // The last byte is half a step: the range ends with the next half.
+  const end = Uint8Array.from(start);
+  const last = (end.at(-1) ?? 0) + 0x10;
+  if (last > 0xff) return { start, end: successor(start.subarray(0, -1)) };
+  end[end.length - 1] = last;
+  return { start, end };
 }
 
 /** Bytes before the document id in a slot's key. */
-export const slotKeyPrefixBytes = 3;
+const slotKeyPrefixBytes = 3;
 
-export function docOfSlotKey(key: KvKey): DocId {
-  return toBase32(key.subarray(slotKeyPrefixBytes)) as DocId;
+export function rawDocOfSlotKey(key: KvKey): Uint8Array {
+  return key.subarray(slotKeyPrefixBytes);
+}
+
+/** A split range of a slot's fingerprint tree. */
+export function treeKey(slot: number, prefix: Prefix): KvKey {
+  return withRoom(room.tree, uint16(slot), Uint8Array.from(prefix));
+}
+
+/** The newest change of each document, by the number this node gave it. */
+export function feedKey(change: number): KvKey {
+  return withRoom(room.feed, uint64(change));
+}
+
+export function feedRange(after: number): { start: KvKey; end: KvKey } {
+  return { start: feedKey(after + 1), end: successor(withRoom(room.feed)) };
+}
+
+/** How far this node has followed a peer's feed. */
+export function feedCursorKey(peer: PeerId): KvKey {
+  return withRoom(room.feedCursor, Buffer.from(peer));
 }
 
 export function eventKey(id: number): KvKey {
@@ -100,7 +134,8 @@ export function eventRange(after: number): { start: KvKey; end: KvKey } {
   return { start: eventKey(after + 1), end: successor(withRoom(room.event)) };
 }
 
-export function idOfEventKey(key: KvKey): number {
+/** The number in an event's or a change's key. */
+export function numberOfKey(key: KvKey): number {
   return Number(new DataView(key.buffer, key.byteOffset, key.byteLength).getBigUint64(1));
 }
 

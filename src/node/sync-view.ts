@@ -1,38 +1,43 @@
-import { createBlake3 } from '../../crdt/digest.ts';
+import { rawHash } from '../../crdt/digest.ts';
+import type { Item, TreeReader } from '../../crdt/fingerprint-tree.ts';
 import { missingVersions } from '../../crdt/graph-difference.ts';
 import type { DocId, VersionId } from '../../crdt/ids.ts';
 import type { SyncSource } from '../../protocols/sync/server.ts';
 import type { Kv } from '../ports/kv.ts';
+import { changeFeed } from './change-feed.ts';
+import type { Incarnation } from './incarnation.ts';
 import type { ObjectStore } from './object-store.ts';
-import { docOfSlotKey, slotKey, slotKeyPrefixBytes, slotRange } from './storage-keys.ts';
+import { slotTree } from './slot-tree.ts';
+import { slotKey } from './storage-keys.ts';
 
 /** What sync compares and sends, read from the store. */
 export class SyncView implements SyncSource {
   readonly #kv: Kv;
   readonly #objects: ObjectStore;
+  readonly #incarnation: Incarnation;
 
-  constructor(dependencies: { readonly kv: Kv; readonly objects: ObjectStore }) {
+  constructor(dependencies: { readonly kv: Kv; readonly objects: ObjectStore; readonly incarnation: Incarnation }) {
     this.#kv = dependencies.kv;
     this.#objects = dependencies.objects;
+    this.#incarnation = dependencies.incarnation;
   }
 
-  /** BLAKE3 over the slot's documents in order: 32 bytes of id, 32 bytes of digest each. */
-  slotFingerprint(slot: number): Uint8Array {
-    const hasher = createBlake3();
-    for (const [key, digest] of this.#kv.range(slotRange(slot))) {
-      hasher.update(key.subarray(slotKeyPrefixBytes));
-      hasher.update(digest);
-    }
-    return hasher.digest();
+  feed(): { name: string; last: number } {
+    return { name: this.#incarnation.name, last: changeFeed.last(this.#kv) };
   }
 
-  listSlot(slot: number, after: DocId | null, limit: number): { doc: DocId; digest: Uint8Array }[] {
-    const range = { ...slotRange(slot, after ?? undefined), limit };
-    return Array.from(this.#kv.range(range), ([key, digest]) => ({ doc: docOfSlotKey(key), digest }));
+  changedAfter(change: number, limit: number): { items: Item[]; through: number } {
+    const entries = changeFeed.after(this.#kv, change, limit);
+    const items = entries.map(({ doc }) => ({ key: rawHash(doc), value: this.digestOf(doc) ?? new Uint8Array(32) }));
+    return { items, through: entries.at(-1)?.change ?? change };
   }
 
-  digestOf(slot: number, doc: DocId): Uint8Array | undefined {
-    return this.#kv.get(slotKey(slot, doc));
+  slotTree(slot: number): TreeReader {
+    return slotTree(this.#kv, slot);
+  }
+
+  digestOf(doc: DocId): Uint8Array | undefined {
+    return this.#kv.get(slotKey(this.slotOf(doc), doc));
   }
 
   slotOf(doc: DocId): number {

@@ -5,11 +5,13 @@ import { serveSync } from '../../protocols/sync/server.ts';
 import { Channel } from '../../protocols/wire/channel.ts';
 import { withDeadline } from '../../protocols/wire/deadline.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Kv } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { Network } from '../ports/network.ts';
 import type { Random } from '../ports/random.ts';
+import { changeFeed } from './change-feed.ts';
 import type { ObjectStore } from './object-store.ts';
 import type { IntakeReport, RecordIntake } from './record-intake.ts';
 import type { SyncView } from './sync-view.ts';
@@ -31,10 +33,16 @@ const backoffMsMax = 60_000;
 /** A peer that sent what can never be valid waits at least this long for the next round. */
 const faultBackoffMs = 30_000;
 
+/**
+ * What the next round is to do beside the gaps: follow the peer's feed, which costs what changed and is the usual
+ * case after a reconnect; or compare ranges as well, which finds whatever feed and hints have missed.
+ */
+type Due = 'nothing' | 'feed' | 'ranges';
+
 interface PeerSync {
   /** Documents that a hint or an orphaned record told of. */
   readonly gaps: Set<DocId>;
-  wholeRoundDue: boolean;
+  due: Due;
   running: boolean;
   failures: number;
   notBeforeMs: number;
@@ -45,6 +53,7 @@ interface Dependencies {
   readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;
+  readonly kv: Kv;
   readonly objects: ObjectStore;
   readonly view: SyncView;
   readonly intake: RecordIntake;
@@ -53,7 +62,7 @@ interface Dependencies {
 }
 
 /**
- * When to ask which peer for what: everything at connect and on a jittered timer, single documents when a
+ * When to ask which peer for what: its feed at connect, everything on a jittered timer, single documents when a
  * hint shows a gap. Never two rounds with one peer at once, a bounded number in all, and backoff after
  * failures. Each side pulls for itself.
  */
@@ -103,7 +112,7 @@ export class SyncWorker {
     if (sync === undefined) return;
     for (const doc of docs) {
       // Past the bound a whole round finds the same and more.
-      if (sync.gaps.size >= gapsKeptMax) sync.wholeRoundDue = true;
+      if (sync.gaps.size >= gapsKeptMax) sync.due = 'ranges';
       else sync.gaps.add(doc);
     }
     if (!sync.running) this.#schedule(peer, sync, gapDelayMs);
@@ -113,7 +122,7 @@ export class SyncWorker {
     if (this.#peers.has(peer)) return;
     const sync: PeerSync = {
       gaps: new Set(),
-      wholeRoundDue: true,
+      due: 'feed',
       running: false,
       failures: 0,
       notBeforeMs: 0,
@@ -144,11 +153,12 @@ export class SyncWorker {
     this.#running += 1;
     sync.running = true;
     const gaps = [...sync.gaps];
-    const whole = sync.wholeRoundDue || gaps.length === 0;
+    // A turn that nothing called for is the timer's.
+    const due = sync.due === 'nothing' && gaps.length === 0 ? 'ranges' : sync.due;
     sync.gaps.clear();
-    sync.wholeRoundDue = false;
+    sync.due = 'nothing';
     try {
-      const round = await this.#pull(peer, whole, gaps);
+      const round = await this.#pull(peer, due, gaps);
       sync.failures = 0;
       this.#rounds.add(1, { outcome: 'complete' });
       this.#records.add(round.recordsReceived);
@@ -163,7 +173,7 @@ export class SyncWorker {
 
   #nextDelayMs(sync: PeerSync): number {
     if (sync.gaps.size > 0) return gapDelayMs;
-    if (sync.wholeRoundDue) return 0;
+    if (sync.due !== 'nothing') return 0;
     return this.#options.intervalMs * (0.5 + this.#dependencies.random.fraction());
   }
 
@@ -172,7 +182,7 @@ export class SyncWorker {
     const { clock, random, log } = this.#dependencies;
     const code = error instanceof MeshError ? error.code : 'io_error';
     sync.failures += 1;
-    sync.wholeRoundDue = true;
+    sync.due = 'ranges';
     const backoffMs = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(sync.failures, 10));
     const floorMs = code === 'protocol_violation' ? faultBackoffMs : 0;
     sync.notBeforeMs = clock.monotonicMs() + Math.max(floorMs, backoffMs * (0.5 + random.fraction()));
@@ -182,7 +192,7 @@ export class SyncWorker {
     log[level]('sync:failed', { peer, code, failures: sync.failures, error });
   }
 
-  #pull(peer: PeerId, whole: boolean, gaps: readonly DocId[]): Promise<SyncRound> {
+  #pull(peer: PeerId, due: Due, gaps: readonly DocId[]): Promise<SyncRound> {
     const { network, clock, intake, objects } = this.#dependencies;
     return withDeadline(
       clock,
@@ -197,7 +207,7 @@ export class SyncWorker {
           );
           if (objects.damaged().length > 0) await this.#repair(channel, peer);
           await client.pullDocuments(gaps);
-          if (whole) await client.pullSlots(Array.from({ length: this.#options.slots }, (_, slot) => slot));
+          if (due !== 'nothing') await this.#catchUp(client, peer, due);
           await channel.end();
           return client.round;
         } catch (error) {
@@ -207,6 +217,18 @@ export class SyncWorker {
       },
       this.#stopping.signal,
     );
+  }
+
+  async #catchUp(client: SyncClient, peer: PeerId, due: Due): Promise<void> {
+    const { kv } = this.#dependencies;
+    const cursor = changeFeed.cursor(kv, peer);
+    const { complete, position } = await client.pullFeed(cursor, () => true);
+    if (due === 'ranges' || !complete) {
+      await client.pullSlots(Array.from({ length: this.#options.slots }, (_, slot) => slot));
+    }
+    // Only now is everything up to there here.
+    if (cursor?.feed === position.feed && cursor.change === position.change) return;
+    await kv.transact((transaction) => changeFeed.setCursor(transaction, peer, position));
   }
 
   /** Fetches the records whose stored text was found damaged. */
@@ -222,8 +244,8 @@ export class SyncWorker {
   #sink(take: (texts: readonly Uint8Array[]) => Promise<IntakeReport>): SyncSink {
     const { view } = this.#dependencies;
     return {
-      slotFingerprint: (slot) => view.slotFingerprint(slot),
-      digestOf: (slot, doc) => view.digestOf(slot, doc),
+      slotTree: (slot) => view.slotTree(slot),
+      digestOf: (doc) => view.digestOf(doc),
       slotOf: (doc) => view.slotOf(doc),
       headsOf: (doc) => view.headsOf(doc),
       receive: async (texts) => accepted(await take(texts)),

@@ -1,4 +1,8 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import type { ConnectionEncrypter, MessageStream } from '@libp2p/interface';
 import { noise } from '@libp2p/noise';
@@ -125,6 +129,35 @@ describe('Libp2pNetwork', () => {
     expect(node.connectedPeers()).toEqual([]);
   });
 
+  it('hangs up on who sends garbage, and on who shows no certificate in the TLS handshake', async () => {
+    const { node } = await createNode('alice', []);
+    await node.start();
+    const port = Number(/\/tcp\/(\d+)/.exec(node.addresses()[0] ?? '')?.[1]);
+    const dial = async () => {
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      await once(socket, 'connect');
+      return socket;
+    };
+    const babbler = await dial();
+    babbler.write(pseudoRandom(4_096));
+    await closed(babbler.resume());
+
+    const nameless = await dial();
+    nameless.write('\x13/multistream/1.0.0\n\x0b/tls/1.0.0\n');
+    for (let answer = ''; !answer.includes('/tls/1.0.0'); ) answer += String((await once(nameless, 'data'))[0]);
+    nameless.removeAllListeners('data');
+    const secured = connectTls({ socket: nameless, rejectUnauthorized: false, ALPNProtocols: ['/yamux/1.0.0'] });
+    secured.on('error', () => undefined);
+    let received = 0;
+    secured.on('data', (bytes: Uint8Array) => {
+      received += bytes.byteLength;
+    });
+    await closed(secured);
+    expect(received).toBe(0);
+    expect(node.connectedPeers()).toEqual([]);
+  });
+
   it('does not take one member for another', async () => {
     const members: DialTarget[] = [];
     const { node: bob } = await createNode('bob', members);
@@ -215,6 +248,16 @@ describe('Libp2pNetwork', () => {
 
 type Encrypter = (components: Components) => ConnectionEncrypter;
 type Components = Parameters<ReturnType<typeof tls>>[0] & Parameters<ReturnType<typeof noise>>[0];
+
+/** Resolves when a socket is closed, politely or not. */
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.once('close', () => resolve()));
+}
+
+/** Bytes without a pattern, the same each time. */
+function pseudoRandom(length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, index) => (Math.imul(index + 1, 2_654_435_761) >>> 11) & 0xff);
+}
 
 function seedOf(text: string): Uint8Array {
   return createHash('sha256').update(text).digest();

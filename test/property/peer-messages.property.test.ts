@@ -2,22 +2,36 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { toBase32 } from '../../crdt/digest.ts';
 import type { DocId, Result, VersionId } from '../../crdt/ids.ts';
+import type { RangeAnswer } from '../../crdt/reconcile.ts';
 import { decodeGossip, encodeGossip, hintOf } from '../../protocols/gossip/messages.ts';
 import {
   decodeSyncRequest,
   decodeSyncResponse,
   encodeSyncMessage,
+  packAnswer,
+  packItems,
+  packRange,
   type SyncRequest,
   type SyncResponse,
+  unpackAnswer,
+  unpackRange,
 } from '../../protocols/sync/messages.ts';
 
 const hash = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const text = fc.uint8Array({ maxLength: 200 });
 const slot = fc.nat({ max: 4_095 });
 
+const summary = fc.record({ count: fc.nat(), fingerprint: fc.uint8Array({ minLength: 16, maxLength: 16 }) });
+const prefix = fc.array(fc.nat({ max: 15 }), { maxLength: 16 });
+const items = fc.array(fc.record({ key: hash, value: hash }), { maxLength: 20 });
+const feed = fc.string({ minLength: 1, maxLength: 13 });
+
 const requests: fc.Arbitrary<SyncRequest> = fc.oneof(
-  fc.record({ t: fc.constant('slots' as const), slots: fc.array(slot) }),
-  fc.record({ t: fc.constant('list' as const), slot, after: fc.option(hash) }),
+  fc.record({ t: fc.constant('feed' as const), feed: fc.option(feed), after: fc.nat() }),
+  fc.record({
+    t: fc.constant('ranges' as const),
+    ranges: fc.array(fc.record({ set: slot, prefix, summary }).map(packRange), { minLength: 1, maxLength: 20 }),
+  }),
   fc.record({
     t: fc.constant('records' as const),
     wants: fc.array(fc.record({ doc: hash, have: fc.array(hash, { maxLength: 5 }) }), { maxLength: 10 }),
@@ -25,13 +39,25 @@ const requests: fc.Arbitrary<SyncRequest> = fc.oneof(
   fc.record({ t: fc.constant('fetch' as const), versions: fc.array(hash, { maxLength: 10 }) }),
 );
 
-const responses: fc.Arbitrary<SyncResponse> = fc.oneof(
-  fc.record({ t: fc.constant('slots' as const), fingerprints: fc.array(hash) }),
+const answers: fc.Arbitrary<RangeAnswer> = fc.oneof(
+  fc.constant({ kind: 'same' as const }),
+  fc.constant({ kind: 'later' as const }),
+  fc.record({ kind: fc.constant('items' as const), items }),
   fc.record({
-    t: fc.constant('list' as const),
-    entries: fc.array(fc.uint8Array({ minLength: 64, maxLength: 64 })).map((entries) => joined(entries)),
-    more: fc.boolean(),
+    kind: fc.constant('split' as const),
+    children: fc.array(summary, { minLength: 16, maxLength: 16 }),
   }),
+);
+
+const responses: fc.Arbitrary<SyncResponse> = fc.oneof(
+  fc.record({
+    t: fc.constant('feed' as const),
+    feed,
+    last: fc.nat(),
+    through: fc.nat(),
+    entries: fc.option(items.map(packItems)),
+  }),
+  fc.record({ t: fc.constant('ranges' as const), answers: fc.array(answers.map(packAnswer), { maxLength: 20 }) }),
   fc.record({ t: fc.constant('records' as const), texts: fc.array(text) }),
   fc.record({ t: fc.constant('done' as const), more: fc.boolean() }),
 );
@@ -63,6 +89,19 @@ describe('sync and gossip messages', () => {
     );
   });
 
+  it('carry ranges and their answers unchanged', () => {
+    fc.assert(
+      fc.property(fc.record({ set: slot, prefix, summary }), (question) => {
+        expect(unpackRange(packRange(question))).toEqual(question);
+      }),
+    );
+    fc.assert(
+      fc.property(answers, (answer) => {
+        expect(unpackAnswer(packAnswer(answer))).toEqual(answer);
+      }),
+    );
+  });
+
   it('never throw on bytes that were changed, cut or made up', () => {
     const decoders = [decodeSyncRequest, decodeSyncResponse, decodeGossip] as const;
     const valid = fc.oneof(requests.map(encodeSyncMessage), responses.map(encodeSyncMessage), gossip.map(encodeGossip));
@@ -88,9 +127,13 @@ describe('sync and gossip messages', () => {
 
   it('refuse fields they do not know and numbers out of bounds', () => {
     const refused: unknown[] = [
-      { t: 'slots', slots: [4_096] },
-      { t: 'slots', slots: [0], extra: 1 },
-      { t: 'list', slot: 0, after: new Uint8Array(31) },
+      { t: 'feed', feed: null, after: -1 },
+      { t: 'feed', feed: null, after: 0, extra: 1 },
+      { t: 'ranges', ranges: [] },
+      { t: 'ranges', ranges: [[4_096, new Uint8Array(0), new Uint8Array(20)]] },
+      { t: 'ranges', ranges: [[0, Uint8Array.of(16), new Uint8Array(20)]] },
+      { t: 'ranges', ranges: [[0, new Uint8Array(17), new Uint8Array(20)]] },
+      { t: 'ranges', ranges: [[0, new Uint8Array(0), new Uint8Array(19)]] },
       { t: 'fetch', versions: ['text'] },
       { t: 'unknown' },
       null,
@@ -108,8 +151,4 @@ function roundTrips<T>(
 ) {
   const decoded = decode(encode(message));
   expect(decoded.ok && encode(decoded.value)).toEqual(encode(message));
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(Buffer.concat(parts));
 }

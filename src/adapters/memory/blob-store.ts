@@ -16,6 +16,16 @@ interface Contents {
   readonly blobs: ReadonlyMap<BlobHash, Uint8Array>;
 }
 
+/** What a store held at one moment; give it to `restore`. */
+export interface MemoryBlobSnapshot {
+  readonly blobs: ReadonlyMap<BlobHash, Uint8Array>;
+}
+
+export interface CrashOptions {
+  /** How likely a blob that was being written is left torn: cut short, or with its tail never written. 0 when absent. */
+  readonly tornShare?: number;
+}
+
 /** Room for a terabyte: as good as endless, and a number that can be shown. */
 const capacityBytesDefault = 2 ** 40;
 
@@ -42,12 +52,13 @@ export class MemoryBlobStore implements BlobStore {
    * Power loss: returns the store as the next start finds it. This handle answers no more, so that what is left
    * of the old node cannot touch the new one's disk.
    */
-  crash(random: Random): MemoryBlobStore {
+  crash(random: Random, { tornShare = 0 }: CrashOptions = {}): MemoryBlobStore {
     const blobs = new Map(this.#blobs);
     for (const [hash, states] of this.#unflushed) {
-      const state = states[Math.floor(random.fraction() * states.length)];
+      const index = Math.floor(random.fraction() * states.length);
+      const state = states[index];
       if (state === undefined) blobs.delete(hash);
-      else blobs.set(hash, state);
+      else blobs.set(hash, index > 0 && random.fraction() < tornShare ? torn(state, random) : state);
     }
     this.#crashed = true;
     return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, blobs });
@@ -57,6 +68,34 @@ export class MemoryBlobStore implements BlobStore {
   reopen(): MemoryBlobStore {
     this.#crashed = true;
     return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, blobs: this.#blobs });
+  }
+
+  /** A consistent copy, as a backup takes it. */
+  snapshot(): MemoryBlobSnapshot {
+    return { blobs: new Map(Array.from(this.#blobs, ([hash, bytes]) => [hash, bytes.slice()])) };
+  }
+
+  /** The store after that backup was put back; this handle answers no more. */
+  restore(snapshot: MemoryBlobSnapshot): MemoryBlobStore {
+    this.#crashed = true;
+    const blobs = new Map(Array.from(snapshot.blobs, ([hash, bytes]) => [hash, bytes.slice()]));
+    return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, blobs });
+  }
+
+  /** The bytes that a power loss now would leave for certain. The caller must not change them. */
+  durable(hash: BlobHash): Uint8Array | undefined {
+    const states = this.#unflushed.get(hash);
+    return states === undefined ? this.#blobs.get(hash) : states[0];
+  }
+
+  /** The names of all blobs, as they were stored; a look from outside that costs the node nothing. */
+  hashes(): readonly BlobHash[] {
+    return [...this.#blobs.keys()];
+  }
+
+  /** Bytes stored now. */
+  get usedBytes(): number {
+    return this.#usedBytes;
   }
 
   /** Makes the next `times` calls of an operation fail, without effect. */
@@ -153,4 +192,10 @@ export class MemoryBlobStore implements BlobStore {
     }
     return run();
   }
+}
+
+/** What a write that was never flushed may leave: a file cut short, or one whose tail holds nothing. */
+function torn(bytes: Uint8Array, random: Random): Uint8Array {
+  const length = Math.floor(random.fraction() * bytes.length);
+  return random.fraction() < 0.5 ? bytes.slice(0, length) : bytes.slice().fill(0, length);
 }

@@ -11,6 +11,13 @@ const inFlightBytesMax = 1024 * 1024;
 /** Carries something to the other end after the link's delay, in order; never, when the link is cut. */
 export type Carry = (sizeBytes: number, arrive: () => void) => void;
 
+export interface StreamHooks {
+  /** Called once, when the stream has ended both ways or failed. */
+  onClosed(): void;
+  /** Where what is written is torn in two that travel by themselves; 0 leaves it whole. */
+  splitAt(sizeBytes: number): number;
+}
+
 interface Waiter<T> {
   resolve(value: T): void;
   reject(error: Error): void;
@@ -20,7 +27,7 @@ interface Waiter<T> {
 export class MemoryStream implements ByteStream {
   readonly remotePeer: PeerId;
   readonly #carry: Carry;
-  readonly #onClosed: () => void;
+  readonly #hooks: StreamHooks;
   #other: MemoryStream | undefined;
   #failureListener: ((reason: Error) => void) | undefined;
   #failure: Error | undefined;
@@ -32,10 +39,10 @@ export class MemoryStream implements ByteStream {
   readonly #writers: Waiter<void>[] = [];
   #reader: Waiter<Uint8Array | null> | undefined;
 
-  constructor(remotePeer: PeerId, carry: Carry, onClosed: () => void) {
+  constructor(remotePeer: PeerId, carry: Carry, hooks: StreamHooks) {
     this.remotePeer = remotePeer;
     this.#carry = carry;
-    this.#onClosed = onClosed;
+    this.#hooks = hooks;
   }
 
   /** Makes two ends one stream. */
@@ -64,10 +71,13 @@ export class MemoryStream implements ByteStream {
     assert(!this.#ended, 'nothing is written after the end');
     if (bytes.byteLength === 0) return Promise.resolve();
     this.#inFlightBytes += bytes.byteLength;
-    this.#carry(bytes.byteLength, () => {
-      this.#other?.arrive(bytes);
-      this.#onArrived(bytes.byteLength);
-    });
+    const cut = this.#hooks.splitAt(bytes.byteLength);
+    for (const piece of cut > 0 ? [bytes.subarray(0, cut), bytes.subarray(cut)] : [bytes]) {
+      this.#carry(piece.byteLength, () => {
+        this.#other?.arrive(piece);
+        this.#onArrived(piece.byteLength);
+      });
+    }
     if (this.#inFlightBytes <= inFlightBytesMax) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#writers.push({ resolve, reject });
@@ -101,7 +111,7 @@ export class MemoryStream implements ByteStream {
     reader?.reject(reason);
     for (const writer of this.#writers.splice(0)) writer.reject(reason);
     this.#failureListener?.(reason);
-    this.#onClosed();
+    this.#hooks.onClosed();
   }
 
   onFailure(listener: (reason: Error) => void): void {
@@ -138,6 +148,6 @@ export class MemoryStream implements ByteStream {
   }
 
   #closeWhenBothEnded(): void {
-    if (this.#ended && this.#remoteEnded) this.#onClosed();
+    if (this.#ended && this.#remoteEnded) this.#hooks.onClosed();
   }
 }

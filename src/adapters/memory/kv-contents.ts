@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type KvKey, type KvRange, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
+import { type KvKey, type KvRange, type KvReader, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
 import type { OrderedMap } from './ordered-map.ts';
 
 /** Keys as text of one character a byte, which compares as the bytes do. */
@@ -40,6 +40,30 @@ export function runChange<T>(
   } finally {
     open = false;
   }
+}
+
+/** The change, noting in `keys` what it puts and deletes. */
+export function recording<T>(change: (transaction: KvTransaction) => T, keys: KvKey[]): typeof change {
+  return (transaction) =>
+    change({
+      ...transaction,
+      put: (key, value) => {
+        transaction.put(key, value);
+        keys.push(key.slice());
+      },
+      delete: (key) => {
+        transaction.delete(key);
+        keys.push(key.slice());
+      },
+    });
+}
+
+/** Contents to be read as a store is. */
+export function readerOf(contents: Contents): KvReader {
+  return {
+    get: (key) => contents.get(keyText(key))?.slice(),
+    range: (range) => rangeOf(contents, range),
+  };
 }
 
 /** The entries as they are at this call, in copies. */

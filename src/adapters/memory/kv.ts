@@ -1,8 +1,17 @@
 import type { Clock } from '../../ports/clock.ts';
-import type { Kv, KvKey, KvRange, KvTransaction } from '../../ports/kv.ts';
+import type { Kv, KvKey, KvRange, KvReader, KvTransaction } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Random } from '../../ports/random.ts';
-import { type Contents, checkKey, keyText, rangeOf, runChange, withBitFlipped } from './kv-contents.ts';
+import {
+  type Contents,
+  checkKey,
+  keyText,
+  rangeOf,
+  readerOf,
+  recording,
+  runChange,
+  withBitFlipped,
+} from './kv-contents.ts';
 import { OrderedMap } from './ordered-map.ts';
 
 type MemoryKvFault = 'disk_full' | 'io_error';
@@ -15,11 +24,13 @@ export interface MemoryKvSnapshot {
 export interface MemoryKvOptions {
   /**
    * How long a transaction waits for its flush, in milliseconds of the clock. By default none does: it is on
-   * disk as soon as it is committed, and no time has to pass.
+   * disk as soon as it is committed, and no time has to pass. A function is asked for each transaction.
    */
-  readonly flushDelayMs?: number;
+  readonly flushDelayMs?: number | (() => number);
   /** Names the disk, for `identity`. */
   readonly name?: string;
+  /** Is shown each committed transaction: the store as it is now, and the keys that were put or deleted. */
+  readonly observe?: (store: KvReader, keys: readonly KvKey[]) => void;
 }
 
 /** A committed transaction that a power loss may still take back. */
@@ -73,7 +84,9 @@ export class MemoryKv implements Kv {
     // Never within the caller's turn, so that nobody comes to count on it: LMDB runs changes later, too.
     await null;
     if (this.#state === 'dead') return never();
-    const { result, contents } = runChange(this.#contents, change);
+    const { observe } = this.#options;
+    const keys: KvKey[] = [];
+    const { result, contents } = runChange(this.#contents, observe === undefined ? change : recording(change, keys));
     if (contents === this.#contents) {
       // What it read may still be lost.
       await this.flush();
@@ -81,6 +94,7 @@ export class MemoryKv implements Kv {
     }
     this.#takeFault();
     this.#contents = contents;
+    observe?.(this, keys);
     await this.#flushLater(contents);
     return result;
   }
@@ -134,6 +148,11 @@ export class MemoryKv implements Kv {
     });
   }
 
+  /** What a power loss now would leave at the least. */
+  durable(): KvReader {
+    return readerOf(this.#durable);
+  }
+
   /** Makes the next so many transactions that write fail, nothing of them written. */
   failTransactions(code: MemoryKvFault, times = 1): void {
     this.#fault = { code, times };
@@ -161,8 +180,9 @@ export class MemoryKv implements Kv {
   }
 
   #flushLater(contents: Contents): Promise<void> {
-    const { flushDelayMs = 0 } = this.#options;
-    if (flushDelayMs === 0) {
+    const { flushDelayMs: delay = 0 } = this.#options;
+    const flushDelayMs = typeof delay === 'number' ? delay : delay();
+    if (flushDelayMs === 0 && this.#unflushed.length === 0) {
       this.#durable = contents;
       return Promise.resolve();
     }

@@ -11,6 +11,8 @@ export interface LinkModel {
   noticeDelayMs(a: PeerId, b: PeerId): number;
   /** Until a piece of a stream arrives. A stream is reliable and keeps its order whatever is returned here. */
   streamDelayMs(from: PeerId, to: PeerId, bytes: number): number;
+  /** Where a piece of a stream is torn in two, so that a lost connection can end in the middle of it; 0 (or no such method) leaves it whole. */
+  streamSplitAt?(from: PeerId, to: PeerId, bytes: number): number;
   /** Until each copy of a gossip message arrives: none when it is lost, several when it is duplicated. */
   gossipDelaysMs(from: PeerId, to: PeerId, bytes: number): readonly number[];
 }

@@ -4,7 +4,10 @@ import type { PeerId } from '../../../crdt/ids.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { ByteStream, GossipVerdict, Network, PeerChange, StreamHandler } from '../../ports/network.ts';
-import { MemoryStream } from './byte-stream.ts';
+import type { MemoryStream } from './byte-stream.ts';
+import type { ConnectionEnd } from './connection.ts';
+import { Connection } from './connection.ts';
+import { LinkGates } from './link-gates.ts';
 import type { LinkModel } from './links.ts';
 import { steadyLinks } from './links.ts';
 
@@ -43,6 +46,7 @@ type GossipReceiver = (data: Uint8Array, from: PeerId) => GossipVerdict;
 export class MemoryHub {
   readonly clock: Clock;
   readonly links: LinkModel;
+  readonly gates = new LinkGates();
   readonly #running = new Map<PeerId, MemoryNetwork>();
   readonly #connections = new Map<string, Connection>();
   readonly #connecting = new Set<string>();
@@ -65,10 +69,34 @@ export class MemoryHub {
     this.refresh();
   }
 
-  /** Lifts every cut; the nodes connect again after the links' delay. */
+  /** Lifts every cut, one-way cuts too; the nodes connect again after the links' delay. */
   heal(): void {
     this.#cut.clear();
+    this.gates.unmuteAll();
     this.refresh();
+  }
+
+  /** Nothing arrives from the one at the other any more, though the reverse does, until both notice that the link is dead. */
+  cutOneWay(from: PeerId, to: PeerId): void {
+    this.gates.mute(from, to);
+    const connection = this.#connections.get(linkKey(from, to));
+    if (connection !== undefined) this.#loseLater(connection);
+  }
+
+  /** Keeps whatever travels from the one to the other until `release`. */
+  hold(from: PeerId, to: PeerId): void {
+    this.gates.hold(from, to);
+  }
+
+  release(from: PeerId, to: PeerId): void {
+    for (const arrive of this.gates.release(from, to)) this.clock.setTimer(0, arrive);
+    this.refresh();
+  }
+
+  /** Drops the connection between two nodes, with what is on its way; they connect again by themselves. */
+  dropConnection(a: PeerId, b: PeerId): void {
+    const connection = this.#connections.get(linkKey(a, b));
+    if (connection?.carrying) this.#sever(connection);
   }
 
   /** Closes what is cut or not admitted any more, and connects what may be connected. */
@@ -92,15 +120,24 @@ export class MemoryHub {
     }
   }
 
+  /** A node whose power failed: nothing of it runs on, and the others notice in their time. */
+  forget(node: MemoryNetwork): void {
+    this.#running.delete(node.localPeer);
+    for (const connection of [...this.#connections.values()]) {
+      if (!connection.joins(node)) continue;
+      this.#connections.delete(connection.key);
+      connection.abandon(node, this.links.noticeDelayMs(node.localPeer, connection.otherEnd(node).localPeer));
+    }
+  }
+
   #refreshLink(a: MemoryNetwork, b: MemoryNetwork): void {
     const key = linkKey(a.localPeer, b.localPeer);
     const connection = this.#connections.get(key);
-    const allowed = this.#mayConnect(a, b);
     if (connection !== undefined) {
-      if (!allowed && connection.carrying) this.#sever(connection);
+      if (!this.#isAllowed(a, b) && connection.carrying) this.#sever(connection);
       return;
     }
-    if (!allowed || this.#connecting.has(key)) return;
+    if (!this.#mayConnect(a, b) || this.#connecting.has(key)) return;
     this.#connecting.add(key);
     this.clock.setTimer(this.links.connectDelayMs(a.localPeer, b.localPeer), () => {
       this.#connecting.delete(key);
@@ -121,9 +158,14 @@ export class MemoryHub {
 
   /** Nothing passes from now on; the two ends learn of it after the notice delay, and may connect again then. */
   #sever(connection: Connection): void {
-    const { a, b } = connection;
     connection.carrying = false;
+    this.#loseLater(connection);
+  }
+
+  #loseLater(connection: Connection): void {
+    const { a, b } = connection;
     this.clock.setTimer(this.links.noticeDelayMs(a.localPeer, b.localPeer), () => {
+      connection.carrying = false;
       if (this.#connections.get(connection.key) === connection) this.#connections.delete(connection.key);
       connection.lost(a);
       connection.lost(b);
@@ -131,88 +173,18 @@ export class MemoryHub {
     });
   }
 
+  /** A link that does not answer in one direction keeps the connection it has, and gets no new one. */
   #mayConnect(a: MemoryNetwork, b: MemoryNetwork): boolean {
+    return this.#isAllowed(a, b) && !this.gates.obstructs(a.localPeer, b.localPeer);
+  }
+
+  #isAllowed(a: MemoryNetwork, b: MemoryNetwork): boolean {
     return !this.#cut.has(linkKey(a.localPeer, b.localPeer)) && a.admits(b.localPeer) && b.admits(a.localPeer);
   }
 }
 
-/** What two connected nodes share; each end learns of its loss by itself. */
-class Connection {
-  readonly key: string;
-  readonly a: MemoryNetwork;
-  readonly b: MemoryNetwork;
-  /** False once nothing that is on its way arrives any more. */
-  carrying = true;
-  readonly #hub: MemoryHub;
-  readonly #streams = new Map<MemoryStream, MemoryNetwork>();
-
-  constructor(hub: MemoryHub, key: string, a: MemoryNetwork, b: MemoryNetwork) {
-    this.#hub = hub;
-    this.key = key;
-    this.a = a;
-    this.b = b;
-  }
-
-  joins(node: MemoryNetwork): boolean {
-    return node === this.a || node === this.b;
-  }
-
-  otherEnd(node: MemoryNetwork): MemoryNetwork {
-    return node === this.a ? this.b : this.a;
-  }
-
-  /** A stream from `opener` to the other end, as that end's handler and the opener see it. */
-  createStream(opener: MemoryNetwork): { readonly near: MemoryStream; readonly far: MemoryStream } {
-    const other = this.otherEnd(opener);
-    const near = this.#createEnd(opener, other);
-    const far = this.#createEnd(other, opener);
-    MemoryStream.join(near, far);
-    return { near, far };
-  }
-
-  /** Runs `arrive` at the other end once after `delayMs`, unless the link is cut before. */
-  carry(delayMs: number, arrive: () => void): void {
-    this.#hub.clock.setTimer(delayMs, () => {
-      if (this.carrying) arrive();
-    });
-  }
-
-  /** Closed by one end: it is gone there at once, and at the other after the link's delay. */
-  close(closer: MemoryNetwork, delayMs: number): void {
-    this.carrying = false;
-    this.lost(closer);
-    this.#hub.clock.setTimer(delayMs, () => this.lost(this.otherEnd(closer)));
-  }
-
-  /** This end notices that the connection is gone. */
-  lost(end: MemoryNetwork): void {
-    const reason = new MeshError('stream_failed', 'the connection to the peer was lost');
-    for (const [stream, owner] of [...this.#streams]) if (owner === end) stream.fail(reason);
-    end.disconnected(this);
-  }
-
-  #createEnd(owner: MemoryNetwork, remote: MemoryNetwork): MemoryStream {
-    const { clock, links } = this.#hub;
-    // Arrivals are taken from a queue in the order of sending, so that no pair of delays reorders a stream.
-    const arrivals: (() => void)[] = [];
-    let lastArrivalMs = 0;
-    const carry = (sizeBytes: number, arrive: () => void): void => {
-      const nowMs = clock.monotonicMs();
-      lastArrivalMs = Math.max(
-        lastArrivalMs,
-        nowMs + links.streamDelayMs(owner.localPeer, remote.localPeer, sizeBytes),
-      );
-      arrivals.push(arrive);
-      this.carry(lastArrivalMs - nowMs, () => arrivals.shift()?.());
-    };
-    const stream: MemoryStream = new MemoryStream(remote.localPeer, carry, () => this.#streams.delete(stream));
-    this.#streams.set(stream, owner);
-    return stream;
-  }
-}
-
 /** One node's `Network` on a `MemoryHub`. */
-export class MemoryNetwork implements Network {
+export class MemoryNetwork implements Network, ConnectionEnd {
   readonly localPeer: PeerId;
   readonly #hub: MemoryHub;
   readonly #options: MemoryNodeOptions;
@@ -240,6 +212,13 @@ export class MemoryNetwork implements Network {
     if (!this.#running) return;
     this.#running = false;
     this.#hub.detach(this);
+  }
+
+  /** Power loss: no stream of this node settles any more, and nothing it says is heard. */
+  crash(): void {
+    if (!this.#running) return;
+    this.#running = false;
+    this.#hub.forget(this);
   }
 
   connectedPeers(): readonly PeerId[] {
@@ -303,6 +282,10 @@ export class MemoryNetwork implements Network {
     return this.#spread(topic, data, undefined);
   }
 
+  subscribes(topic: string): boolean {
+    return this.#topics.has(topic);
+  }
+
   admits(peer: PeerId): boolean {
     return this.#options.admits?.(peer) ?? true;
   }
@@ -320,7 +303,6 @@ export class MemoryNetwork implements Network {
     this.#announce({ kind: 'disconnected', peer });
   }
 
-  /** Hands an incoming stream to its protocol's handler; false when there is none or the peer has too many open. */
   accept(protocol: string, stream: MemoryStream): boolean {
     const handler = this.#handlers.get(protocol);
     if (!this.#running || handler === undefined) return false;
@@ -345,9 +327,9 @@ export class MemoryNetwork implements Network {
   /** Runs `there` at the peer after the link's delay, and what it returns back here after another. */
   #roundTrip(connection: Connection, peer: PeerId, there: () => () => void): void {
     const { links } = this.#hub;
-    connection.carry(links.streamDelayMs(this.localPeer, peer, 0), () => {
+    connection.carry(this, links.streamDelayMs(this.localPeer, peer, 0), () => {
       const here = there();
-      connection.carry(links.streamDelayMs(peer, this.localPeer, 0), here);
+      connection.carry(connection.otherEnd(this), links.streamDelayMs(peer, this.localPeer, 0), here);
     });
   }
 
@@ -355,16 +337,16 @@ export class MemoryNetwork implements Network {
     let recipients = 0;
     for (const [peer, connection] of this.#connections) {
       const other = connection.otherEnd(this);
-      if (peer === from || !other.#topics.has(topic)) continue;
+      if (peer === from || !other.subscribes(topic)) continue;
       recipients += 1;
       for (const delayMs of this.#hub.links.gossipDelaysMs(this.localPeer, peer, data.byteLength)) {
-        connection.carry(delayMs, () => other.#receiveGossip(topic, data, this.localPeer));
+        connection.carry(this, delayMs, () => other.receiveGossip(topic, data, this.localPeer));
       }
     }
     return recipients;
   }
 
-  #receiveGossip(topic: string, data: Uint8Array, from: PeerId): void {
+  receiveGossip(topic: string, data: Uint8Array, from: PeerId): void {
     const receive = this.#topics.get(topic);
     if (!this.#running || receive === undefined || !this.#firstSight(data)) return;
     if (receive(data, from) === 'accept') this.#spread(topic, data, from);

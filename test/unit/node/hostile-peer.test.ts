@@ -7,6 +7,8 @@ import { encodeGossip, gossipTopic, hintOf } from '../../../protocols/gossip/mes
 import {
   decodeSyncRequest,
   encodeSyncMessage,
+  packAnswer,
+  packItems,
   type SyncRequest,
   type SyncResponse,
   syncProtocol,
@@ -90,6 +92,7 @@ function serve(answer: (request: SyncRequest) => readonly (SyncResponse | Uint8A
   return { asked };
 }
 
+const staleFeed: SyncResponse = { t: 'feed', feed: 'mallory', last: 7, through: 7, entries: null };
 const refused = (fault: string): number => alice.metrics.value('anabranch_records_refused_total', { fault });
 const violations = (): number => alice.metrics.value('anabranch_sync_rounds_total', { outcome: 'protocol_violation' });
 
@@ -143,24 +146,48 @@ describe('a member that breaks the rules', () => {
     expect(await mesh.text('alice', 'other')).toBe('goes on');
   });
 
-  it('cannot keep a node busy with listings out of order or of other slots', async () => {
+  it.each([
+    ['out of order', [2, 1]],
+    ['twice', [1, 1]],
+  ])('cannot keep a node busy with documents listed %s', async (_, order) => {
+    const items = order.map((byte) => ({ key: new Uint8Array(32).fill(byte), value: new Uint8Array(32) }));
     const { asked } = serve((request) => {
-      if (request.t === 'slots') return [{ t: 'slots', fingerprints: request.slots.map(() => new Uint8Array(32)) }];
-      return [{ t: 'list', entries: new Uint8Array(64 * 100), more: true }];
+      if (request.t === 'feed') return [staleFeed];
+      if (request.t === 'ranges')
+        return [{ t: 'ranges', answers: request.ranges.map(() => ({ items: packItems(items) })) }];
+      return [{ t: 'done', more: false }];
     });
     await mesh.settle(10_000);
     expect(violations()).toBe(1);
     expect(asked.length).toBeLessThan(5);
   });
 
-  it('cannot make a node ask for ever with records that bring nothing', async () => {
+  it('cannot make a node ask for ever with ranges that are always split', async () => {
     const { asked } = serve((request) => {
-      if (request.t === 'slots') return [{ t: 'slots', fingerprints: request.slots.map(() => new Uint8Array(32)) }];
-      if (request.t === 'list') return [{ t: 'list', entries: new Uint8Array(0), more: true }];
-      return [{ t: 'done', more: true }];
+      if (request.t === 'feed') return [staleFeed];
+      if (request.t !== 'ranges') return [{ t: 'done', more: false }];
+      const children = Array.from({ length: 16 }, () => ({ count: 1_000, fingerprint: new Uint8Array(16) }));
+      const split = packAnswer({ kind: 'split', children });
+      return [{ t: 'ranges', answers: request.ranges.map((_, index) => (index < 500 ? split : 1)) }];
     });
-    await mesh.settle(10_000);
-    expect(asked.length).toBeLessThan(40);
+    await mesh.settle(20_000);
+    expect(violations()).toBe(1);
+    expect(asked.length).toBeLessThan(2_000);
+  });
+
+  it('cannot make a node ask for ever with a feed that does not go on, or records that bring nothing', async () => {
+    let feedsAsked = 0;
+    const { asked } = serve((request) => {
+      if (request.t === 'ranges') return [{ t: 'ranges', answers: request.ranges.map(() => 0 as const) }];
+      if (request.t !== 'feed') return [{ t: 'done', more: true }];
+      feedsAsked += 1;
+      if (feedsAsked === 1) return [staleFeed];
+      const entries = packItems([{ key: new Uint8Array(32), value: new Uint8Array(32) }]);
+      return [{ t: 'feed', feed: 'mallory', last: 1_000_000, through: request.after, entries }];
+    });
+    await mesh.settle(100_000);
+    expect(violations()).toBeGreaterThan(0);
+    expect(asked.length).toBeLessThan(100);
   });
 
   it('issues a dot twice: it is noticed, and both versions stay', async () => {
