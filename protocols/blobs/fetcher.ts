@@ -288,7 +288,8 @@ export class BlobFetcher {
       if (session.outstanding === 0 && nowMs - session.lastProgressMs >= idleMs) session.end();
     }
     this.#hedge(nowMs);
-    if (this.#sessions.size > 0) this.#cancelTick = this.#dependencies.clock.setTimer(tickMs, () => this.#tick());
+    // Hedging may have asked, and so begun the next second already.
+    if (this.#sessions.size > 0) this.#cancelTick ??= this.#dependencies.clock.setTimer(tickMs, () => this.#tick());
   }
 
   /** When nothing waits to be asked, holders without work are asked for what others have owed us for long. */

@@ -1,5 +1,5 @@
 import type { Genesis } from '../../crdt/genesis.ts';
-import type { ClusterId, NodeId, PeerId } from '../../crdt/ids.ts';
+import { type ClusterId, type NodeId, ok, type PeerId } from '../../crdt/ids.ts';
 import type { Signer } from '../../crdt/signature.ts';
 import type { BlobStore } from '../ports/blob-store.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -27,6 +27,7 @@ import type {
   WrittenVersion,
 } from './api.ts';
 import { ContentPlane } from './content/content-plane.ts';
+import { DocumentCompactor } from './document-compactor.ts';
 import { EventLog } from './event-log.ts';
 import { EventRecorder } from './event-recorder.ts';
 import { GossipWorker } from './gossip-worker.ts';
@@ -35,7 +36,9 @@ import { MemberDirectory } from './member-directory.ts';
 import { ObjectReader } from './object-reader.ts';
 import { ObjectStore } from './object-store.ts';
 import { ObjectWriter } from './object-writer.ts';
+import { OpenDocuments } from './open-documents.ts';
 import { RecordIntake } from './record-intake.ts';
+import { refuse } from './refusals.ts';
 import { SyncView } from './sync-view.ts';
 import { SyncWorker } from './sync-worker.ts';
 import { VersionJournal } from './version-journal.ts';
@@ -87,6 +90,8 @@ export class Node implements MeshNode {
   readonly #content: ContentPlane;
   readonly #writer: ObjectWriter;
   readonly #reader: ObjectReader;
+  readonly #documents: OpenDocuments;
+  readonly #compactor: DocumentCompactor;
   readonly #sync: SyncWorker;
   readonly #gossip: GossipWorker;
   readonly #gate: WriteGate;
@@ -114,7 +119,9 @@ export class Node implements MeshNode {
     });
     const objects = this.#objects;
     const content = this.#content;
-    const journal = new VersionJournal({ objects, events: this.#events, log, metrics });
+    this.#documents = new OpenDocuments({ kv, objects, log, metrics });
+    this.#compactor = new DocumentCompactor({ kv, clock, objects, documents: this.#documents, log, metrics });
+    const journal = new VersionJournal({ objects, events: this.#events, compactor: this.#compactor, log, metrics });
     const view = new SyncView({ kv, objects, incarnation: this.#incarnation });
     const intake = new RecordIntake(
       { kv, objects, journal, members: this.#members, incarnation: this.#incarnation, content, log, metrics },
@@ -170,6 +177,8 @@ export class Node implements MeshNode {
     this.#sync.stop();
     await this.#content.stop();
     await network.stop();
+    await this.#compactor.stop();
+    this.#documents.clear();
     await this.#recorder.drain();
     await blobs.flush();
     await kv.flush();
@@ -204,6 +213,12 @@ export class Node implements MeshNode {
 
   graph(input: { readonly ns: string; readonly key: string }): Outcome<ObjectGraph> {
     return this.#reader.graph(input);
+  }
+
+  /** The object's Automerge document as one file, which any Automerge tool opens: one change a version. */
+  async document({ ns, key }: { readonly ns: string; readonly key: string }): Promise<Outcome<Uint8Array>> {
+    const document = await this.#documents.get(this.#objects.documentId(ns, key));
+    return document === undefined ? refuse('not_found', `there is no object ${ns}/${key} here`) : ok(document.save());
   }
 
   conflicts(input: ConflictsInput): Outcome<ConflictPage> {

@@ -28,6 +28,7 @@ import {
   metaKey,
   objectKey,
   slotKey,
+  snapshotKey,
   versionKey,
   versionOfChangeKey,
 } from './storage-keys.ts';
@@ -44,6 +45,8 @@ export interface Appended {
   readonly headsBefore: readonly VersionId[];
   readonly headsAfter: readonly VersionId[];
   readonly preferred: VersionId;
+  /** The object's row as it is now. */
+  readonly row: ObjectRow;
   /** The dot was already held by another version: its actor was cloned, or lies. */
   readonly dotReused: boolean;
 }
@@ -130,9 +133,41 @@ export class ObjectStore {
     return Array.from(reader.range(changeRange(doc)), ([key]) => versionOfChangeKey(key));
   }
 
-  /** The object's Automerge changes, as built here; any order loads. */
-  changes(reader: KvReader, doc: DocId): Uint8Array[] {
-    return Array.from(reader.range(changeRange(doc)), ([, row]) => row.subarray(changeHashBytes));
+  /** What the object's Automerge document is loaded from: its snapshot, if there is one, and the changes since. */
+  documentParts(reader: KvReader, doc: DocId): Uint8Array[] {
+    const snapshot = reader.get(snapshotKey(doc));
+    const parts = snapshot === undefined ? [] : [snapshot];
+    for (const [, row] of reader.range(changeRange(doc))) {
+      if (row.length > changeHashBytes) parts.push(row.subarray(changeHashBytes));
+    }
+    return parts;
+  }
+
+  /** Folds changes into a snapshot that was made from them: of each only the hash stays, which later changes name. */
+  compact(
+    transaction: KvTransaction,
+    doc: DocId,
+    { snapshot, versions }: { readonly snapshot: Uint8Array; readonly versions: readonly VersionId[] },
+  ): void {
+    const row = this.object(transaction, doc);
+    if (row === undefined) return;
+    transaction.put(snapshotKey(doc), snapshot);
+    for (const version of versions) {
+      const change = transaction.get(changeKey(doc, version));
+      if (change !== undefined) transaction.put(changeKey(doc, version), change.subarray(0, changeHashBytes));
+    }
+    transaction.put(objectKey(doc), encodeRow({ ...row, increments: row.versions - versions.length }));
+  }
+
+  /** Builds a document's changes anew from its records, which are the authority, and drops its snapshot. */
+  rebuildDocument(transaction: KvTransaction, doc: DocId): void {
+    const row = this.object(transaction, doc);
+    if (row === undefined) return;
+    const versions = this.versionIds(transaction, doc).flatMap((id) => this.version(transaction, id) ?? []);
+    versions.sort((left, right) => left.record.generation - right.record.generation);
+    for (const version of versions) this.#putChange(transaction, doc, version);
+    transaction.delete(snapshotKey(doc));
+    transaction.put(objectKey(doc), encodeRow({ ...row, increments: versions.length }));
   }
 
   /** Puts a record's text back over a damaged row. The caller has checked that it hashes to the id. */
@@ -149,11 +184,6 @@ export class ObjectStore {
     const { record } = version;
     const doc = this.documentId(record.ns, record.key);
     const before = this.object(transaction, doc);
-    const change = buildChange(version, this.#parentChangeHashes(transaction, doc, record.parents));
-    const changeRow = new Uint8Array(changeHashBytes + change.bytes.length);
-    changeRow.set(Buffer.from(change.hash, 'hex'));
-    changeRow.set(change.bytes, changeHashBytes);
-
     const headsBefore = before?.heads ?? [];
     const headIdsBefore = headsBefore.map((head) => head.id);
     const headIdsAfter = nextHeads(headIdsBefore, { id: version.id, parents: record.parents });
@@ -166,23 +196,32 @@ export class ObjectStore {
       heads,
       versions: (before?.versions ?? 0) + 1,
       dots: encodeContext(contextAdd(dots, record.dot)),
+      increments: (before?.increments ?? 0) + 1,
       change: changeFeed.append(transaction, rawHash(doc), before?.change),
     };
     const preferred = preferredHead(heads);
 
     transaction.put(versionKey(version.id), Buffer.from(version.text));
-    transaction.put(changeKey(doc, version.id), changeRow);
+    this.#putChange(transaction, doc, version);
     transaction.put(objectKey(doc), encodeRow(after));
     const slot = this.slotOf(doc);
     transaction.put(slotKey(slot, doc), documentDigest(doc, headIdsAfter, 0));
     treeChanged(slotTreeWriter(transaction, slot), rawHash(doc));
     this.#index(transaction, doc, before, after, preferred);
-    return { version, doc, headsBefore: headIdsBefore, headsAfter: headIdsAfter, preferred, dotReused };
+    return { version, doc, headsBefore: headIdsBefore, headsAfter: headIdsAfter, preferred, row: after, dotReused };
   }
 
   /** Keeps a version in memory once its transaction is on disk. */
   remember(version: Version): void {
     this.#cache.add(version);
+  }
+
+  #putChange(transaction: KvTransaction, doc: DocId, version: Version): void {
+    const change = buildChange(version, this.#parentChangeHashes(transaction, doc, version.record.parents));
+    const row = new Uint8Array(changeHashBytes + change.bytes.length);
+    row.set(Buffer.from(change.hash, 'hex'));
+    row.set(change.bytes, changeHashBytes);
+    transaction.put(changeKey(doc, version.id), row);
   }
 
   #parentChangeHashes(reader: KvReader, doc: DocId, parents: readonly VersionId[]): string[] {

@@ -24,6 +24,8 @@ export interface ObjectRow {
   readonly versions: number;
   /** The dots of every version held, by which a dot that was issued twice is noticed. */
   readonly dots: EncodedContext;
+  /** Changes that are not part of the document's snapshot yet. */
+  readonly increments: number;
   /** Its place in this node's feed of changes. */
   readonly change: number;
 }

@@ -19,6 +19,7 @@ const room = {
   tree: 0x09,
   feed: 0x0a,
   feedCursor: 0x0b,
+  snapshot: 0x0c,
 } as const;
 
 const separator = 0;
@@ -41,6 +42,11 @@ export function versionKey(version: VersionId): KvKey {
 /** One row a version: its Automerge change, so that an object's document is one range. */
 export function changeKey(doc: DocId, version: VersionId): KvKey {
   return withRoom(room.change, rawHash(doc), rawHash(version));
+}
+
+/** A document's snapshot: what the changes that are kept as hashes only were folded into. */
+export function snapshotKey(doc: DocId): KvKey {
+  return withRoom(room.snapshot, rawHash(doc));
 }
 
 export function changeRange(doc: DocId): { start: KvKey; end: KvKey } {

@@ -3,6 +3,7 @@ import type { Version } from '../../crdt/version.ts';
 import type { KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { DocumentCompactor } from './document-compactor.ts';
 import type { EventBody, EventLog } from './event-log.ts';
 import type { Appended, ObjectStore } from './object-store.ts';
 
@@ -20,6 +21,7 @@ export interface JournalEntry {
 export class VersionJournal {
   readonly #objects: ObjectStore;
   readonly #events: EventLog;
+  readonly #compactor: Pick<DocumentCompactor, 'changed'>;
   readonly #log: Log;
   readonly #accepted: Counter;
   readonly #raised: Counter;
@@ -28,12 +30,14 @@ export class VersionJournal {
   constructor(dependencies: {
     readonly objects: ObjectStore;
     readonly events: EventLog;
+    readonly compactor: Pick<DocumentCompactor, 'changed'>;
     readonly log: Log;
     readonly metrics: Metrics;
   }) {
     const { metrics } = dependencies;
     this.#objects = dependencies.objects;
     this.#events = dependencies.events;
+    this.#compactor = dependencies.compactor;
     this.#log = dependencies.log;
     this.#accepted = metrics.counter({
       name: 'anabranch_versions_accepted_total',
@@ -59,8 +63,9 @@ export class VersionJournal {
 
   /** To be called once the entry's transaction is on disk. */
   publish(entry: JournalEntry): void {
-    for (const { version, dotReused } of entry.appended) {
+    for (const { version, doc, row, dotReused } of entry.appended) {
       this.#objects.remember(version);
+      this.#compactor.changed(doc, row);
       this.#accepted.add(1, { kind: version.record.kind });
       if (!dotReused) continue;
       const { ns, key, node, dot } = version.record;

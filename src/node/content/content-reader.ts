@@ -176,7 +176,7 @@ class Reading {
       this.#throwIfEnded();
       lastProgressMs = latestProgressMs();
       if (clock.monotonicMs() - lastProgressMs >= progressMs) throw this.#unavailable();
-      await clock.sleep(retryMs, this.#ended.signal);
+      await clock.sleep(retryMs, this.#until());
     }
   }
 
@@ -196,9 +196,9 @@ class Reading {
       else cancelTimer = clock.setTimer(restMs, watch);
     };
     watch();
-    const signals = [giveUp.signal, this.#ended.signal, ...(this.#signal === undefined ? [] : [this.#signal])];
+    const signal = AbortSignal.any([giveUp.signal, this.#until()]);
     try {
-      return await fetcher.fetch({ hash, sizeBytes }, { holders, urgent: true, signal: AbortSignal.any(signals) });
+      return await fetcher.fetch({ hash, sizeBytes }, { holders, urgent: true, signal });
     } finally {
       cancelTimer();
     }
@@ -223,6 +223,11 @@ class Reading {
     }
     puller.prioritise(manifest);
     return this.#holders;
+  }
+
+  /** Aborts when nobody waits for this reading any more, or the node stops. */
+  #until(): AbortSignal {
+    return this.#signal === undefined ? this.#ended.signal : AbortSignal.any([this.#ended.signal, this.#signal]);
   }
 
   #throwIfEnded(): void {

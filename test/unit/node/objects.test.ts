@@ -200,7 +200,7 @@ describe('reading', () => {
     const { cluster } = await alice.node.status();
     const objects = new ObjectStore({ cluster, slots: 16 });
     const kv: NodeAdapters['kv'] = alice.kv;
-    const document = openDocument(objects.changes(kv, objects.documentId('test', 'key')));
+    const document = openDocument(objects.documentParts(kv, objects.documentId('test', 'key')));
     const graph = mesh.graph('alice', 'key');
     expect(document.heads()).toEqual(graph.heads);
     expect(document.versions()).toEqual(graph.versions.map(({ version }) => version).sort());
