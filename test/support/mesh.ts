@@ -39,6 +39,7 @@ export class Mesh {
   readonly genesisText: string;
   readonly nodes = new Map<string, TestNode>();
   readonly #seeds = new Map<string, Uint8Array>();
+  #wiped = 0;
 
   constructor(names: readonly string[], seed = 'mesh') {
     this.random = new SeededRandom(seed);
@@ -72,7 +73,7 @@ export class Mesh {
     const peerId = peerIdOf(signer.publicKey);
     const kept = this.nodes.get(name);
     const random = this.random.split(`node:${name}:${this.clock.monotonicMs()}`);
-    const kv = kept?.kv ?? new MemoryKv(this.clock, { name, flushDelayMs: 1 });
+    const kv = kept?.kv ?? new MemoryKv(this.clock, { name: `${name}-${this.#wiped}`, flushDelayMs: 1 });
     const blobs = kept?.blobs ?? new MemoryBlobStore();
     const log = new MemoryLog();
     const metrics = new MemoryMetrics();
@@ -115,6 +116,12 @@ export class Mesh {
     crashed.kv = crashed.kv.crash(random);
     crashed.blobs = crashed.blobs.crash(random);
     await this.run(crashed.network.stop());
+  }
+
+  /** A stopped node's disk is lost: it starts with nothing but its key. */
+  wipe(name: string): void {
+    this.nodes.delete(name);
+    this.#wiped += 1;
   }
 
   partition(left: readonly string[], right: readonly string[]): void {
