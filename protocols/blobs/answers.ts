@@ -1,6 +1,7 @@
 import { blobBytesMax } from '../../crdt/chunking.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { messageBytesMax } from '../wire/frames.ts';
+import type { BufferPool } from './buffer-pool.ts';
 
 /**
  * Answers come in the order of the asked hashes, as one stream of bytes cut into messages:
@@ -72,14 +73,16 @@ function blobHeader(size: number): Uint8Array {
  * blob of at most `blobBytesMax`.
  */
 export class AnswerParser {
-  readonly #onAnswer: (blob: Uint8Array | undefined) => void;
+  readonly #buffers: BufferPool;
+  readonly #onAnswer: (blob: Uint8Array<ArrayBuffer> | undefined) => void;
   readonly #header = new Uint8Array(blobHeaderBytes);
   #headerFilled = 0;
-  #blob: Uint8Array | undefined;
+  #blob: Uint8Array<ArrayBuffer> | undefined;
   #filled = 0;
 
-  /** `onAnswer` is called once an answer; the bytes are its own to keep. What it throws ends `push`. */
-  constructor(onAnswer: (blob: Uint8Array | undefined) => void) {
+  /** `onAnswer` is called once an answer; the bytes, taken from `buffers`, are its own. What it throws ends `push`. */
+  constructor(buffers: BufferPool, onAnswer: (blob: Uint8Array<ArrayBuffer> | undefined) => void) {
+    this.#buffers = buffers;
     this.#onAnswer = onAnswer;
   }
 
@@ -110,13 +113,13 @@ export class AnswerParser {
     this.#headerFilled = 0;
     const size = new DataView(this.#header.buffer).getUint32(1);
     if (size > blobBytesMax) throw violation(`a blob of ${size} bytes, at most ${blobBytesMax} may be sent`);
-    const blob = new Uint8Array(size);
+    const blob = this.#buffers.take(size);
     if (size === 0) this.#onAnswer(blob);
     else this.#blob = blob;
     this.#filled = 0;
   }
 
-  #fill(blob: Uint8Array, bytes: Uint8Array, offset: number): number {
+  #fill(blob: Uint8Array<ArrayBuffer>, bytes: Uint8Array, offset: number): number {
     const taken = Math.min(blob.length - this.#filled, bytes.length - offset);
     blob.set(bytes.subarray(offset, offset + taken), this.#filled);
     this.#filled += taken;

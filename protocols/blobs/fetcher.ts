@@ -5,6 +5,7 @@ import type { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Counter, Metrics } from '../../src/ports/metrics.ts';
 import type { Network } from '../../src/ports/network.ts';
 import type { Random } from '../../src/ports/random.ts';
+import { BufferPool } from './buffer-pool.ts';
 import type { HolderGroup } from './holder-group.ts';
 import { HolderScores } from './holder-scores.ts';
 import type { BlobWant } from './holder-session.ts';
@@ -14,6 +15,8 @@ import { bestHolder, holderWindowBytes } from './ranking.ts';
 
 /** A blob as a holder sent it: verified already. */
 export interface FetchedBlob {
+  readonly sizeBytes: number;
+  /** Its bytes, to keep; for whoever fetched it `storeOnly` they are gone as soon as `stored` has settled. */
   readonly bytes: Uint8Array;
   /** Settles when the blob is in the node's store; rejects as the store does. */
   readonly stored: Promise<void>;
@@ -26,7 +29,7 @@ export interface BlobFetcherDependencies {
   readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Stores a verified blob. Called in the same turn in which the blob was verified. */
+  /** Stores a verified blob. Called in the same turn in which the blob was verified; the bytes are not its own once it has settled. */
   store(hash: BlobHash, bytes: Uint8Array): Promise<void>;
   /** When storage is behind: a promise to wait for before more is taken from peers. */
   room(): Promise<void> | undefined;
@@ -36,6 +39,8 @@ export interface BlobFetcherDependencies {
 export interface FetchOptions {
   /** The holders of the content that the blob belongs to. */
   readonly holders: HolderGroup;
+  /** The blob is to be stored and its bytes are of no use otherwise. */
+  readonly storeOnly?: boolean;
   /** Asked before everything that is not urgent: somebody is reading. */
   readonly urgent?: boolean;
   readonly signal?: AbortSignal;
@@ -64,6 +69,8 @@ interface Need extends BlobWant {
   readonly askedOf: Map<HolderSession, number>;
   priority: Priority;
   waiters: number;
+  /** Somebody wants the bytes themselves. */
+  read: boolean;
 }
 
 /**
@@ -74,6 +81,7 @@ interface Need extends BlobWant {
 export class BlobFetcher {
   readonly #dependencies: BlobFetcherDependencies;
   readonly #scores: HolderScores;
+  readonly #buffers = new BufferPool();
   readonly #receivedBytes: Counter;
   readonly #sessions = new Map<PeerId, HolderSession>();
   readonly #needs = new Map<BlobHash, Need>();
@@ -101,6 +109,7 @@ export class BlobFetcher {
     const need = this.#needs.get(want.hash) ?? this.#addNeed(want);
     need.groups.add(options.holders);
     need.waiters += 1;
+    need.read ||= options.storeOnly !== true;
     if (options.urgent === true && need.askedOf.size === 0) this.#enqueue(need, priority.urgent);
     this.#planDispatch();
     return signal === undefined ? need.result.promise : this.#untilAborted(need, signal);
@@ -137,6 +146,7 @@ export class BlobFetcher {
       askedOf: new Map(),
       priority: priority.normal,
       waiters: 0,
+      read: false,
     };
     this.#needs.set(need.hash, need);
     this.#enqueue(need, priority.normal);
@@ -233,6 +243,7 @@ export class BlobFetcher {
     const session: HolderSession = new HolderSession(peer, {
       network: this.#dependencies.network,
       clock: this.#dependencies.clock,
+      buffers: this.#buffers,
       room: () => this.#dependencies.room(),
       onAnswer: (want, blob) => this.#onAnswer(session, want, blob),
       onLatency: (latencyMs) => this.#scores.latency(peer, latencyMs),
@@ -243,13 +254,16 @@ export class BlobFetcher {
     return session;
   }
 
-  #onAnswer(session: HolderSession, want: BlobWant, blob: Uint8Array | undefined): void {
+  #onAnswer(session: HolderSession, want: BlobWant, blob: Uint8Array<ArrayBuffer> | undefined): void {
     this.#planDispatch();
     this.#scores.success(session.peer);
     if (blob !== undefined) this.#receivedBytes.add(blob.length);
     const need = this.#needs.get(want.hash);
     // A second holder's answer to what the first has delivered meanwhile, or nobody waits any more.
-    if (need === undefined || !need.askedOf.delete(session)) return;
+    if (need === undefined || !need.askedOf.delete(session)) {
+      if (blob !== undefined) this.#buffers.give(blob);
+      return;
+    }
     if (blob === undefined) {
       const nowMs = this.#dependencies.clock.monotonicMs();
       for (const group of need.groups) group.noteMissing(session.peer, nowMs);
@@ -257,8 +271,9 @@ export class BlobFetcher {
       return;
     }
     const stored = this.#dependencies.store(need.hash, blob);
-    stored.catch(() => undefined);
-    this.#finish(need, { bytes: blob, stored });
+    const release = need.read ? (): void => undefined : (): void => this.#buffers.give(blob);
+    stored.then(release, release);
+    this.#finish(need, { sizeBytes: blob.length, bytes: blob, stored });
   }
 
   #failNeed(need: Need, peer: PeerId): void {

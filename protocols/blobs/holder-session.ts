@@ -5,6 +5,7 @@ import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Network } from '../../src/ports/network.ts';
 import { Channel } from '../wire/channel.ts';
 import { AnswerParser } from './answers.ts';
+import type { BufferPool } from './buffer-pool.ts';
 import { blobsProtocol, wantHashesMax } from './limits.ts';
 import { encodeWant } from './messages.ts';
 
@@ -19,10 +20,12 @@ export interface BlobWant {
 export interface HolderSessionDependencies {
   readonly network: Pick<Network, 'open'>;
   readonly clock: Clock;
+  /** Where the buffers of blobs come from. */
+  readonly buffers: BufferPool;
   /** When storage is behind: a promise to wait for before more is taken from the peer. */
   room(): Promise<void> | undefined;
   /** The holder has answered: verified bytes, or undefined when it lacks the blob. */
-  onAnswer(want: BlobWant, blob: Uint8Array | undefined): void;
+  onAnswer(want: BlobWant, blob: Uint8Array<ArrayBuffer> | undefined): void;
   /** A want on a quiet stream met its first byte after so long. */
   onLatency(latencyMs: number): void;
   /** So many bytes came after so long a wait on a busy stream. */
@@ -49,7 +52,7 @@ export class HolderSession {
   lastProgressMs: number;
   readonly #dependencies: HolderSessionDependencies;
   readonly #abort = new AbortController();
-  readonly #parser = new AnswerParser((blob) => this.#onAnswer(blob));
+  readonly #parser: AnswerParser;
   #channel: Channel | undefined;
   #asked: BlobWant[] = [];
   #answered = 0;
@@ -66,6 +69,7 @@ export class HolderSession {
   constructor(peer: PeerId, dependencies: HolderSessionDependencies) {
     this.peer = peer;
     this.#dependencies = dependencies;
+    this.#parser = new AnswerParser(dependencies.buffers, (blob) => this.#onAnswer(blob));
     this.lastProgressMs = dependencies.clock.monotonicMs();
     this.#stretchStartMs = this.lastProgressMs;
     void this.#run();
@@ -167,7 +171,7 @@ export class HolderSession {
     return true;
   }
 
-  #onAnswer(blob: Uint8Array | undefined): void {
+  #onAnswer(blob: Uint8Array<ArrayBuffer> | undefined): void {
     const want = this.#asked[this.#answered];
     if (want === undefined) throw new MeshError('protocol_violation', 'the holder sent what was not asked for');
     if (blob !== undefined && blobHashOf(blob) !== want.hash) {
