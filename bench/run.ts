@@ -1,35 +1,67 @@
 import { parseArgs } from 'node:util';
+import { benchCatchup } from './catchup/catchup.ts';
 import { benchCommits } from './commits/commits.ts';
 import { benchIngest } from './ingest/ingest.ts';
 import { benchMemory } from './memory/memory.ts';
+import { benchPropagation } from './propagation/propagation.ts';
 import { benchReplicate } from './replicate/replicate.ts';
+import { benchSoak } from './soak/soak.ts';
 import { benchStart } from './start/start.ts';
 import { type BenchCase, table } from './support/cases.ts';
+import { benchSync } from './sync/sync.ts';
+
+interface BenchOptions {
+  /** Does the cases that take many minutes as well. */
+  readonly large: boolean;
+  /** How long a soak lasts. */
+  readonly minutes: number;
+}
 
 /** Each is handed a function to say what it is doing, and resolves with its figures. */
-const benches: Readonly<Record<string, (say: (text: string) => void) => Promise<BenchCase[]>>> = {
-  ingest: benchIngest,
-  replicate: benchReplicate,
-  commits: benchCommits,
-  memory: benchMemory,
-  start: benchStart,
-};
+const benches: Readonly<Record<string, (say: (text: string) => void, options: BenchOptions) => Promise<BenchCase[]>>> =
+  {
+    ingest: benchIngest,
+    replicate: benchReplicate,
+    commits: benchCommits,
+    memory: benchMemory,
+    start: benchStart,
+    sync: benchSync,
+    catchup: benchCatchup,
+    propagation: benchPropagation,
+    soak: benchSoak,
+  };
+/** Runs for minutes, so it is no part of `all`. */
+const notInAll = new Set(['soak']);
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'boolean', default: false } },
+  options: {
+    json: { type: 'boolean', default: false },
+    large: { type: 'boolean', default: false },
+    minutes: { type: 'string', default: '10' },
+  },
 });
-const names = positionals.length === 0 ? [] : positionals[0] === 'all' ? Object.keys(benches) : positionals;
+const names =
+  positionals.length === 0
+    ? []
+    : positionals[0] === 'all'
+      ? Object.keys(benches).filter((name) => !notInAll.has(name))
+      : positionals;
 const unknown = names.filter((name) => benches[name] === undefined);
 if (names.length === 0 || unknown.length > 0) {
   if (unknown.length > 0) console.error(`there is no benchmark ${unknown.join(', ')}`);
-  console.error(`usage: npm run bench -- <${Object.keys(benches).join('|')}|all> [--json]`);
+  console.error(`usage: npm run bench -- <${Object.keys(benches).join('|')}|all> [--json] [--large] [--minutes N]`);
+  process.exit(2);
+}
+const options: BenchOptions = { large: values.large, minutes: Number(values.minutes) };
+if (!(options.minutes > 0)) {
+  console.error(`'${values.minutes}' is not a number of minutes`);
   process.exit(2);
 }
 
 let missed = false;
 for (const name of names) {
-  const cases = (await benches[name]?.((text) => console.error(`${name}: ${text}`))) ?? [];
+  const cases = (await benches[name]?.((text) => console.error(`${name}: ${text}`), options)) ?? [];
   if (values.json) for (const row of cases) console.log(JSON.stringify(row));
   else console.log(table(cases));
   missed ||= cases.some((row) => row.pass === false);

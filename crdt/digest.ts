@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { hash as nodeHash } from 'node:crypto';
 import { createRequire } from 'node:module';
-import { base32 } from 'multiformats/bases/base32';
+import { decodeBase32, encodeBase32 } from './base32.ts';
 import type { BlobHash } from './ids.ts';
 
 /** Bytes of every hash in the mesh. */
@@ -110,17 +110,12 @@ export function sha256(bytes: Uint8Array): Uint8Array {
 
 /** Lowercase base32 (RFC 4648) without padding. */
 export function toBase32(bytes: Uint8Array): string {
-  return base32.baseEncode(bytes);
+  return encodeBase32(bytes);
 }
 
 /** The bytes of canonical lowercase base32 without padding, or undefined for any other text. */
 export function fromBase32(text: string): Uint8Array | undefined {
-  try {
-    const bytes = base32.baseDecode(text);
-    return base32.baseEncode(bytes) === text ? bytes : undefined;
-  } catch {
-    return undefined;
-  }
+  return decodeBase32(text);
 }
 
 /** Lowercase hexadecimal. */

@@ -25,8 +25,13 @@ import {
 
 /** Ranges in one question: with 20 bytes of summary and up to 16 of prefix this stays well within a message. */
 export const rangesMax = 1_024;
-/** What the ranges of one answer may hold together, in bytes: it stays within a message. */
-const answerBytesMax = 192 * 1024;
+/**
+ * What the ranges of one answer may hold together, in bytes: it stays well within a message, and its thousand items
+ * are read on one side, and compared on the other, in a few milliseconds.
+ */
+const answerBytesMax = 64 * 1024;
+/** A split range of so few items is listed all the same: it costs less than another trip for its parts. */
+const listedItemsMax = 2 * leafItemsMax;
 const itemBytes = itemKeyBytes + itemValueBytes;
 const splitBytes = branches * (4 + fingerprintBytes);
 
@@ -71,15 +76,22 @@ export interface Difference {
 /** Answers questions about a set. Costs one row a range, and the items of the leaves among them. */
 export function answerRanges(readerOf: ReaderOf, questions: readonly RangeQuestion[]): RangeAnswer[] {
   let roomBytes = answerBytesMax;
+  let isFull = false;
   return questions.map(({ set, prefix, summary }): RangeAnswer => {
+    // What finds no room is not even looked at, so that the work for one answer is bounded as its size is.
+    if (isFull) return { kind: 'later' };
     const reader = readerOf(set);
     if (reader === undefined) return { kind: 'same' };
-    if (sameSummary(summaryOf(reader, prefix), summary)) return { kind: 'same' };
-    const isSplit = !isLeaf(reader, prefix);
+    const ours = summaryOf(reader, prefix);
+    if (sameSummary(ours, summary)) return { kind: 'same' };
+    const isSplit = ours.count > listedItemsMax && !isLeaf(reader, prefix);
     const items = isSplit ? [] : [...reader.items(prefix)];
     const bytes = isSplit ? splitBytes : items.length * itemBytes;
     // The first answer always fits: a leaf that is too deep to be split has as many items as could be crowded there.
-    if (bytes > roomBytes && roomBytes < answerBytesMax) return { kind: 'later' };
+    if (bytes > roomBytes && roomBytes < answerBytesMax) {
+      isFull = true;
+      return { kind: 'later' };
+    }
     roomBytes -= bytes;
     return isSplit ? { kind: 'split', children: childrenOf(reader, prefix) } : { kind: 'items', items };
   });

@@ -203,7 +203,8 @@ export class BlobFetcher {
   #ask(session: HolderSession, need: Need): void {
     this.#queues[need.priority]?.delete(need);
     need.askedOf.set(session, this.#dependencies.clock.monotonicMs());
-    session.ask(need);
+    // Not the need itself, which holds the blob once it is here: a session keeps what it was asked for a while.
+    session.ask({ hash: need.hash, sizeBytes: need.sizeBytes });
     this.#cancelTick ??= this.#dependencies.clock.setTimer(tickMs, () => this.#tick());
   }
 

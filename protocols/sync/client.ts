@@ -20,7 +20,7 @@ import {
 } from './messages.ts';
 
 /** Feed messages of one round; past it ranges are compared instead, and cost less. */
-const feedPagesMax = 64;
+const feedPagesMax = 192;
 
 /** What the asking side compares with, and where what it lacks goes. */
 export interface SyncSink {
@@ -31,6 +31,10 @@ export interface SyncSink {
   /** Which slot a document belongs to. */
   slotOf(doc: DocId): number;
   headsOf(doc: DocId): readonly VersionId[];
+  /** Milliseconds since the epoch here, for display. */
+  nowMs(): number;
+  /** The peer said what time it is: `peerMs`, asked and answered at these points of `nowMs`. */
+  heardTime(sample: { readonly sentMs: number; readonly peerMs: number; readonly receivedMs: number }): void;
   /** Takes in records, parents first. Resolves with how many were new; rejects when the peer sent what can never be valid. */
   receive(texts: readonly Uint8Array[]): Promise<number>;
 }
@@ -76,9 +80,11 @@ export class SyncClient {
   ): Promise<{ readonly complete: boolean; readonly position: FeedPosition }> {
     let after = from?.change ?? 0;
     for (let page = 0; page < feedPagesMax; page += 1) {
+      const sentMs = this.#sink.nowMs();
       const response = await this.#compare({ t: 'feed', feed: from?.feed ?? null, after });
       if (response.t !== 'feed') throw unexpected(response);
-      const { feed, last, through, entries } = response;
+      const { feed, last, through, entries, time } = response;
+      if (time !== undefined) this.#sink.heardTime({ sentMs, peerMs: time, receivedMs: this.#sink.nowMs() });
       if (entries === null) return { complete: false, position: { feed, change: last } };
       if (feed !== from?.feed || through < after || through > last) throw violation('a feed that is out of order');
       await this.#pullChanged(unpackItems(entries), holds);

@@ -15,8 +15,8 @@ const itemBytes = 2 * hashBytes;
 const summaryBytes = 4 + fingerprintBytes;
 /** Slots are numbered below this. */
 const slotsMax = 4_096;
-/** Documents of one feed message: 192 KiB, well within a message. */
-export const feedEntriesMax = 3_072;
+/** Documents of one feed message: 64 KiB, which either side works through in a few milliseconds. */
+export const feedEntriesMax = 1_024;
 /** Documents asked for in one request. */
 export const wantsMax = 256;
 /** Heads named for one document; with more, the answer may repeat some of what is held. */
@@ -69,7 +69,7 @@ const packedAnswer = z.union([
 
 const response = z.discriminatedUnion('t', [
   /**
-   * The feed's name and the number of its newest change. `entries` are the documents that changed, in order, the
+   * The feed's name and the number of its newest change, and what time it is there, for display. `entries` are the documents that changed, in order, the
    * last of them by change `through`; null when the number asked about is not one of this feed.
    */
   z.strictObject({
@@ -78,6 +78,7 @@ const response = z.discriminatedUnion('t', [
     last: changeNumber,
     through: changeNumber,
     entries: packedItems.nullable(),
+    time: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   }),
   z.strictObject({ t: z.literal('ranges'), answers: z.array(packedAnswer).max(rangesMax) }),
   /** Records' texts, parents before children. */

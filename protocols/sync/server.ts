@@ -14,6 +14,7 @@ import {
   packItems,
   recordsMessageBytes,
   type SyncRequest,
+  type SyncResponse,
   unpackRange,
 } from './messages.ts';
 
@@ -52,37 +53,37 @@ export async function serveSync(
       channel.reset(violation);
       throw violation;
     }
-    await answer(channel, source, request.value);
+    await answer(channel, source, request.value, dependencies.clock);
   }
   await channel.end();
 }
 
-async function answer(channel: Channel, source: SyncSource, request: SyncRequest): Promise<void> {
+async function answer(channel: Channel, source: SyncSource, request: SyncRequest, clock: Clock): Promise<void> {
   switch (request.t) {
     case 'feed':
-      return answerFeed(channel, source, request.feed, request.after);
+      return channel.send(encodeSyncMessage(feedAnswer(source, request.feed, request.after, clock)));
     case 'ranges': {
       const answers = answerRanges((slot) => source.slotTree(slot), request.ranges.map(unpackRange));
       return channel.send(encodeSyncMessage({ t: 'ranges', answers: answers.map(packAnswer) }));
     }
     case 'records':
-      return sendRecords(channel, source, wantedVersions(source, request.wants));
+      return sendRecords(channel, source, wantedVersions(source, request.wants), clock);
     case 'fetch':
       return sendRecords(
         channel,
         source,
         request.versions.map((id) => idOf<VersionId>(id)),
+        clock,
       );
   }
 }
 
-function answerFeed(channel: Channel, source: SyncSource, feed: string | null, after: number): Promise<void> {
+function feedAnswer(source: SyncSource, feed: string | null, after: number, clock: Clock): SyncResponse {
   const { name, last } = source.feed();
-  if (feed !== name || after > last) {
-    return channel.send(encodeSyncMessage({ t: 'feed', feed: name, last, through: last, entries: null }));
-  }
+  const answer = { t: 'feed', feed: name, last, time: Math.max(0, Math.round(clock.nowMs())) } as const;
+  if (feed !== name || after > last) return { ...answer, through: last, entries: null };
   const { items, through } = source.changedAfter(after, feedEntriesMax);
-  return channel.send(encodeSyncMessage({ t: 'feed', feed: name, last, through, entries: packItems(items) }));
+  return { ...answer, through, entries: packItems(items) };
 }
 
 function* wantedVersions(
@@ -97,7 +98,12 @@ function* wantedVersions(
   }
 }
 
-async function sendRecords(channel: Channel, source: SyncSource, versions: Iterable<VersionId>): Promise<void> {
+async function sendRecords(
+  channel: Channel,
+  source: SyncSource,
+  versions: Iterable<VersionId>,
+  clock: Clock,
+): Promise<void> {
   let texts: Uint8Array[] = [];
   let bytes = 0;
   let sent = 0;
@@ -114,6 +120,8 @@ async function sendRecords(channel: Channel, source: SyncSource, versions: Itera
     sent += 1;
     if (bytes < recordsMessageBytes) continue;
     await channel.send(encodeSyncMessage({ t: 'records', texts }));
+    // While there is credit a send resolves in the same turn: reads and writes of others get theirs in between.
+    await clock.sleep(0);
     texts = [];
     bytes = 0;
   }

@@ -8,11 +8,12 @@ import type { Log } from '../ports/log.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { GossipVerdict, Network } from '../ports/network.ts';
 import type { Appended, ObjectStore } from './object-store.ts';
-import type { RecordIntake } from './record-intake.ts';
+import type { PropagationMonitor } from './propagation.ts';
+import type { IntakeReport, RecordIntake } from './record-intake.ts';
 import type { SyncView } from './sync-view.ts';
 import type { SyncWorker } from './sync-worker.ts';
 
-/** Messages being taken in at once; past it hints are dropped, and sync finds what they told of. */
+/** Messages being taken in at once; past it hints are dropped, and sync asks for what they told of. */
 const intakeAtOnceMax = 64;
 
 interface Dependencies {
@@ -22,6 +23,7 @@ interface Dependencies {
   readonly view: SyncView;
   readonly intake: RecordIntake;
   readonly sync: Pick<SyncWorker, 'requestDocuments'>;
+  readonly propagation: Pick<PropagationMonitor, 'arrived'>;
   readonly log: Log;
   readonly metrics: Metrics;
 }
@@ -36,6 +38,7 @@ export class GossipWorker {
   readonly #slots: number;
   readonly #batcher: HintBatcher;
   readonly #messages: Counter;
+  readonly #records: Counter;
   readonly #unsubscribers: (() => void)[] = [];
   #takingIn = 0;
 
@@ -49,7 +52,12 @@ export class GossipWorker {
     });
     this.#messages = dependencies.metrics.counter({
       name: 'anabranch_gossip_hints_total',
-      help: 'Gossip messages of this node, sent, unsent for want of peers, and received by verdict.',
+      help: 'Gossip messages of this node: sent, unsent for want of peers; received: accept, dropped for want of room, reject.',
+      labels: ['outcome'],
+    });
+    this.#records = dependencies.metrics.counter({
+      name: 'anabranch_gossip_records_total',
+      help: 'Records that gossip brought: new, duplicate (held already), or incomplete (waiting for their ancestors).',
       labels: ['outcome'],
     });
   }
@@ -81,18 +89,25 @@ export class GossipWorker {
 
   #receive(data: Uint8Array, from: PeerId): GossipVerdict {
     const verdict = this.#judge(data, from);
-    this.#messages.add(1, { outcome: verdict });
+    this.#messages.add(1, { outcome: verdict === 'ignore' ? 'dropped' : verdict });
     return verdict;
   }
 
   #judge(data: Uint8Array, from: PeerId): GossipVerdict {
-    const { log, intake } = this.#dependencies;
+    const { log, intake, sync } = this.#dependencies;
     const message = decodeGossip(data);
     if (!message.ok) {
       log.warn('gossip:refused', { from, reason: message.error, message: toBase32(blake3(data)) });
       return 'reject';
     }
-    if (this.#takingIn >= intakeAtOnceMax) return 'ignore';
+    if (this.#takingIn >= intakeAtOnceMax) {
+      // What is dropped is asked for when there is room, rather than left to the next comparison.
+      sync.requestDocuments(
+        from,
+        message.value.hints.map((hint) => toBase32(hint.doc) as DocId),
+      );
+      return 'ignore';
+    }
     const versions: Version[] = [];
     for (const hint of message.value.hints) {
       for (const text of hint.records) {
@@ -109,10 +124,12 @@ export class GossipWorker {
   }
 
   async #takeIn(hints: readonly GossipHint[], versions: readonly Version[], from: PeerId): Promise<void> {
-    const { intake, sync, objects, view, log } = this.#dependencies;
+    const { intake, sync, objects, view, propagation, log } = this.#dependencies;
     this.#takingIn += 1;
     try {
       const report = await intake.receiveChecked(versions, from);
+      propagation.arrived(report.added, 'gossip');
+      this.#count(report, versions.length);
       const gaps = new Set<DocId>();
       for (const { version } of report.incomplete) {
         gaps.add(objects.documentId(version.record.ns, version.record.key));
@@ -127,5 +144,12 @@ export class GossipWorker {
     } finally {
       this.#takingIn -= 1;
     }
+  }
+  #count({ added, incomplete, faults }: IntakeReport, received: number): void {
+    this.#records.add(added.length, { outcome: 'new' });
+    this.#records.add(incomplete.length, { outcome: 'incomplete' });
+    // Records that had waited may be added with these, so there can be more new ones than came.
+    const duplicates = received - added.length - incomplete.length - faults.length;
+    this.#records.add(Math.max(0, duplicates), { outcome: 'duplicate' });
   }
 }

@@ -37,6 +37,7 @@ import { ObjectReader } from './object-reader.ts';
 import { ObjectStore } from './object-store.ts';
 import { ObjectWriter } from './object-writer.ts';
 import { OpenDocuments } from './open-documents.ts';
+import { PropagationMonitor } from './propagation.ts';
 import { RecordIntake } from './record-intake.ts';
 import { refuse } from './refusals.ts';
 import { SyncView } from './sync-view.ts';
@@ -124,15 +125,16 @@ export class Node implements MeshNode {
     const journal = new VersionJournal({ objects, events: this.#events, compactor: this.#compactor, log, metrics });
     const view = new SyncView({ kv, objects, incarnation: this.#incarnation });
     const intake = new RecordIntake(
-      { kv, objects, journal, members: this.#members, incarnation: this.#incarnation, content, log, metrics },
+      { kv, clock, objects, journal, members: this.#members, incarnation: this.#incarnation, content, log, metrics },
       cluster,
     );
+    const propagation = new PropagationMonitor({ clock, members: this.#members, metrics });
     this.#sync = new SyncWorker(
-      { network, clock, random, kv, objects, view, intake, log, metrics },
+      { network, clock, random, kv, objects, view, intake, propagation, log, metrics },
       { slots: slotsDefault, intervalMs: settings.syncIntervalMs ?? syncIntervalMsDefault },
     );
     this.#gossip = new GossipWorker(
-      { network, clock, objects, view, intake, sync: this.#sync, log, metrics },
+      { network, clock, objects, view, intake, sync: this.#sync, propagation, log, metrics },
       { cluster, slots: slotsDefault },
     );
     this.#writer = new ObjectWriter(

@@ -7,6 +7,7 @@ import {
   type VersionFault,
   verifyVersion,
 } from '../../crdt/version.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
@@ -17,8 +18,13 @@ import type { ObjectStore } from './object-store.ts';
 import { ParkedRecords } from './parked-records.ts';
 import type { JournalEntry, VersionJournal } from './version-journal.ts';
 
-/** Records written in one transaction: it bounds how long the event loop is held. */
-const recordsPerTransactionMax = 64;
+/**
+ * Records checked, or written in one transaction, in one turn of the event loop: at some 0.2 ms each to check and
+ * as much to write, this bounds how long it is held.
+ */
+const recordsPerTurnMax = 16;
+/** Transactions under way for one batch: the next records are checked while the last are being flushed. */
+const transactionsAheadMax = 2;
 
 /** A record in the waiting room, and the parents it lacks. */
 export interface MissingParents {
@@ -28,7 +34,8 @@ export interface MissingParents {
 
 /** What became of a batch of received records. */
 export interface IntakeReport {
-  readonly accepted: number;
+  /** Those that were new, with what had waited for them. */
+  readonly added: readonly Version[];
   /** Records that wait for their ancestors, whose documents should be fetched. */
   readonly incomplete: readonly MissingParents[];
   /** Records that can never be valid: they count against the peer that sent them. */
@@ -37,6 +44,7 @@ export interface IntakeReport {
 
 interface Dependencies {
   readonly kv: Kv;
+  readonly clock: Clock;
   readonly objects: ObjectStore;
   readonly journal: VersionJournal;
   readonly members: MemberDirectory;
@@ -89,18 +97,39 @@ export class RecordIntake {
     return { version };
   }
 
-  /** Takes in records as they came from a peer. Resolves when what was accepted is on disk. */
+  /**
+   * Takes in records as they came from a peer, some at a time. Resolves when what was accepted is on disk; rejects
+   * as the store does, and then some of them may be there.
+   */
   async receive(texts: readonly (Uint8Array | string)[], from: PeerId): Promise<IntakeReport> {
     const faults: VersionFault[] = [];
-    const versions: Version[] = [];
-    for (const text of texts) {
-      const { version, fault } = this.check(text);
-      if (fault !== undefined) faults.push(fault);
-      if (version !== undefined) versions.push(version);
+    const reports: IntakeReport[] = [];
+    const underWay: Promise<IntakeReport>[] = [];
+    try {
+      for (let start = 0; start < texts.length; start += recordsPerTurnMax) {
+        const versions: Version[] = [];
+        for (const text of texts.slice(start, start + recordsPerTurnMax)) {
+          const { version, fault } = this.check(text);
+          if (fault !== undefined) faults.push(fault);
+          if (version !== undefined) versions.push(version);
+        }
+        // Checks wait for nothing, so without this all of them would be one turn.
+        await this.#dependencies.clock.sleep(0);
+        const report = this.receiveChecked(versions, from);
+        report.catch(() => undefined);
+        underWay.push(report);
+        if (underWay.length > transactionsAheadMax) reports.push(await (underWay.shift() as Promise<IntakeReport>));
+      }
+    } finally {
+      await Promise.allSettled(underWay);
     }
-    const report = await this.receiveChecked(versions, from);
+    reports.push(...(await Promise.all(underWay)));
     this.#reportFaults(faults, from);
-    return { ...report, faults: [...faults, ...report.faults] };
+    return {
+      added: reports.flatMap((report) => report.added),
+      incomplete: reports.flatMap((report) => report.incomplete),
+      faults: [...faults, ...reports.flatMap((report) => report.faults)],
+    };
   }
 
   /** Puts versions that were fetched by id back over damaged rows. The rest of what came is taken in as usual. */
@@ -124,16 +153,16 @@ export class RecordIntake {
     const ordered = [...versions].sort((left, right) => left.record.generation - right.record.generation);
     const faults: VersionFault[] = [];
     const incomplete: MissingParents[] = [];
-    let accepted = 0;
-    for (let start = 0; start < ordered.length; start += recordsPerTransactionMax) {
-      const batch = ordered.slice(start, start + recordsPerTransactionMax);
+    const added: Version[] = [];
+    for (let start = 0; start < ordered.length; start += recordsPerTurnMax) {
+      const batch = ordered.slice(start, start + recordsPerTurnMax);
       const placed = await this.#commit(batch);
-      accepted += placed.entry.appended.length;
+      added.push(...placed.entry.appended.map((appended) => appended.version));
       faults.push(...placed.faults);
       incomplete.push(...placed.incomplete);
     }
     this.#reportFaults(faults, from);
-    return { accepted, incomplete, faults };
+    return { added, incomplete, faults };
   }
 
   async #commit(
@@ -144,18 +173,20 @@ export class RecordIntake {
       const placing = this.#place(transaction, batch);
       const entry = journal.append(transaction, placing.versions);
       for (const { version, dotReused } of entry.appended) this.#wantContent(transaction, version, dotReused);
+      // Parked before the next transaction, which may bring what is waited for.
+      for (const missing of placing.incomplete) this.#park(missing);
       return { ...placing, entry };
     });
-    for (const missing of committed.incomplete) {
-      const { ns, key } = missing.version.record;
-      const doc = this.#dependencies.objects.documentId(ns, key);
-      this.#parked.add({ version: missing.version, doc }, missing.parents);
-    }
     if (committed.entry.appended.length > 0) {
       journal.publish(committed.entry);
       content.kick();
     }
     return committed;
+  }
+
+  #park({ version, parents }: MissingParents): void {
+    const { ns, key } = version.record;
+    this.#parked.add({ version, doc: this.#dependencies.objects.documentId(ns, key) }, parents);
   }
 
   /** Step two: finds which of the batch, and of what waited for it, can be added now, in what order. */

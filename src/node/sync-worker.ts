@@ -1,5 +1,5 @@
 import type { DocId, PeerId } from '../../crdt/ids.ts';
-import { SyncClient, type SyncRound, type SyncSink } from '../../protocols/sync/client.ts';
+import { SyncClient, type SyncSink } from '../../protocols/sync/client.ts';
 import { syncProtocol } from '../../protocols/sync/messages.ts';
 import { serveSync } from '../../protocols/sync/server.ts';
 import { Channel } from '../../protocols/wire/channel.ts';
@@ -8,12 +8,15 @@ import type { Clock } from '../ports/clock.ts';
 import type { Kv } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
-import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { Metrics } from '../ports/metrics.ts';
 import type { Network } from '../ports/network.ts';
 import type { Random } from '../ports/random.ts';
 import { changeFeed } from './change-feed.ts';
+import { CountedStream } from './counted-stream.ts';
 import type { ObjectStore } from './object-store.ts';
+import type { PropagationMonitor } from './propagation.ts';
 import type { IntakeReport, RecordIntake } from './record-intake.ts';
+import { SyncMetrics, type SyncTally } from './sync-metrics.ts';
 import type { SyncView } from './sync-view.ts';
 
 export interface SyncOptions {
@@ -57,6 +60,7 @@ interface Dependencies {
   readonly objects: ObjectStore;
   readonly view: SyncView;
   readonly intake: RecordIntake;
+  readonly propagation: PropagationMonitor;
   readonly log: Log;
   readonly metrics: Metrics;
 }
@@ -71,23 +75,14 @@ export class SyncWorker {
   readonly #options: SyncOptions;
   readonly #peers = new Map<PeerId, PeerSync>();
   readonly #stopping = new AbortController();
-  readonly #rounds: Counter;
-  readonly #records: Counter;
+  readonly #metrics: SyncMetrics;
   #unsubscribe: () => void = () => undefined;
   #running = 0;
 
   constructor(dependencies: Dependencies, options: SyncOptions) {
     this.#dependencies = dependencies;
     this.#options = options;
-    this.#rounds = dependencies.metrics.counter({
-      name: 'anabranch_sync_rounds_total',
-      help: 'Sync rounds started by this node, by how they ended.',
-      labels: ['outcome'],
-    });
-    this.#records = dependencies.metrics.counter({
-      name: 'anabranch_sync_records_total',
-      help: 'Records that sync brought to this node.',
-    });
+    this.#metrics = new SyncMetrics(dependencies.metrics);
   }
 
   start(): void {
@@ -157,14 +152,17 @@ export class SyncWorker {
     const due = sync.due === 'nothing' && gaps.length === 0 ? 'ranges' : sync.due;
     sync.gaps.clear();
     sync.due = 'nothing';
+    const tally: SyncTally = { kind: due === 'nothing' ? 'gaps' : due, bytes: 0, round: undefined };
     try {
-      const round = await this.#pull(peer, due, gaps);
+      await this.#pull(peer, due, gaps, tally);
       sync.failures = 0;
-      this.#rounds.add(1, { outcome: 'complete' });
-      this.#records.add(round.recordsReceived);
-      if (round.recordsReceived > 0) this.#dependencies.log.debug('sync:completed', { peer, ...round });
+      this.#metrics.ended('complete', tally);
+      const { round } = tally;
+      if (round !== undefined && round.recordsReceived > 0) {
+        this.#dependencies.log.debug('sync:completed', { peer, bytes: tally.bytes, ...round });
+      }
     } catch (error) {
-      this.#failed(peer, sync, error);
+      this.#failed(peer, sync, tally, error);
     }
     this.#running -= 1;
     sync.running = false;
@@ -177,7 +175,7 @@ export class SyncWorker {
     return this.#options.intervalMs * (0.5 + this.#dependencies.random.fraction());
   }
 
-  #failed(peer: PeerId, sync: PeerSync, error: unknown): void {
+  #failed(peer: PeerId, sync: PeerSync, tally: SyncTally, error: unknown): void {
     if (this.#stopping.signal.aborted) return;
     const { clock, random, log } = this.#dependencies;
     const code = error instanceof MeshError ? error.code : 'io_error';
@@ -186,30 +184,32 @@ export class SyncWorker {
     const backoffMs = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(sync.failures, 10));
     const floorMs = code === 'protocol_violation' ? faultBackoffMs : 0;
     sync.notBeforeMs = clock.monotonicMs() + Math.max(floorMs, backoffMs * (0.5 + random.fraction()));
-    this.#rounds.add(1, { outcome: code });
+    this.#metrics.ended(code, tally);
     // A connection that goes away is everyday; a peer that breaks the protocol is not.
     const level = code === 'protocol_violation' ? 'warn' : 'debug';
     log[level]('sync:failed', { peer, code, failures: sync.failures, error });
   }
 
-  #pull(peer: PeerId, due: Due, gaps: readonly DocId[]): Promise<SyncRound> {
+  #pull(peer: PeerId, due: Due, gaps: readonly DocId[], tally: SyncTally): Promise<void> {
     const { network, clock, intake, objects } = this.#dependencies;
     return withDeadline(
       clock,
       roundDeadlineMs,
       async (signal) => {
-        const stream = await network.open(peer, syncProtocol, signal);
+        const stream = new CountedStream(await network.open(peer, syncProtocol, signal), (sentBytes, receivedBytes) => {
+          tally.bytes += sentBytes + receivedBytes;
+        });
         const channel = new Channel(stream, { clock }, { signal });
         try {
           const client = new SyncClient(
             channel,
-            this.#sink((texts) => intake.receive(texts, peer)),
+            this.#sink(peer, (texts) => intake.receive(texts, peer)),
           );
+          tally.round = client.round;
           if (objects.damaged().length > 0) await this.#repair(channel, peer);
           await client.pullDocuments(gaps);
           if (due !== 'nothing') await this.#catchUp(client, peer, due);
           await channel.end();
-          return client.round;
         } catch (error) {
           channel.reset(error instanceof Error ? error : new Error(String(error)));
           throw error;
@@ -236,19 +236,25 @@ export class SyncWorker {
     const { intake, objects } = this.#dependencies;
     const client = new SyncClient(
       channel,
-      this.#sink((texts) => intake.repair(texts, peer)),
+      this.#sink(peer, (texts) => intake.repair(texts, peer)),
     );
     await client.fetchVersions(objects.damaged());
   }
 
-  #sink(take: (texts: readonly Uint8Array[]) => Promise<IntakeReport>): SyncSink {
-    const { view } = this.#dependencies;
+  #sink(peer: PeerId, take: (texts: readonly Uint8Array[]) => Promise<IntakeReport>): SyncSink {
+    const { clock, propagation, view } = this.#dependencies;
     return {
       slotTree: (slot) => view.slotTree(slot),
       digestOf: (doc) => view.digestOf(doc),
       slotOf: (doc) => view.slotOf(doc),
       headsOf: (doc) => view.headsOf(doc),
-      receive: async (texts) => accepted(await take(texts)),
+      nowMs: () => clock.nowMs(),
+      heardTime: (sample) => propagation.heardTime(peer, sample),
+      receive: async (texts) => {
+        const report = await take(texts);
+        propagation.arrived(report.added, 'sync');
+        return accepted(report);
+      },
     };
   }
 }
@@ -259,5 +265,5 @@ function accepted(report: IntakeReport): number {
   if (fault !== undefined) {
     throw new MeshError('protocol_violation', `the peer sent a record that can never be valid: ${fault.message}`);
   }
-  return report.accepted;
+  return report.added.length;
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { blobHashOf } from '../../crdt/digest.ts';
 import type { PeerId } from '../../crdt/ids.ts';
 import { AnswerPacker, AnswerParser } from '../../protocols/blobs/answers.ts';
+import { BufferPool } from '../../protocols/blobs/buffer-pool.ts';
 import { blobsProtocol } from '../../protocols/blobs/limits.ts';
 import { decodeWant } from '../../protocols/blobs/messages.ts';
 import { Channel } from '../../protocols/wire/channel.ts';
@@ -28,7 +29,7 @@ describe('blob answers', () => {
     await fc.assert(
       fc.asyncProperty(answers, fc.infiniteStream(fc.boolean()), async (expected, flushes) => {
         const seen: (Uint8Array | undefined)[] = [];
-        const parser = new AnswerParser((blob) => seen.push(blob));
+        const parser = new AnswerParser(new BufferPool(), (blob) => seen.push(blob));
         const packer = new AnswerPacker(async (message) => {
           expect(message.length).toBeLessThanOrEqual(messageBytesMax);
           parser.push(message);
@@ -49,7 +50,7 @@ describe('blob answers', () => {
   it('and wants throw nothing but a violation for hostile bytes', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 64 }), { maxLength: 8 }), (messages) => {
-        const parser = new AnswerParser(() => undefined);
+        const parser = new AnswerParser(new BufferPool(), () => undefined);
         for (const message of messages) {
           decodeWant(message);
           try {

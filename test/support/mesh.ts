@@ -1,20 +1,17 @@
-import { toBase32 } from '../../crdt/digest.ts';
-import { encodeGenesis, type Member } from '../../crdt/genesis.ts';
+import type { Member } from '../../crdt/genesis.ts';
 import type { NodeId, PeerId, VersionId } from '../../crdt/ids.ts';
-import { peerIdOf, type Signer, signerFromSeed } from '../../crdt/signature.ts';
-import { MemoryBlobStore } from '../../src/adapters/memory/blob-store.ts';
-import { VirtualClock } from '../../src/adapters/memory/clock.ts';
-import { MemoryKv } from '../../src/adapters/memory/kv.ts';
-import { MemoryLog } from '../../src/adapters/memory/log.ts';
-import { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
-import { MemoryHub, type MemoryNetwork } from '../../src/adapters/memory/network.ts';
-import { SeededRandom } from '../../src/adapters/memory/random.ts';
-import { composeNode } from '../../src/compose.ts';
+import { type Signer, signerFromSeed } from '../../crdt/signature.ts';
+import type { MemoryBlobStore } from '../../src/adapters/memory/blob-store.ts';
+import type { VirtualClock } from '../../src/adapters/memory/clock.ts';
+import type { MemoryKv } from '../../src/adapters/memory/kv.ts';
+import type { MemoryLog } from '../../src/adapters/memory/log.ts';
+import type { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
+import type { MemoryNetwork } from '../../src/adapters/memory/network.ts';
 import type { MeshEvent, ObjectGraph, Outcome, WrittenVersion } from '../../src/node/api.ts';
 import type { Node } from '../../src/node/mesh-node.ts';
+import { Simulation } from '../sim/simulation.ts';
 
-/** How long, in virtual time, anything a test waits for may take. */
-const patienceMs = 120_000;
+export { unwrap } from '../sim/simulation.ts';
 
 export interface TestNode {
   readonly name: string;
@@ -22,40 +19,28 @@ export interface TestNode {
   readonly nodeId: NodeId;
   readonly signer: Signer;
   readonly network: MemoryNetwork;
-  /** What a restart finds; `crash` replaces both. */
+  /** The disk: what a restart finds. Another may be put in while the node is down. */
   kv: MemoryKv;
-  blobs: MemoryBlobStore;
+  readonly blobs: MemoryBlobStore;
   readonly metrics: MemoryMetrics;
   readonly log: MemoryLog;
   readonly node: Node;
 }
 
-/** Several whole nodes on in-memory adapters and one virtual clock: scenarios read as scripts. */
+/**
+ * A simulation whose links and disks are sound until a test says otherwise, in the words unit tests use. No checker
+ * looks on: these tests hand nodes what none would store, and say themselves what must come of it.
+ */
 export class Mesh {
-  readonly clock = new VirtualClock();
-  readonly random: SeededRandom;
-  readonly hub: MemoryHub;
+  readonly sim: Simulation;
+  readonly clock: VirtualClock;
   readonly members: readonly Member[];
-  readonly genesisText: string;
   readonly nodes = new Map<string, TestNode>();
-  readonly #seeds = new Map<string, Uint8Array>();
-  #wiped = 0;
 
   constructor(names: readonly string[], seed = 'mesh') {
-    this.random = new SeededRandom(seed);
-    this.hub = new MemoryHub({ clock: this.clock });
-    this.members = names.map((name) => {
-      const keySeed = this.random.split(`key:${name}`).bytes(32);
-      this.#seeds.set(name, keySeed);
-      const nodeId = toBase32(this.random.split(`id:${name}`).bytes(16)) as NodeId;
-      return { name, nodeId, peerId: peerIdOf(signerFromSeed(keySeed).publicKey), addresses: [] };
-    });
-    this.genesisText = encodeGenesis({
-      v: 1,
-      cluster: 'test',
-      seed: toBase32(this.random.bytes(16)),
-      members: this.members,
-    });
+    this.sim = new Simulation({ seed, nodes: names, checkers: [] });
+    this.clock = this.sim.clock;
+    this.members = this.sim.members;
   }
 
   static async start(names: readonly string[], seed?: string): Promise<Mesh> {
@@ -67,36 +52,41 @@ export class Mesh {
 
   /** Starts a node for the first time, or again on what it kept. */
   async startNode(name: string): Promise<TestNode> {
-    const keySeed = this.#seeds.get(name);
-    if (keySeed === undefined) throw new Error(`no node is called ${name}`);
-    const signer = signerFromSeed(keySeed);
-    const peerId = peerIdOf(signer.publicKey);
-    const kept = this.nodes.get(name);
-    const random = this.random.split(`node:${name}:${this.clock.monotonicMs()}`);
-    const kv = kept?.kv ?? new MemoryKv(this.clock, { name: `${name}-${this.#wiped}`, flushDelayMs: 1 });
-    const blobs = kept?.blobs ?? new MemoryBlobStore();
-    const log = new MemoryLog();
-    const metrics = new MemoryMetrics();
-    const network = this.hub.join(peerId);
-    const node = composeNode(
-      { clock: this.clock, random, network, kv, blobs, log, metrics },
-      { keySeed, genesisText: this.genesisText, version: 'test' },
-    );
-    const nodeId = node.nodes().find((info) => info.self)?.nodeId as NodeId;
-    const started: TestNode = { name, peerId, nodeId, signer, network, kv, blobs, metrics, log, node };
+    await this.sim.restart(name);
+    const { sim } = this;
+    const machine = sim.get(name);
+    const { network, metrics, log, node } = sim.process(name);
+    const started: TestNode = {
+      name,
+      peerId: machine.member.peerId,
+      nodeId: machine.member.nodeId,
+      signer: machine.signer,
+      network,
+      metrics,
+      log: log.lines,
+      node,
+      get kv() {
+        return machine.kv;
+      },
+      set kv(kv) {
+        sim.replaceDisk(machine, () => {
+          machine.kv = kv;
+        });
+      },
+      get blobs() {
+        return machine.blobs;
+      },
+    };
     this.nodes.set(name, started);
-    await this.run(node.start());
     return started;
   }
 
   /** Joins the network as a member without running a node: whoever holds this plays by no rules. */
   async impersonate(name: string): Promise<{ network: MemoryNetwork; signer: Signer; member: Member }> {
-    const keySeed = this.#seeds.get(name);
-    const member = this.members.find((candidate) => candidate.name === name);
-    if (keySeed === undefined || member === undefined) throw new Error(`no node is called ${name}`);
-    const network = this.hub.join(member.peerId);
+    const member = this.sim.member(name);
+    const network = this.sim.hub.join(member.peerId);
     await network.start();
-    return { network, signer: signerFromSeed(keySeed), member };
+    return { network, signer: signerFromSeed(this.sim.keySeed(name)), member };
   }
 
   get(name: string): TestNode {
@@ -105,69 +95,58 @@ export class Mesh {
     return found;
   }
 
-  async stopNode(name: string): Promise<void> {
-    await this.run(this.get(name).node.stop());
+  stopNode(name: string): Promise<void> {
+    return this.run(this.sim.stop(name));
   }
 
   /** Cuts a node's power: what was not flushed is gone, or survives, as chance has it. */
   async crash(name: string): Promise<void> {
-    const crashed = this.get(name);
-    const random = this.random.split(`crash:${name}:${this.clock.monotonicMs()}`);
-    crashed.kv = crashed.kv.crash(random);
-    crashed.blobs = crashed.blobs.crash(random);
-    await this.run(crashed.network.stop());
+    this.sim.crash(name);
+    await this.settle(10);
   }
 
-  /** A stopped node's disk is lost: it starts with nothing but its key. */
+  /** A node's disk is lost: it starts with nothing but its key. */
   wipe(name: string): void {
-    this.nodes.delete(name);
-    this.#wiped += 1;
+    this.sim.wipe(name);
   }
 
   partition(left: readonly string[], right: readonly string[]): void {
-    this.hub.partition(
-      left.map((name) => this.get(name).peerId),
-      right.map((name) => this.get(name).peerId),
-    );
+    this.sim.partition(left, right);
   }
 
   heal(): void {
-    this.hub.heal();
+    this.sim.heal();
   }
 
   /** Lets virtual time pass until the promise is settled. */
   run<T>(promise: Promise<T>): Promise<T> {
-    return this.clock.run(promise, patienceMs);
+    return this.sim.run(promise);
   }
 
   /** Lets virtual time pass until the condition holds. */
   until(condition: () => boolean): Promise<void> {
-    return this.clock.runUntil(condition, patienceMs);
+    return this.sim.until(condition);
   }
 
   /** Lets so much virtual time pass; a few seconds are enough for gossip, connects and small rounds. */
   settle(ms = 2_000): Promise<void> {
-    return this.clock.advance(ms);
+    return this.sim.advance(ms);
   }
 
-  async put(name: string, key: string, text: string, parents?: readonly string[]): Promise<WrittenVersion> {
-    const input = { ns: 'test', key, body: [Buffer.from(text)], author: 'admin' };
-    return unwrap(await this.run(this.get(name).node.put(parents === undefined ? input : { ...input, parents })));
+  put(name: string, key: string, text: string, parents?: readonly string[]): Promise<WrittenVersion> {
+    return this.sim.write(name, key, text, parents);
   }
 
   graph(name: string, key: string): ObjectGraph {
-    return unwrap(this.get(name).node.graph({ ns: 'test', key }));
+    return this.sim.graphOf(name, key);
   }
 
   heads(name: string, key: string): readonly VersionId[] {
-    const graph = this.get(name).node.graph({ ns: 'test', key });
-    return graph.ok ? graph.value.heads : [];
+    return this.sim.headsOf(name, key);
   }
 
-  async text(name: string, key: string, version?: string): Promise<string> {
-    const { node } = this.get(name);
-    const found = unwrap(node.read(version === undefined ? { ns: 'test', key } : { ns: 'test', key, version }));
-    return this.run(collect(found.open()));
+  text(name: string, key: string, version?: string): Promise<string> {
+    return this.sim.read(name, key, version);
   }
 
   /** The events a node has recorded so far. */
@@ -184,24 +163,12 @@ export class Mesh {
   }
 
   async stop(): Promise<void> {
-    for (const name of this.nodes.keys()) await this.stopNode(name);
+    for (const name of this.nodes.keys()) if (this.sim.get(name).process !== undefined) await this.stopNode(name);
   }
-}
-
-/** The value of an outcome that must not be a refusal. */
-export function unwrap<T>(outcome: Outcome<T>): T {
-  if (!outcome.ok) throw new Error(`refused: ${outcome.error.code}: ${outcome.error.message}`);
-  return outcome.value;
 }
 
 /** The code of an outcome that must be a refusal. */
 export function refusalOf(outcome: Outcome<unknown>): string {
   if (outcome.ok) throw new Error('was not refused');
   return outcome.error.code;
-}
-
-async function collect(opened: Promise<Outcome<AsyncIterable<Uint8Array>>>): Promise<string> {
-  const parts: Uint8Array[] = [];
-  for await (const part of unwrap(await opened)) parts.push(part);
-  return Buffer.concat(parts).toString('utf8');
 }

@@ -256,7 +256,8 @@ class FileBlobStore implements BlobStore {
   }
 
   async #sizeOf(path: string): Promise<number | undefined> {
-    return (await absentAsUndefined(this.#files.stat(path)))?.size;
+    // Asked of every blob before it comes, when it is not there: that is not worth an error.
+    return (await this.#files.stat(path, { throwIfNoEntry: false }))?.size;
   }
 
   #pathOf(hash: BlobHash): string {

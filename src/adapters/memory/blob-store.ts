@@ -82,10 +82,20 @@ export class MemoryBlobStore implements BlobStore {
     return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, blobs });
   }
 
+  /** A copy of the directory beside this one. This handle lives on. */
+  clone(): MemoryBlobStore {
+    return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, blobs: this.snapshot().blobs });
+  }
+
   /** The bytes that a power loss now would leave for certain. The caller must not change them. */
   durable(hash: BlobHash): Uint8Array | undefined {
     const states = this.#unflushed.get(hash);
     return states === undefined ? this.#blobs.get(hash) : states[0];
+  }
+
+  /** The bytes as they are now, or undefined. The caller must not change them. */
+  peek(hash: BlobHash): Uint8Array | undefined {
+    return this.#blobs.get(hash);
   }
 
   /** The names of all blobs, as they were stored; a look from outside that costs the node nothing. */
@@ -101,6 +111,11 @@ export class MemoryBlobStore implements BlobStore {
   /** Makes the next `times` calls of an operation fail, without effect. */
   failNext(operation: Operation, code: MeshErrorCode, times = 1): void {
     this.#faults.set(operation, { code, left: times });
+  }
+
+  /** Whatever was made to fail works again. */
+  clearFaults(): void {
+    this.#faults.clear();
   }
 
   /** Changes the size of the disk; it may be less than what is stored, and then nothing more fits. */

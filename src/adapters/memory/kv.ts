@@ -148,6 +148,11 @@ export class MemoryKv implements Kv {
     });
   }
 
+  /** A copy of the directory beside this one: the same entries under another identity. This handle lives on. */
+  clone(): MemoryKv {
+    return new MemoryKv(this.#clock, this.#options, { contents: this.#contents, copies: this.#copies + 1 });
+  }
+
   /** What a power loss now would leave at the least. */
   durable(): KvReader {
     return readerOf(this.#durable);

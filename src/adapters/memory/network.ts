@@ -189,6 +189,8 @@ export class MemoryNetwork implements Network, ConnectionEnd {
   readonly #hub: MemoryHub;
   readonly #options: MemoryNodeOptions;
   readonly #connections = new Map<PeerId, Connection>();
+  /** Connections that this node takes for alive: some may be dead already, and some replaced. */
+  readonly #notLost = new Set<Connection>();
   readonly #handlers = new Map<string, Handler>();
   readonly #inboundStreams = new Map<string, number>();
   readonly #topics = new Map<string, GossipReceiver>();
@@ -212,6 +214,7 @@ export class MemoryNetwork implements Network, ConnectionEnd {
     if (!this.#running) return;
     this.#running = false;
     this.#hub.detach(this);
+    for (const connection of [...this.#notLost]) connection.lost(this);
   }
 
   /** Power loss: no stream of this node settles any more, and nothing it says is heard. */
@@ -293,10 +296,12 @@ export class MemoryNetwork implements Network, ConnectionEnd {
   connected(connection: Connection): void {
     const peer = connection.otherEnd(this).localPeer;
     this.#connections.set(peer, connection);
+    this.#notLost.add(connection);
     this.#announce({ kind: 'connected', peer });
   }
 
   disconnected(connection: Connection): void {
+    this.#notLost.delete(connection);
     const peer = connection.otherEnd(this).localPeer;
     if (this.#connections.get(peer) !== connection) return;
     this.#connections.delete(peer);

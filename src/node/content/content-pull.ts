@@ -1,5 +1,5 @@
 import type { BlobHash } from '../../../crdt/ids.ts';
-import type { BlobFetcher } from '../../../protocols/blobs/fetcher.ts';
+import type { BlobFetcher, FetchedBlob } from '../../../protocols/blobs/fetcher.ts';
 import type { HolderGroup } from '../../../protocols/blobs/holder-group.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
@@ -113,6 +113,8 @@ export class ContentPull {
     let index = 0;
     try {
       for await (const chunk of walkChunks(root, load, { start: 0, end: root.size })) {
+        // A chunk of an earlier attempt may not have been flushed either.
+        if (chunk.size > smallBlobBytesMax) this.hasLargeBlobs = true;
         if (index >= skipped) await this.#startChunk(index, chunk);
         index += 1;
         if (this.#failure !== undefined) break;
@@ -128,14 +130,14 @@ export class ContentPull {
   async #obtain(hash: BlobHash, sizeBytes: number): Promise<Uint8Array> {
     const local = await this.#dependencies.store.read(hash, sizeBytes);
     this.hasLargeBlobs ||= (local?.length ?? 0) > smallBlobBytesMax;
-    return local ?? this.#fetch(hash, sizeBytes);
+    return local ?? (await this.#fetch(hash, sizeBytes)).bytes;
   }
 
-  async #fetch(hash: BlobHash, sizeBytes: number): Promise<Uint8Array> {
+  async #fetch(hash: BlobHash, sizeBytes: number, storeOnly = false): Promise<FetchedBlob> {
     if (this.#stopped) throw new Unavailable();
-    const fetched = await this.#dependencies.fetcher.fetch({ hash, sizeBytes }, { holders: this.#holders });
+    const fetched = await this.#dependencies.fetcher.fetch({ hash, sizeBytes }, { holders: this.#holders, storeOnly });
     if (fetched === undefined) throw new Unavailable();
-    this.hasLargeBlobs ||= fetched.bytes.length > smallBlobBytesMax;
+    this.hasLargeBlobs ||= fetched.sizeBytes > smallBlobBytesMax;
     const storing = fetched.stored.then(() => {
       this.lastProgressMs = this.#dependencies.clock.monotonicMs();
     });
@@ -144,7 +146,7 @@ export class ContentPull {
       () => this.#storing.delete(storing),
       (error: unknown) => this.#fail(error),
     );
-    return fetched.bytes;
+    return fetched;
   }
 
   /** Starts to pull a chunk as soon as the shared budget allows. */
@@ -163,11 +165,10 @@ export class ContentPull {
 
   async #pullChunk(chunk: ChunkPart): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (chunk.size > smallBlobBytesMax) this.hasLargeBlobs = true;
     if (await this.#dependencies.store.verify(chunk.hash, chunk.size)) return;
-    const bytes = await this.#fetch(chunk.hash, chunk.size);
-    if (bytes.length !== chunk.size) {
-      throw new MeshError('corrupt', `the manifest says ${chunk.size} bytes of a chunk that has ${bytes.length}`, {
+    const { sizeBytes } = await this.#fetch(chunk.hash, chunk.size, true);
+    if (sizeBytes !== chunk.size) {
+      throw new MeshError('corrupt', `the manifest says ${chunk.size} bytes of a chunk that has ${sizeBytes}`, {
         detail: { manifest: this.job.hash, chunk: chunk.hash },
       });
     }

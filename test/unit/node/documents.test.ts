@@ -83,7 +83,7 @@ describe('documents on disk', () => {
     await mesh.startNode('alice');
     expect(await mesh.run(recordsInDocument())).toBe(70);
     expect(rebuilt()).toBe(1);
-    expect(kv.get(snapshotKey(doc))).toBeUndefined();
+    expect(mesh.get('alice').kv.get(snapshotKey(doc))).toBeUndefined();
   });
 
   it('are absent for an object that is not there', async () => {

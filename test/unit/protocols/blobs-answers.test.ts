@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { blobBytesMax } from '../../../crdt/chunking.ts';
 import { blobHashOf } from '../../../crdt/digest.ts';
 import { AnswerPacker, AnswerParser } from '../../../protocols/blobs/answers.ts';
+import { BufferPool } from '../../../protocols/blobs/buffer-pool.ts';
 import { wantHashesMax } from '../../../protocols/blobs/limits.ts';
 import { decodeWant, encodeWant } from '../../../protocols/blobs/messages.ts';
 import { encodeCbor } from '../../../protocols/wire/cbor.ts';
@@ -21,7 +22,7 @@ async function pack(answers: readonly Blob[]): Promise<Uint8Array[]> {
 
 function parse(messages: readonly Uint8Array[]): Blob[] {
   const answers: Blob[] = [];
-  const parser = new AnswerParser((blob) => answers.push(blob));
+  const parser = new AnswerParser(new BufferPool(), (blob) => answers.push(blob));
   for (const message of messages) parser.push(message);
   return answers;
 }

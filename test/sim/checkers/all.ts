@@ -1,0 +1,24 @@
+import { causality } from './causality.ts';
+import type { CheckerFactory } from './checker.ts';
+import { cleanStop } from './clean-stop.ts';
+import { convergence } from './convergence.ts';
+import { documents } from './documents.ts';
+import { events } from './events.ts';
+import { heads } from './heads.ts';
+import { noLoss } from './no-loss.ts';
+import { recovery } from './recovery.ts';
+import { uniqueDots } from './unique-dots.ts';
+import { verifiedBytes } from './verified-bytes.ts';
+
+export const allCheckers: readonly CheckerFactory[] = [
+  noLoss,
+  convergence,
+  causality,
+  uniqueDots,
+  heads,
+  verifiedBytes,
+  recovery,
+  events,
+  documents,
+  cleanStop,
+];

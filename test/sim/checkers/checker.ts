@@ -1,0 +1,50 @@
+import type { BlobHash, DocId, NodeId } from '../../../crdt/ids.ts';
+import type { KvKey, KvReader } from '../../../src/ports/kv.ts';
+import type { Ledger } from '../ledger.ts';
+import type { Machine } from '../machine.ts';
+import type { KnownVersion, VersionLibrary } from '../version-library.ts';
+
+/** What a checker sees of a run. */
+export interface World {
+  readonly machines: ReadonlyMap<string, Machine>;
+  readonly library: VersionLibrary;
+  readonly ledger: Ledger;
+  /** Members that no node runs for and that keep no rule. */
+  readonly hostile: ReadonlySet<NodeId>;
+  /** Lets virtual time pass until the promise is settled. */
+  run<T>(promise: Promise<T>): Promise<T>;
+}
+
+/** A committed transaction of one node. */
+export interface Commit {
+  readonly machine: Machine;
+  readonly store: KvReader;
+  readonly keys: readonly KvKey[];
+  /** Versions that were not held before. */
+  readonly added: readonly KnownVersion[];
+  /** Objects whose row was written. */
+  readonly docs: ReadonlySet<DocId>;
+}
+
+/** Says what is wrong. The run ends with the first such sentence. */
+export type Violate = (message: string) => void;
+
+/** One invariant. Local parts are called at every step, global ones at every quiet point. */
+export interface Checker {
+  /** A version no node of the run had stored before. */
+  learned?(known: KnownVersion, violate: Violate): void;
+  /** After every transaction of every node, and seeing its result. */
+  committed?(commit: Commit, violate: Violate): void;
+  /** Bytes are being handed to a node's blob store under this name. */
+  stored?(machine: Machine, hash: BlobHash, bytes: Uint8Array, violate: Violate): void;
+  /** A process has ended, well or not, and the disk is what the next one will find. */
+  ended?(machine: Machine, violate: Violate): void;
+  /** All nodes are up and in step. */
+  quiet?(violate: Violate): void | Promise<void>;
+}
+
+/** Makes a checker for one run, under the name that its violations carry. */
+export interface CheckerFactory {
+  readonly name: string;
+  create(world: World): Checker;
+}

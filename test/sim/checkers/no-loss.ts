@@ -1,0 +1,62 @@
+import { toBase32 } from '../../../crdt/digest.ts';
+import type { BlobHash, VersionId } from '../../../crdt/ids.ts';
+import { completeKey } from '../../../src/node/content/content-keys.ts';
+import { versionKey } from '../../../src/node/storage-keys.ts';
+import { rowsOf } from '../holdings.ts';
+import { isContentIntact } from '../soundness.ts';
+import type { CheckerFactory } from './checker.ts';
+
+const anyHash = 'a'.repeat(52);
+const versionRoom = versionKey(anyHash as VersionId)[0];
+const completeRoom = completeKey(anyHash as BlobHash)[0] as number;
+
+/**
+ * Invariant 1: what was acknowledged is on the disk of the node that said so after every crash, what a node calls whole
+ * is so, no version is ever removed, and in the end all are on all nodes with their contents.
+ */
+export const noLoss: CheckerFactory = {
+  name: 'no-loss',
+  create: ({ ledger, machines, library }) => ({
+    committed: ({ machine, store, keys }, violate) => {
+      for (const key of keys) {
+        if (key[0] === versionRoom && store.get(key) === undefined) violate(`${machine.name} removed a version`);
+      }
+    },
+    ended: (machine, violate) => {
+      for (const id of machine.owed) {
+        if (machine.kv.get(versionKey(id)) === undefined) {
+          violate(`${machine.name} acknowledged version ${id} and lost it`);
+          return;
+        }
+      }
+      for (const manifest of machine.owedContents) {
+        if (isContentIntact(machine, manifest, 'now')) continue;
+        violate(`${machine.name} acknowledged content ${manifest} and lost it`);
+        return;
+      }
+      for (const [key] of rowsOf(machine.kv, completeRoom)) {
+        const manifest = toBase32(key.subarray(1)) as BlobHash;
+        if (machine.spoiledContents.has(manifest) || isContentIntact(machine, manifest, 'now')) continue;
+        violate(`${machine.name} took content ${manifest} for whole and durable, and it is not`);
+        return;
+      }
+    },
+    quiet: (violate) => {
+      for (const machine of machines.values()) {
+        for (const id of ledger.acknowledged.keys()) {
+          if (machine.holdings.has(id) || ledger.excusedVersions.has(id)) continue;
+          violate(`version ${id}, acknowledged by ${ledger.acknowledged.get(id)}, is not on ${machine.name}`);
+          return;
+        }
+        for (const id of machine.holdings.ids()) {
+          const content = library.get(id)?.version.record.content ?? null;
+          if (content === null || ledger.excusedContents.has(content.manifest)) continue;
+          if (!isContentIntact(machine, content.manifest, 'now')) {
+            violate(`the content of version ${id} is not whole on ${machine.name}`);
+            return;
+          }
+        }
+      }
+    },
+  }),
+};

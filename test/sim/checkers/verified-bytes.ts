@@ -1,0 +1,26 @@
+import { blobHashOf, toBase32 } from '../../../crdt/digest.ts';
+import type { BlobHash } from '../../../crdt/ids.ts';
+import { blobKey } from '../../../src/node/content/content-keys.ts';
+import type { CheckerFactory } from './checker.ts';
+
+const anyHash = 'a'.repeat(52) as BlobHash;
+const smallBlobRoom = blobKey(anyHash)[0];
+
+/** Invariant 6, for content: what is put under a hash has that hash, in the blob store and in the key-value store. */
+export const verifiedBytes: CheckerFactory = {
+  name: 'verified-bytes',
+  create: () => ({
+    committed: ({ machine, store, keys }, violate) => {
+      for (const key of keys) {
+        if (key[0] !== smallBlobRoom) continue;
+        const bytes = store.get(key);
+        const hash = toBase32(key.subarray(1));
+        if (bytes !== undefined && blobHashOf(bytes) !== hash)
+          violate(`${machine.name} stored unverified bytes as ${hash}`);
+      }
+    },
+    stored: (machine, hash, bytes, violate) => {
+      if (blobHashOf(bytes) !== hash) violate(`${machine.name} stored unverified bytes as ${hash}`);
+    },
+  }),
+};

@@ -1,0 +1,47 @@
+/** A line of production code, and what a deliberate fault puts in its place. */
+export interface SourceFault {
+  /** The module's path from the project's root. */
+  readonly module: string;
+  /** Text that occurs exactly once in it. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+/**
+ * Deliberate faults that are modules gone wrong. They are put in place while a test's worker process loads the module;
+ * production knows nothing of them.
+ */
+export const sourceFaults = {
+  'drop-branch-on-merge': {
+    module: 'crdt/version-graph.ts',
+    find: 'heads.filter((head) => !superseded.has(head))',
+    replace: 'heads.filter((head) => version.parents.length < 2 && !superseded.has(head))',
+  },
+  'accept-unverified-chunk': {
+    module: 'protocols/blobs/holder-session.ts',
+    find: 'if (blob !== undefined && blobHashOf(blob) !== want.hash) {',
+    replace: 'if (blob !== undefined && blobHashOf(blob) === "") {',
+  },
+  'accept-wrong-generation': {
+    module: 'crdt/version.ts',
+    find: '(record.generation === generationOfChild(parents)',
+    replace: '(record.generation > 0',
+  },
+  'accept-wrong-context': {
+    module: 'crdt/version.ts',
+    find: '(contextEquals(version.context, contextOfChild(parents))',
+    replace: '(version.context !== undefined',
+  },
+  'accept-forged-signature': {
+    module: 'src/node/record-intake.ts',
+    find: 'if (!verifyVersion(version, this.#cluster, publicKey)) {',
+    replace: 'if (verifyVersion === undefined) {',
+  },
+  'complete-before-flush': {
+    module: 'src/node/content/puller.ts',
+    find: 'if (pull.hasLargeBlobs) await store.flush();',
+    replace: '',
+  },
+} satisfies Record<string, SourceFault>;
+
+export type SourceFaultName = keyof typeof sourceFaults;

@@ -1,0 +1,102 @@
+import { parseArgs } from 'node:util';
+import { type RunReport, runSeed } from './run-seed.ts';
+import { type ScenarioName, scenarios } from './scenarios.ts';
+import { sweep } from './sweep.ts';
+import type { RunRequest } from './worker.ts';
+
+const usage = `usage: npm run sim -- [--seeds COUNT] [--seed FIRST] [--scenario NAME|all] [--nodes COUNT]
+                      [--operations COUNT] [--workers COUNT] [--keep-going] [--verbose]
+
+Plays runs of the whole mesh on virtual time. With --seed alone plays that one run; --verbose shows its events.
+
+scenarios:
+${Object.entries(scenarios)
+  .map(([name, { about }]) => `  ${name.padEnd(12)} ${about}`)
+  .join('\n')}`;
+
+const { values: options } = parseArgs({
+  options: {
+    seeds: { type: 'string' },
+    seed: { type: 'string' },
+    scenario: { type: 'string', default: 'default' },
+    nodes: { type: 'string', default: '5' },
+    operations: { type: 'string' },
+    workers: { type: 'string' },
+    'keep-going': { type: 'boolean', default: false },
+    verbose: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+const number = (text: string | undefined, fallback: number): number => {
+  const value = text === undefined ? fallback : Number(text);
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  console.error(usage);
+  process.exit(2);
+};
+
+const replayOf = ({ scenario, seed, nodes, operations }: RunRequest): string =>
+  `npm run sim -- --scenario ${scenario} --seed ${seed} --nodes ${nodes}${
+    operations === undefined ? '' : ` --operations ${operations}`
+  } --verbose`;
+
+const explain = ({ failure, traceHash, virtualMs }: RunReport, request: RunRequest): void => {
+  if (failure === undefined) return;
+  console.log(`\n✘ scenario ${request.scenario}, seed ${request.seed}, ${request.nodes} nodes, trace ${traceHash}`);
+  if (!options.verbose) for (const line of failure.tail) console.log(`  ${line}`);
+  console.log(`  after ${(virtualMs / 1_000).toFixed(1)} s: ${failure.message}`);
+  console.log(`  replay: ${replayOf(request)}`);
+};
+
+const summarise = (reports: readonly RunReport[], elapsedMs: number): void => {
+  const sum = (of: (report: RunReport) => number): number => reports.reduce((total, report) => total + of(report), 0);
+  const failed = reports.filter((report) => report.failure !== undefined).length;
+  const faults = sum((report) => Object.values(report.faults).reduce((total, count) => total + count, 0));
+  console.log(
+    [
+      `${reports.length} runs`,
+      `${failed} failed`,
+      `${(sum((report) => report.virtualMs) / 3_600_000).toFixed(1)} virtual hours`,
+      `${faults} faults injected`,
+      `${sum((report) => report.acknowledged)} writes acknowledged`,
+      `${sum((report) => report.conflicts)} conflicts raised`,
+      `${(elapsedMs / 1_000).toFixed(1)} s`,
+    ].join(', '),
+  );
+  if (reports.length === 1) console.log(`trace ${reports[0]?.traceHash}, ${reports[0]?.events} events`);
+};
+
+if (options.help || (options.scenario !== 'all' && !Object.hasOwn(scenarios, options.scenario))) {
+  console.error(usage);
+  process.exit(options.help ? 0 : 2);
+}
+const names =
+  options.scenario === 'all' ? (Object.keys(scenarios) as ScenarioName[]) : [options.scenario as ScenarioName];
+const first = number(options.seed, 1);
+const count = number(options.seeds, options.seed === undefined ? 100 : 1);
+const requests: RunRequest[] = names.flatMap((scenario) =>
+  Array.from({ length: count }, (_, index) => ({
+    scenario,
+    seed: first + index,
+    nodes: number(options.nodes, 5),
+    ...(options.operations === undefined ? {} : { operations: number(options.operations, 200) }),
+  })),
+);
+
+const startedMs = performance.now();
+let reports: RunReport[];
+const [only] = requests;
+if (requests.length === 1 && only !== undefined) {
+  const onLine = options.verbose ? (line: string): void => console.log(line) : undefined;
+  const report = await runSeed({ ...only, ...(onLine === undefined ? {} : { onLine }) });
+  explain(report, only);
+  reports = [report];
+} else {
+  reports = await sweep(requests, {
+    onReport: explain,
+    stopAtFailure: !options['keep-going'],
+    ...(options.workers === undefined ? {} : { workers: number(options.workers, 2) }),
+  });
+}
+summarise(reports, performance.now() - startedMs);
+process.exitCode = reports.some((report) => report.failure !== undefined) ? 1 : 0;

@@ -1,0 +1,183 @@
+import { SeededRandom } from '../../src/adapters/memory/random.ts';
+import { Draw } from './draw.ts';
+import { allFaults, type FaultMix, FaultSchedule } from './fault-schedule.ts';
+import { HostilePeer } from './hostile-peer.ts';
+import { type AdapterFaultName, adapterFaults } from './mutants/adapter-faults.ts';
+import type { LinkProfile } from './sim-links.ts';
+import { Simulation } from './simulation.ts';
+import { b3Of, usualWorkload, Workload, type WorkloadOptions } from './workload.ts';
+
+/** A kind of run: what clients do and what goes wrong. The seed draws the rest. */
+export interface Scenario {
+  /** One sentence for `--help`. */
+  readonly about: string;
+  readonly operations: number;
+  readonly faults: FaultMix;
+  /** Mean number of faults to an operation. */
+  readonly faultsPerOperation: number;
+  readonly hostile: boolean;
+  readonly workload: WorkloadOptions;
+  /** Links without faults of their own. */
+  readonly steadyLinks?: boolean;
+}
+
+const usual: Scenario = {
+  about: 'clients of every kind, and everything that can go wrong',
+  operations: 200,
+  faults: allFaults,
+  faultsPerOperation: 0.25,
+  hostile: true,
+  workload: usualWorkload,
+};
+
+export const scenarios = {
+  default: usual,
+  calm: { ...usual, about: 'no faults at all', faults: {}, faultsPerOperation: 0, hostile: false, steadyLinks: true },
+  partitions: {
+    ...usual,
+    about: 'a network that falls apart and heals over and over',
+    faults: { partition: 10, heal: 6, cutOneWay: 5, clog: 6, dropConnection: 10, slowDown: 3 },
+    faultsPerOperation: 0.4,
+    hostile: false,
+  },
+  disks: {
+    ...usual,
+    about: 'disks that fail, fill up, rot, are rolled back, copied and wiped, under crashes',
+    faults: { ...allFaults, partition: 0, heal: 0, cutOneWay: 0, clog: 0, pause: 0, slowDown: 0 },
+    faultsPerOperation: 0.4,
+    hostile: false,
+  },
+  crashes: {
+    ...usual,
+    about: 'power cuts and restarts, one after the other',
+    faults: { crash: 20, stop: 6, dropConnection: 3 },
+    faultsPerOperation: 0.5,
+    hostile: false,
+  },
+  hostile: {
+    ...usual,
+    about: 'a member that forges, replays, truncates and contradicts, on a sound network',
+    faults: { crash: 2, dropConnection: 3, partition: 1, heal: 2 },
+    faultsPerOperation: 0.1,
+  },
+  files: {
+    ...usual,
+    about: 'mostly contents of several chunks',
+    operations: 60,
+    workload: { ...usualWorkload, filesShare: 0.4, largeShare: 0.2 },
+  },
+  conflicts: {
+    ...usual,
+    about: 'everyone writes the same two keys',
+    workload: { ...usualWorkload, keys: 2 },
+  },
+} satisfies Record<string, Scenario>;
+
+export type ScenarioName = keyof typeof scenarios;
+
+export interface RunOptions {
+  readonly scenario: ScenarioName;
+  readonly seed: number;
+  readonly nodes: number;
+  readonly operations?: number;
+  /** A deliberate fault among the adapters, by name. */
+  readonly fault?: AdapterFaultName;
+  readonly onLine?: (line: string) => void;
+}
+
+/** The members' names, as many as are asked for. */
+export function nodeNames(count: number): string[] {
+  const first = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi', 'ivan', 'judy'];
+  return Array.from({ length: count }, (_, index) => first[index] ?? `node-${index + 1}`);
+}
+
+/** A run that is set up and has not begun. */
+export function prepare(options: RunOptions): { sim: Simulation; play: () => Promise<Workload> } {
+  const scenario: Scenario = scenarios[options.scenario];
+  const seed = `${options.scenario}:${options.nodes}:${options.seed}`;
+  const shape = new Draw(new SeededRandom(seed).split('shape'));
+  const sim = new Simulation({
+    seed,
+    nodes: nodeNames(options.nodes),
+    hostile: scenario.hostile ? ['mallory'] : [],
+    links: scenario.steadyLinks ? calm : drawLinks(shape),
+    flushDelayMs: [0.5, shape.between(1, 30)],
+    syncIntervalMs: shape.pick([2_000, 10_000, 30_000]),
+    ...(options.fault === undefined ? {} : { tamper: adapterFaults[options.fault] }),
+  });
+  if (options.onLine !== undefined) sim.trace.print(options.onLine);
+  return { sim, play: () => play(sim, scenario, options.operations ?? scenario.operations) };
+}
+
+async function play(sim: Simulation, scenario: Scenario, operations: number): Promise<Workload> {
+  const pace = new Draw(sim.random.split('pace'));
+  const workload = new Workload(sim, new Draw(sim.random.split('workload')), scenario.workload);
+  const faults = new FaultSchedule(sim, new Draw(sim.random.split('faults')), scenario.faults);
+  await sim.startAll();
+  const mallory = scenario.hostile ? new HostilePeer(sim, 'mallory') : undefined;
+  await mallory?.join();
+  const meanGapMs = pace.pick([20, 100, 300]);
+  while (workload.started < operations) {
+    await sim.advance(-Math.log(1 - pace.random.fraction()) * meanGapMs);
+    faults.catchUp();
+    workload.step();
+    if (pace.chance(scenario.faultsPerOperation)) faults.step();
+    if (mallory !== undefined && pace.chance(0.3)) mallory.act();
+  }
+  sim.trace.note('the faults end');
+  await mallory?.leave();
+  sim.endFaults();
+  await sim.until(() => faults.isIdle);
+  faults.startAll();
+  await sim.until(() => faults.isIdle);
+  sim.endFaults();
+  await sim.runUntilQuiet();
+  await readEverything(sim);
+  await stopEverything(sim);
+  return workload;
+}
+
+/** Reads every version to its end, each through another node, and compares the bytes with what the version names. */
+async function readEverything(sim: Simulation): Promise<void> {
+  const names = sim.up();
+  let turn = 0;
+  for (const { version } of sim.library.all()) {
+    const { key, content } = version.record;
+    const name = names[turn++ % names.length] as string;
+    if (content === null || !sim.get(name).holdings.has(version.id)) continue;
+    if (sim.ledger.excusedContents.has(content.manifest)) continue;
+    const read = await sim.run(sim.readBytes(name, key, version.id));
+    if (!read.ok || b3Of([read.value]) !== content.b3) {
+      sim.violate('no-loss', `${name} does not serve version ${version.id} of ${key} as it was written`);
+    }
+  }
+  sim.throwIfViolated();
+}
+
+/** All nodes stop in good order, and what they leave on their disks is checked once more. */
+async function stopEverything(sim: Simulation): Promise<void> {
+  for (const name of sim.up()) await sim.run(sim.stop(name));
+  sim.throwIfViolated();
+}
+
+const calm: LinkProfile = {
+  delayMsMin: 1,
+  delayMsTail: 0,
+  lost: 0,
+  duplicated: 0,
+  torn: 0,
+  bytesPerMs: 1e6,
+  noticeMsMax: 1,
+};
+
+function drawLinks(draw: Draw): LinkProfile {
+  return {
+    delayMsMin: draw.between(0.1, 5),
+    delayMsTail: draw.pick([0.5, 5, 50]),
+    lost: draw.pick([0, 0.05, 0.4]),
+    duplicated: draw.pick([0, 0.02, 0.2]),
+    torn: draw.pick([0, 0.05]),
+    bytesPerMs: draw.pick([200, 2_000, 100_000]),
+    noticeMsMax: draw.pick([20, 2_000, 20_000]),
+  };
+}

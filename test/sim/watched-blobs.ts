@@ -1,0 +1,20 @@
+import type { BlobHash } from '../../crdt/ids.ts';
+import type { BlobStore } from '../../src/ports/blob-store.ts';
+
+/** A blob store that shows each put to someone before it happens. */
+export function watchedBlobs(store: BlobStore, onPut: (hash: BlobHash, bytes: Uint8Array) => void): BlobStore {
+  return {
+    has: (hash) => store.has(hash),
+    put: (hash, bytes) => {
+      onPut(hash, bytes);
+      return store.put(hash, bytes);
+    },
+    flush: () => store.flush(),
+    get: (hash) => store.get(hash),
+    quarantine: (hash) => store.quarantine(hash),
+    delete: (hash) => store.delete(hash),
+    list: () => store.list(),
+    space: () => store.space(),
+    recover: () => store.recover(),
+  };
+}
