@@ -12,6 +12,9 @@ const missingTag = 0;
 const blobTag = 1;
 const blobHeaderBytes = 5;
 
+/** Blobs up to this size share messages with others; a longer one is sent uncopied, in messages of its own. */
+const packedBlobBytesMax = 32 * 1024;
+
 const missingAnswer = Uint8Array.of(missingTag);
 
 /** The serving end: packs answers into messages as full as the order allows. */
@@ -28,22 +31,21 @@ export class AnswerPacker {
   /** Adds the next answer: a blob's bytes, or undefined for one that is not here. The bytes must not change until the next `flush`. */
   async answer(blob: Uint8Array | undefined): Promise<void> {
     const header = blob === undefined ? missingAnswer : blobHeader(blob.length);
-    const answerBytes = header.length + (blob?.length ?? 0);
-    if (this.#packedBytes + answerBytes > messageBytesMax) await this.flush();
-    this.#parts.push(header);
-    this.#packedBytes += answerBytes;
-    if (blob === undefined) return;
-    if (answerBytes <= messageBytesMax) {
-      this.#parts.push(blob);
-      return;
-    }
-    const firstBytes = messageBytesMax - header.length;
-    this.#parts.push(blob.subarray(0, firstBytes));
-    this.#packedBytes = messageBytesMax;
+    const isPacked = blob !== undefined && blob.length <= packedBlobBytesMax;
+    const packedBytes = header.length + (isPacked ? blob.length : 0);
+    if (this.#packedBytes + packedBytes > messageBytesMax) await this.flush();
+    this.#pack(header);
+    if (isPacked) this.#pack(blob);
+    if (isPacked || blob === undefined) return;
     await this.flush();
-    for (let offset = firstBytes; offset < blob.length; offset += messageBytesMax) {
+    for (let offset = 0; offset < blob.length; offset += messageBytesMax) {
       await this.#send(blob.subarray(offset, offset + messageBytesMax));
     }
+  }
+
+  #pack(part: Uint8Array): void {
+    this.#parts.push(part);
+    this.#packedBytes += part.length;
   }
 
   /** Sends what is packed so far, so that nobody waits for a message to fill up. */

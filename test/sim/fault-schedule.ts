@@ -180,7 +180,7 @@ export class FaultSchedule {
 
   #stop(name: string, then: () => void): void {
     this.#sim.countFault('stop');
-    this.#track(name, this.#sim.stop(name), then);
+    this.#track(name, this.#sim.stopping(name), then);
   }
 
   #startLater(name: string): void {
@@ -189,7 +189,7 @@ export class FaultSchedule {
 
   #start(name: string): void {
     if (this.#sim.get(name).process !== undefined) return;
-    this.#track(name, this.#sim.start(name), () => undefined);
+    this.#track(name, this.#sim.starting(name), () => undefined);
   }
 
   /** A start or stop that a broken disk makes fail ends the process, as it does for an operator; it is tried again. */

@@ -215,7 +215,7 @@ export class FaultyMesh extends SimulatedNodes {
       machine.kv = original.kv.clone();
       machine.blobs = original.blobs.clone();
     });
-    await this.start(name);
+    await this.starting(name);
     await live();
     // Whatever still runs on the copy has no disk from now on.
     machine.kv.reopen();

@@ -86,7 +86,7 @@ export interface RunOptions {
 }
 
 /** The members' names, as many as are asked for. */
-export function nodeNames(count: number): string[] {
+function nodeNames(count: number): string[] {
   const first = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi', 'ivan', 'judy'];
   return Array.from({ length: count }, (_, index) => first[index] ?? `node-${index + 1}`);
 }
@@ -156,7 +156,7 @@ async function readEverything(sim: Simulation): Promise<void> {
 
 /** All nodes stop in good order, and what they leave on their disks is checked once more. */
 async function stopEverything(sim: Simulation): Promise<void> {
-  for (const name of sim.up()) await sim.run(sim.stop(name));
+  for (const name of sim.up()) await sim.stop(name);
   sim.throwIfViolated();
 }
 

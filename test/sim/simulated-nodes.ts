@@ -23,7 +23,7 @@ import { Violation } from './violation.ts';
 import { watchedBlobs } from './watched-blobs.ts';
 
 /** How long, in virtual time, anything a script waits for may take. */
-export const patienceMs = 120_000;
+const patienceMs = 120_000;
 
 /** The leading bytes of the rows a simulation reads for itself. */
 const anyHash = 'a'.repeat(52);
@@ -154,8 +154,8 @@ export class SimulatedNodes implements World {
 
   // --- nodes ---
 
-  /** Starts a node, for the first time or on what its disk kept. Resolves when it is ready. */
-  async start(name: string): Promise<void> {
+  /** A node that is starting, for the first time or on what its disk kept; resolves, as time passes, when it is ready. */
+  async starting(name: string): Promise<void> {
     const machine = this.get(name);
     if (machine.process !== undefined) throw new Error(`${name} runs already`);
     machine.lives += 1;
@@ -169,8 +169,8 @@ export class SimulatedNodes implements World {
     this.trace.note(`ready ${name}`);
   }
 
-  /** Stops a node in good order. */
-  async stop(name: string): Promise<void> {
+  /** A node that is being stopped in good order; resolves, as time passes, when it has ended. */
+  async stopping(name: string): Promise<void> {
     const machine = this.get(name);
     const process = this.process(name);
     process.ready = false;

@@ -24,11 +24,17 @@ export type { SimulationOptions } from './simulated-nodes.ts';
 export class Simulation extends FaultyMesh {
   /** Starts nodes, all of them when none is named, and lets them connect. */
   async startAll(names: readonly string[] = [...this.machines.keys()]): Promise<void> {
-    for (const name of names) await this.run(this.start(name));
+    for (const name of names) await this.run(this.starting(name));
   }
 
-  async restart(name: string): Promise<void> {
-    await this.run(this.start(name));
+  /** Starts a node on what its disk kept. */
+  restart(name: string): Promise<void> {
+    return this.run(this.starting(name));
+  }
+
+  /** Stops a node in good order. */
+  stop(name: string): Promise<void> {
+    return this.run(this.stopping(name));
   }
 
   /** Writes through a node, which must acknowledge it. */

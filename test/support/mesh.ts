@@ -96,7 +96,7 @@ export class Mesh {
   }
 
   stopNode(name: string): Promise<void> {
-    return this.run(this.sim.stop(name));
+    return this.sim.stop(name);
   }
 
   /** Cuts a node's power: what was not flushed is gone, or survives, as chance has it. */

@@ -16,7 +16,7 @@ export interface World {
 }
 
 /** A committed transaction of one node. */
-export interface Commit {
+interface Commit {
   readonly machine: Machine;
   readonly store: KvReader;
   readonly keys: readonly KvKey[];

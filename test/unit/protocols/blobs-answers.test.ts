@@ -46,7 +46,8 @@ describe('blob answers', () => {
   });
 
   it('fills a message to the last byte', async () => {
-    const answers = [bytes(messageBytesMax - 5), bytes(1)];
+    const small = Array.from({ length: 8 }, (_, index) => bytes(messageBytesMax / 8 - 5, index));
+    const answers = [...small, bytes(1)];
     const messages = await pack(answers);
     expect(messages.map((message) => message.length)).toEqual([messageBytesMax, 6]);
     expect(parse(messages)).toEqual(answers);

@@ -134,6 +134,22 @@ describe('fetching blobs', () => {
     expect(served).toEqual([blob.hash]);
   });
 
+  it('uses the buffer of a stored blob again, unless somebody wanted its bytes', async () => {
+    const scene = await Scene.start();
+    const [first, second, third] = [scene.blob(100_000), scene.blob(100_000), scene.blob(100_000)] as const;
+    await scene.honest('alice', [first, second, third]);
+    const holders = scene.group('alice');
+    const fetch = (blob: typeof first, storeOnly: boolean) =>
+      scene.run(scene.fetcher.fetch(blob, { holders, storeOnly }));
+    await Promise.all([fetch(first, true), fetch(first, false)]);
+    await fetch(second, true);
+    await fetch(third, true);
+    // The test's store keeps the very bytes it was handed.
+    const buffers = [first, second, third].map(({ hash }) => scene.stored.get(hash)?.buffer);
+    expect(buffers[2]).toBe(buffers[1]);
+    expect(scene.stored.get(first.hash)).toEqual(first.bytes);
+  });
+
   it('asks the next holder when one lacks the blob, and says so when all do', async () => {
     const scene = await Scene.start();
     const blob = scene.blob(1_000);

@@ -1,0 +1,182 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { decodeCanonical } from '../../crdt/canonical-json.ts';
+import { decodeContext } from '../../crdt/causality.ts';
+import { defaultChunking } from '../../crdt/chunking.ts';
+import { blobHashOf, fromBase32, fromHex } from '../../crdt/digest.ts';
+import { decodeGenesis, encodeGenesis } from '../../crdt/genesis.ts';
+import type { Result } from '../../crdt/ids.ts';
+import { buildManifest, decodeManifest } from '../../crdt/manifest.ts';
+import { checkKey, checkNamespace } from '../../crdt/object-name.ts';
+import { fromBase64Url, peerIdOf, publicKeyOf } from '../../crdt/signature.ts';
+import { decodeVersion } from '../../crdt/version.ts';
+import { decodeWant, encodeWant } from '../../protocols/blobs/messages.ts';
+import { decodeGossip, encodeGossip, hintOf } from '../../protocols/gossip/messages.ts';
+import { decodeSyncRequest, decodeSyncResponse, encodeSyncMessage } from '../../protocols/sync/messages.ts';
+import { decodeCbor, encodeCbor } from '../../protocols/wire/cbor.ts';
+import { creditFrame, dataFrame, endFrame, FrameDecoder, helloFrame } from '../../protocols/wire/frames.ts';
+import { decodePercent } from '../../src/http/percent.ts';
+import { matchesNone, rangeApplies } from '../../src/http/preconditions.ts';
+import { parseRange } from '../../src/http/range.ts';
+import { MeshError } from '../../src/ports/mesh-error.ts';
+import { runs } from '../support/property-runs.ts';
+import { testNode, write } from '../support/versions.ts';
+
+/** A decoder that sees bytes from a peer or a client, and some sound input that mutants are made from. */
+interface Edge {
+  readonly decode: (bytes: Uint8Array) => unknown;
+  readonly sound: readonly Uint8Array[];
+}
+
+const utf8 =
+  (decode: (text: string) => unknown): Edge['decode'] =>
+  (bytes) =>
+    decode(Buffer.from(bytes).toString('utf8'));
+const text = (...texts: readonly string[]): Uint8Array[] => texts.map((each) => Buffer.from(each));
+
+const root = write(testNode('north'), []);
+const child = write(testNode('south'), [root]);
+const hash = blobHashOf(Buffer.from('any'));
+const raw = fromBase32(hash) as Uint8Array;
+const doc = hash as unknown as Parameters<typeof hintOf>[0];
+const manifest = buildManifest([{ hash, size: 3 }], defaultChunking).blobs.map(({ bytes }) => bytes);
+
+const north = testNode('north');
+const genesis = {
+  v: 1 as const,
+  cluster: 'test',
+  seed: 'a'.repeat(26),
+  members: [{ name: 'north', nodeId: north.nodeId, peerId: peerIdOf(north.signer.publicKey), addresses: [] }],
+};
+
+const edges: Readonly<Record<string, Edge>> = {
+  'version record': { decode: decodeVersion, sound: text(root.text, child.text) },
+  'version record as text': { decode: utf8(decodeVersion), sound: text(child.text) },
+  manifest: { decode: decodeManifest, sound: manifest },
+  'genesis entry': { decode: utf8(decodeGenesis), sound: text(encodeGenesis(genesis)) },
+  'canonical JSON': { decode: utf8((input) => decodeCanonical(input, 65_536)), sound: text('{"a":[1,"x",null]}') },
+  context: { decode: utf8(jsonOr(decodeContext)), sound: text(JSON.stringify(child.record.context)) },
+  'sync request': {
+    decode: decodeSyncRequest,
+    sound: [encodeSyncMessage({ t: 'fetch', versions: [raw] }), encodeSyncMessage({ t: 'feed', feed: 'a', after: 1 })],
+  },
+  'sync response': {
+    decode: decodeSyncResponse,
+    sound: [
+      encodeSyncMessage({ t: 'records', texts: text(root.text) }),
+      encodeSyncMessage({ t: 'ranges', answers: [0, 1, { items: Buffer.concat([raw, raw]) }] }),
+    ],
+  },
+  'gossip message': { decode: decodeGossip, sound: [encodeGossip([hintOf(doc, [root.id], text(root.text))])] },
+  want: { decode: decodeWant, sound: [encodeWant([hash, hash])] },
+  CBOR: { decode: decodeCbor, sound: [encodeCbor({ a: [1, 'x', null, raw] })] },
+  frames: { decode: decodeFrames, sound: [Buffer.concat([helloFrame(), dataFrame(raw), creditFrame(9), endFrame()])] },
+  'peer id': { decode: utf8(publicKeyOf), sound: text(peerIdOf(north.signer.publicKey)) },
+  base32: { decode: utf8(fromBase32), sound: text(hash) },
+  hex: { decode: utf8(fromHex), sound: text('00ff') },
+  base64url: { decode: utf8(fromBase64Url), sound: text('AAAA') },
+  'namespace and key': {
+    decode: utf8((input) => [checkNamespace(input), checkKey(input)]),
+    sound: text('docs', 'a/b'),
+  },
+  'percent-encoded path': { decode: utf8(decodePercent), sound: text('a%2Fb%C3%A4') },
+  'Range header': { decode: utf8((input) => parseRange(input, 1_000)), sound: text('bytes=0-9', 'bytes=-5') },
+  'entity tags': {
+    decode: utf8((input) => [matchesNone(input, hash), rangeApplies(input, hash)]),
+    sound: text(`"${hash}"`, `W/"${hash}", *`),
+  },
+};
+
+function jsonOr(decode: (value: unknown) => Result<unknown, unknown>): (input: string) => unknown {
+  return (input) => {
+    try {
+      return decode(JSON.parse(input));
+    } catch (error) {
+      if (error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+  };
+}
+
+/** The one decoder that may throw: a violation of the protocol, which ends the stream, and nothing else. */
+function decodeFrames(bytes: Uint8Array): unknown {
+  const frames: number[] = [];
+  try {
+    new FrameDecoder((type) => frames.push(type)).push(bytes);
+  } catch (error) {
+    if (!(error instanceof MeshError) || error.code !== 'protocol_violation') throw error;
+  }
+  return frames;
+}
+
+type Mutation =
+  | { readonly kind: 'flip' | 'cut' | 'drop' | 'repeat'; readonly at: number; readonly length: number }
+  | { readonly kind: 'insert' | 'overwrite'; readonly at: number; readonly bytes: Uint8Array };
+
+const mutation: fc.Arbitrary<Mutation> = fc.oneof(
+  fc.record({
+    kind: fc.constantFrom('flip' as const, 'cut', 'drop', 'repeat'),
+    at: fc.nat(100_000),
+    length: fc.integer({ min: 1, max: 40 }),
+  }),
+  fc.record({
+    kind: fc.constantFrom('insert' as const, 'overwrite'),
+    at: fc.nat(100_000),
+    bytes: fc.oneof(
+      fc.uint8Array({ minLength: 1, maxLength: 12 }),
+      fc.constantFrom(
+        ...text('{', '}', '[[[[', '"', '\\u0000', '\ud800', '-0', '1e999', 'null', '\r\n', '\xff\xff\xff\xff'),
+      ),
+    ),
+  }),
+);
+
+function mutate(bytes: Uint8Array, change: Mutation): Uint8Array {
+  const at = change.at % (bytes.length + 1);
+  const before = bytes.subarray(0, at);
+  switch (change.kind) {
+    case 'flip': {
+      const flipped = Uint8Array.from(bytes);
+      flipped[at] = (flipped[at] ?? 0) ^ (1 << (change.length & 7));
+      return flipped;
+    }
+    case 'cut':
+      return before;
+    case 'drop':
+      return Buffer.concat([before, bytes.subarray(at + change.length)]);
+    case 'repeat':
+      return Buffer.concat([before, bytes.subarray(at, at + change.length), bytes.subarray(at)]);
+    case 'insert':
+      return Buffer.concat([before, change.bytes, bytes.subarray(at)]);
+    case 'overwrite':
+      return Buffer.concat([before, change.bytes, bytes.subarray(at + change.bytes.length)]);
+  }
+}
+
+describe.each(Object.entries(edges))('the decoder of a %s', (_, { decode, sound }) => {
+  test('reads sound input', () => {
+    for (const bytes of sound) {
+      const decoded = decode(bytes);
+      expect(decoded).toBeDefined();
+      // Where a refusal is a value, this is none.
+      expect((decoded as { ok?: boolean }).ok ?? true).toBe(true);
+    }
+  });
+
+  test('throws nothing, whatever sound input was made into', () => {
+    const mutants = fc
+      .tuple(fc.constantFrom(...sound), fc.array(mutation, { minLength: 1, maxLength: 6 }))
+      .map(([bytes, changes]) => changes.reduce(mutate, bytes));
+    fc.assert(
+      fc.property(mutants, (bytes) => void decode(bytes)),
+      runs(5),
+    );
+  });
+
+  test('throws nothing for bytes that never were any', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => void decode(bytes)),
+      runs(3),
+    );
+  });
+});

@@ -1,0 +1,47 @@
+import { expect, test } from 'vitest';
+import type { AdapterFaultName } from './mutants/adapter-faults.ts';
+import type { SourceFaultName } from './mutants/source-faults.ts';
+import type { ScenarioName } from './scenarios.ts';
+import { sweep } from './sweep.ts';
+
+interface Proof {
+  readonly fault: AdapterFaultName | SourceFaultName;
+  readonly kind: 'adapter' | 'source';
+  /** Within so many seeds of the scenario, counted from 1, some run must fail. */
+  readonly seeds: number;
+  readonly scenario?: ScenarioName;
+  /** The checkers that are there to find it. */
+  readonly finders: readonly string[];
+}
+
+const proofs: readonly Proof[] = [
+  { fault: 'reuse-dots', kind: 'adapter', seeds: 12, finders: ['unique-dots'] },
+  { fault: 'keep-clean-stop-marker', kind: 'adapter', seeds: 24, scenario: 'disks', finders: ['unique-dots'] },
+  { fault: 'acknowledge-before-flush', kind: 'adapter', seeds: 6, finders: ['no-loss'] },
+  { fault: 'flush-nothing', kind: 'adapter', seeds: 6, finders: ['no-loss'] },
+  { fault: 'complete-before-flush', kind: 'source', seeds: 8, finders: ['no-loss'] },
+  { fault: 'drop-branch-on-merge', kind: 'source', seeds: 2, finders: ['heads'] },
+  { fault: 'accept-unverified-chunk', kind: 'source', seeds: 4, finders: ['verified-bytes'] },
+  { fault: 'accept-wrong-generation', kind: 'source', seeds: 4, finders: ['causality'] },
+  { fault: 'accept-wrong-context', kind: 'source', seeds: 4, finders: ['causality'] },
+  { fault: 'accept-forged-signature', kind: 'source', seeds: 4, finders: ['verified-bytes'] },
+];
+
+test.each(proofs)('$fault is found within $seeds seeds', { timeout: 120_000 }, async (proof) => {
+  const requests = Array.from({ length: proof.seeds }, (_, index) => ({
+    scenario: proof.scenario ?? 'default',
+    seed: index + 1,
+    nodes: 5,
+    ...(proof.kind === 'adapter' ? { fault: proof.fault as AdapterFaultName } : {}),
+  }));
+  const options = proof.kind === 'source' ? { sourceFault: proof.fault as SourceFaultName } : {};
+  const reports = await sweep(requests, { ...options, stopAtFailure: true });
+  const failures = reports.flatMap((report) => report.failure?.message.split('\n')[0] ?? []);
+  expect(failures.length).toBeGreaterThan(0);
+  for (const failure of failures) {
+    expect(
+      proof.finders.some((name) => failure.startsWith(`Violation: ${name}:`)),
+      failure,
+    ).toBe(true);
+  }
+});
