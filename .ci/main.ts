@@ -16,11 +16,12 @@ const reading: readonly Step[] = [
   { name: 'lockfile', command: ['node', '.ci/complete-lockfile.mjs', '--check'] },
 ];
 const checked: readonly Step[] = [vitest('tests', 'unit', 'property', 'contract')];
+const simulated: readonly Step[] = [vitest('simulation', 'sim')];
 const endToEnd: readonly Step[] = [vitest('end-to-end', 'e2e')];
 
 const suites: Readonly<Record<string, readonly (readonly Step[])[]>> = {
   check: [reading, checked],
-  test: [reading, checked, endToEnd],
+  test: [reading, checked, simulated, endToEnd],
 };
 
 const [suite = 'check', ...names] = process.argv.slice(2);

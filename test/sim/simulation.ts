@@ -19,8 +19,6 @@ const pollMs = 1_000;
 export type Body = string | readonly Uint8Array[];
 
 /** Nodes, faults and the clients that call them: what scenarios are written in. */
-export type { SimulationOptions } from './simulated-nodes.ts';
-
 export class Simulation extends FaultyMesh {
   /** Starts nodes, all of them when none is named, and lets them connect. */
   async startAll(names: readonly string[] = [...this.machines.keys()]): Promise<void> {
