@@ -6,6 +6,9 @@ import { blake3 } from './digest.ts';
  * node splits its range 16 ways by the next four bits of the key, and a range is inner exactly when it holds
  * more than `leafItemsMax` items and is not `depthMax` deep. So the tree is a function of the set alone, whatever the order of changes.
  *
+ * One row a node: a leaf's row lists its items, an inner node's the summaries of the ranges below. So a change costs
+ * one row a level, and nothing is kept of empty ranges. A row is exactly what its fingerprint is the hash of.
+ *
  * A fingerprint is a hash of what is below it, not a sum: sums of hashes can be made to collide by whoever may
  * add items (Wagner, "A Generalized Birthday Problem", 2002), and would hide a difference for good.
  */
@@ -37,55 +40,78 @@ export interface Summary {
   readonly fingerprint: Uint8Array;
 }
 
-/** Reads a set and its tree. */
+/** Reads a set's tree. */
 export interface TreeReader {
-  /** The stored row of an inner node, or undefined when the range is a leaf. */
-  node(prefix: Prefix): Uint8Array | undefined;
-  /** The items of a range in key order. */
-  items(prefix: Prefix): Iterable<Item>;
+  /** The stored row of a node; undefined when the range is empty or part of a leaf above it. */
+  row(prefix: Prefix): Uint8Array | undefined;
 }
 
-/** Changes a set's tree; the items themselves are changed by the caller, before `treeChanged`. */
+/** Changes a set's tree. */
 export interface TreeWriter extends TreeReader {
-  putNode(prefix: Prefix, row: Uint8Array): void;
-  deleteNode(prefix: Prefix): void;
+  putRow(prefix: Prefix, row: Uint8Array): void;
+  deleteRow(prefix: Prefix): void;
 }
 
-const emptyFingerprint = new Uint8Array(fingerprintBytes);
-const emptySummary: Summary = { count: 0, fingerprint: emptyFingerprint };
+const emptySummary: Summary = { count: 0, fingerprint: new Uint8Array(fingerprintBytes) };
 const summaryBytes = 4 + fingerprintBytes;
+const itemBytes = itemKeyBytes + itemValueBytes;
 const leafTag = Buffer.from('anabranch/leaf/1\0');
 const innerTag = Buffer.from('anabranch/inner/1\0');
+/** The byte by which the two tags differ. */
+const tagByte = 10;
+const noItems: Uint8Array = leafTag;
 
 /** The prefix of so many steps that a key begins with. */
 export function prefixOf(key: Uint8Array, length: number): Prefix {
   return Array.from({ length }, (_, depth) => stepOf(key, depth));
 }
 
-/** What a range holds. Reads one row for an inner range, the items of a leaf otherwise. */
+/** What a range holds. Reads one row; two where the range is part of a leaf. */
 export function summaryOf(reader: TreeReader, prefix: Prefix): Summary {
-  const row = reader.node(prefix);
-  return row === undefined ? summaryOfItems([...reader.items(prefix)]) : summaryOfRow(row);
+  return summaryOfRow(rowOf(reader, prefix));
 }
 
 /** The 16 ranges below one, whether it is split in this tree or not. */
 export function childrenOf(reader: TreeReader, prefix: Prefix): Summary[] {
-  const row = reader.node(prefix);
-  if (row !== undefined) return Array.from({ length: branches }, (_, step) => childOfRow(row, step));
-  return byStep([...reader.items(prefix)], prefix.length).map(summaryOfItems);
+  const row = rowOf(reader, prefix);
+  if (isInner(row)) return Array.from({ length: branches }, (_, step) => childOfRow(row, step));
+  return byStep(row, prefix.length).map(summaryOfRow);
 }
 
 /** True when a range is not split, so that its items are listed instead. */
 export function isLeaf(reader: TreeReader, prefix: Prefix): boolean {
-  return reader.node(prefix) === undefined;
+  return !isInner(rowOf(reader, prefix));
 }
 
-/**
- * Brings the tree up to date after the item of `key` was added, changed or removed. Costs one leaf's items and
- * a row for each level above it.
- */
-export function treeChanged(writer: TreeWriter, key: Uint8Array): void {
-  change(writer, key, []);
+/** The items of a range in key order. */
+export function* itemsOf(reader: TreeReader, prefix: Prefix): Generator<Item> {
+  const row = rowOf(reader, prefix);
+  if (isInner(row)) {
+    for (let step = 0; step < branches; step += 1) {
+      if (childOfRow(row, step).count > 0) yield* itemsOf(reader, [...prefix, step]);
+    }
+    return;
+  }
+  for (let at = leafTag.length; at < row.length; at += itemBytes) {
+    yield { key: row.subarray(at, at + itemKeyBytes), value: row.subarray(at + itemKeyBytes, at + itemBytes) };
+  }
+}
+
+/** The value of a key's item; undefined when the set has none. */
+export function itemValue(reader: TreeReader, key: Uint8Array): Uint8Array | undefined {
+  for (let depth = 0; depth <= depthMax; depth += 1) {
+    const row = reader.row(prefixOf(key, depth));
+    if (row === undefined) return undefined;
+    if (isInner(row)) continue;
+    const at = placeOf(row, key);
+    return isAt(row, at, key) ? row.subarray(at + itemKeyBytes, at + itemBytes) : undefined;
+  }
+  return undefined;
+}
+
+/** Adds or changes the item of a key, or removes it (undefined). Costs a row for each level down to the item's leaf. */
+export function setItem(writer: TreeWriter, key: Uint8Array, value: Uint8Array | undefined): void {
+  change(writer, [], key, value);
 }
 
 /** Compares two summaries of the same range. */
@@ -93,77 +119,132 @@ export function sameSummary(left: Summary, right: Summary): boolean {
   return left.count === right.count && Buffer.compare(left.fingerprint, right.fingerprint) === 0;
 }
 
-function change(writer: TreeWriter, key: Uint8Array, prefix: Prefix): Summary {
-  const row = writer.node(prefix);
-  if (row === undefined) {
-    const items = [...writer.items(prefix)];
-    return isSplit(items, prefix) ? split(writer, prefix, items) : summaryOfItems(items);
+/** The row of a range; where it is part of a leaf above it, what that leaf holds of it. */
+function rowOf(reader: TreeReader, prefix: Prefix): Uint8Array {
+  for (let depth = prefix.length; depth >= 0; depth -= 1) {
+    const row = reader.row(depth === prefix.length ? prefix : prefix.slice(0, depth));
+    if (row === undefined) continue;
+    if (depth === prefix.length) return row;
+    return isInner(row) ? noItems : within(row, prefix);
+  }
+  return noItems;
+}
+
+function change(writer: TreeWriter, prefix: Prefix, key: Uint8Array, value: Uint8Array | undefined): Summary {
+  const row = writer.row(prefix);
+  if (row === undefined || !isInner(row)) {
+    return putItems(writer, prefix, row, withItem(row ?? noItems, key, value));
   }
   const step = stepOf(key, prefix.length);
-  const child = change(writer, key, [...prefix, step]);
   const next = Uint8Array.from(row);
-  writeChild(next, step, child);
+  writeChild(next, step, change(writer, [...prefix, step], key, value));
   const summary = summaryOfRow(next);
   if (summary.count > leafItemsMax) {
-    writer.putNode(prefix, next);
+    writer.putRow(prefix, next);
     return summary;
   }
-  // The range has become a leaf. What is below it has fewer items still, so nothing below is split.
-  writer.deleteNode(prefix);
-  return summaryOfItems([...writer.items(prefix)]);
-}
-
-function split(writer: TreeWriter, prefix: Prefix, items: readonly Item[]): Summary {
-  const row = new Uint8Array(branches * summaryBytes);
-  for (const [step, part] of byStep(items, prefix.length).entries()) {
-    const below = [...prefix, step];
-    writeChild(row, step, isSplit(part, below) ? split(writer, below, part) : summaryOfItems(part));
+  // The range has become a leaf. What is below it has fewer items still, so all of that are leaves.
+  const parts: Uint8Array[] = [leafTag];
+  for (let below = 0; below < branches; below += 1) {
+    const leaf = writer.row([...prefix, below]);
+    if (leaf === undefined) continue;
+    parts.push(leaf.subarray(leafTag.length));
+    writer.deleteRow([...prefix, below]);
   }
-  writer.putNode(prefix, row);
-  return summaryOfRow(row);
+  return putItems(writer, prefix, row, Buffer.concat(parts));
 }
 
-function isSplit(items: readonly Item[], prefix: Prefix): boolean {
-  return items.length > leafItemsMax && prefix.length < depthMax;
+/** Makes these the items of a range that is not split, or splits it when they are too many. */
+function putItems(writer: TreeWriter, prefix: Prefix, former: Uint8Array | undefined, items: Uint8Array): Summary {
+  const count = countOfItems(items);
+  if (count > leafItemsMax && prefix.length < depthMax) {
+    const row = new Uint8Array(innerTag.length + branches * summaryBytes);
+    row.set(innerTag);
+    for (const [step, part] of byStep(items, prefix.length).entries()) {
+      writeChild(row, step, putItems(writer, [...prefix, step], undefined, part));
+    }
+    writer.putRow(prefix, row);
+    return summaryOfRow(row);
+  }
+  if (count > 0) writer.putRow(prefix, items);
+  else if (former !== undefined) writer.deleteRow(prefix);
+  return summaryOfRow(items);
 }
 
-function byStep(items: readonly Item[], depth: number): Item[][] {
-  const parts: Item[][] = Array.from({ length: branches }, () => []);
-  for (const item of items) parts[stepOf(item.key, depth)]?.push(item);
-  return parts;
+/** A leaf's row with one item added, changed or removed. */
+function withItem(row: Uint8Array, key: Uint8Array, value: Uint8Array | undefined): Uint8Array {
+  const at = placeOf(row, key);
+  const after = isAt(row, at, key) ? at + itemBytes : at;
+  const added = value === undefined ? [] : [key, value];
+  return Buffer.concat([row.subarray(0, at), ...added, row.subarray(after)]);
 }
 
-function stepOf(key: Uint8Array, depth: number): number {
-  const byte = key[depth >> 1] ?? 0;
+/** Where the item of a key is in a leaf's row, or would be. */
+function placeOf(row: Uint8Array, key: Uint8Array): number {
+  let low = 0;
+  let high = countOfItems(row);
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const at = leafTag.length + middle * itemBytes;
+    if (Buffer.compare(row.subarray(at, at + itemKeyBytes), key) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return leafTag.length + low * itemBytes;
+}
+
+function isAt(row: Uint8Array, at: number, key: Uint8Array): boolean {
+  return at < row.length && Buffer.compare(row.subarray(at, at + itemKeyBytes), key) === 0;
+}
+
+/** What a leaf holds of a range below it. */
+function within(row: Uint8Array, prefix: Prefix): Uint8Array {
+  const parts: Uint8Array[] = [leafTag];
+  for (let at = leafTag.length; at < row.length; at += itemBytes) {
+    const isBelow = prefix.every((step, depth) => stepOf(row, depth, at) === step);
+    if (isBelow) parts.push(row.subarray(at, at + itemBytes));
+  }
+  return Buffer.concat(parts);
+}
+
+/** A leaf's items by the next step of their keys, each part a leaf's row. */
+function byStep(row: Uint8Array, depth: number): Uint8Array[] {
+  const parts: Uint8Array[][] = Array.from({ length: branches }, () => [leafTag]);
+  for (let at = leafTag.length; at < row.length; at += itemBytes) {
+    parts[stepOf(row, depth, at)]?.push(row.subarray(at, at + itemBytes));
+  }
+  return parts.map((part) => Buffer.concat(part));
+}
+
+/** A step of the key that begins at an offset. */
+function stepOf(bytes: Uint8Array, depth: number, offset = 0): number {
+  const byte = bytes[offset + (depth >> 1)] ?? 0;
   return depth % 2 === 0 ? byte >> 4 : byte & 0x0f;
 }
 
-function summaryOfItems(items: readonly Item[]): Summary {
-  if (items.length === 0) return emptySummary;
-  const parts: Uint8Array[] = [leafTag];
-  for (const { key, value } of items) parts.push(key, value);
-  return { count: items.length, fingerprint: fingerprintOf(parts) };
+function isInner(row: Uint8Array): boolean {
+  return row[tagByte] === innerTag[tagByte];
+}
+
+function countOfItems(row: Uint8Array): number {
+  return (row.length - leafTag.length) / itemBytes;
 }
 
 /** An inner node's fingerprint covers its children's counts too, which a peer is told along with it. */
 function summaryOfRow(row: Uint8Array): Summary {
   let count = 0;
-  for (let step = 0; step < branches; step += 1) count += childOfRow(row, step).count;
-  return { count, fingerprint: fingerprintOf([innerTag, row]) };
-}
-
-function fingerprintOf(parts: readonly Uint8Array[]): Uint8Array {
-  return blake3(Buffer.concat(parts)).subarray(0, fingerprintBytes);
+  if (isInner(row)) for (let step = 0; step < branches; step += 1) count += childOfRow(row, step).count;
+  else count = countOfItems(row);
+  return count === 0 ? emptySummary : { count, fingerprint: blake3(row).subarray(0, fingerprintBytes) };
 }
 
 function childOfRow(row: Uint8Array, step: number): Summary {
-  const at = step * summaryBytes;
+  const at = innerTag.length + step * summaryBytes;
   const count = new DataView(row.buffer, row.byteOffset, row.byteLength).getUint32(at);
   return { count, fingerprint: row.subarray(at + 4, at + summaryBytes) };
 }
 
 function writeChild(row: Uint8Array, step: number, child: Summary): void {
-  const at = step * summaryBytes;
+  const at = innerTag.length + step * summaryBytes;
   new DataView(row.buffer, row.byteOffset, row.byteLength).setUint32(at, child.count);
   row.set(child.fingerprint, at + 4);
 }

@@ -6,6 +6,7 @@ import {
   type Item,
   isLeaf,
   itemKeyBytes,
+  itemsOf,
   itemValueBytes,
   leafItemsMax,
   type Prefix,
@@ -73,7 +74,7 @@ export interface Difference {
   readonly theirs: Uint8Array | undefined;
 }
 
-/** Answers questions about a set. Costs one row a range, and the items of the leaves among them. */
+/** Answers questions about a set. Costs one row a range, two where it is part of a leaf. */
 export function answerRanges(readerOf: ReaderOf, questions: readonly RangeQuestion[]): RangeAnswer[] {
   let roomBytes = answerBytesMax;
   let isFull = false;
@@ -85,7 +86,7 @@ export function answerRanges(readerOf: ReaderOf, questions: readonly RangeQuesti
     const ours = summaryOf(reader, prefix);
     if (sameSummary(ours, summary)) return { kind: 'same' };
     const isSplit = ours.count > listedItemsMax && !isLeaf(reader, prefix);
-    const items = isSplit ? [] : [...reader.items(prefix)];
+    const items = isSplit ? [] : [...itemsOf(reader, prefix)];
     const bytes = isSplit ? splitBytes : items.length * itemBytes;
     // The first answer always fits: a leaf that is too deep to be split has as many items as could be crowded there.
     if (bytes > roomBytes && roomBytes < answerBytesMax) {
@@ -164,7 +165,7 @@ export class Reconciliation {
   }
 
   #compare({ set, prefix }: Range, theirs: readonly Item[]): Difference[] {
-    const ours = new Map(Array.from(this.#readerOf(set).items(prefix), (item) => [hex(item.key), item]));
+    const ours = new Map(Array.from(itemsOf(this.#readerOf(set), prefix), (item) => [hex(item.key), item]));
     const differences: Difference[] = [];
     let last: Uint8Array | undefined;
     for (const { key, value } of theirs) {

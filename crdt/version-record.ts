@@ -118,6 +118,11 @@ export function checkRecord(value: unknown, form: 'signed' | 'unsigned'): Result
   return fault === undefined ? decodeContext(record.context) : err(fault);
 }
 
+/** Checks what a writer adds to a version of its own: a sentence saying what is wrong, or undefined. Never throws. */
+export function checkLabels({ type, meta, author }: Pick<Fields, 'type' | 'meta' | 'author'>): string | undefined {
+  return checkType(type) ?? checkMeta(meta) ?? checkAuthor(author);
+}
+
 function checkIdentity({ v, ns, key }: Fields): string | undefined {
   if (v !== 1) return 'this is not version 1 of the record format';
   if (typeof ns !== 'string') return 'ns is not text';
@@ -177,13 +182,17 @@ function checkMeta(meta: unknown): string | undefined {
 }
 
 function checkOrigin({ author, time, log }: Fields): string | undefined {
-  if (!isPlainText(author) || author === '' || Buffer.byteLength(author, 'utf8') > authorBytesMax) {
-    return `author is not 1 to ${authorBytesMax} bytes of text without control characters`;
-  }
+  const authorFault = checkAuthor(author);
+  if (authorFault !== undefined) return authorFault;
   if (!isIntegerIn(time, 0, Number.MAX_SAFE_INTEGER)) return 'time is not a number of milliseconds';
   if (!hasExactly(log, ['hash', 'seq'])) return 'log has exactly the fields hash and seq';
   if (!isIntegerIn(log.seq, 0, Number.MAX_SAFE_INTEGER)) return 'the log position has no sequence number';
   return typeof log.hash === 'string' && isHash(log.hash) ? undefined : 'the log position has no hash';
+}
+
+function checkAuthor(author: unknown): string | undefined {
+  if (isPlainText(author) && author !== '' && Buffer.byteLength(author, 'utf8') <= authorBytesMax) return undefined;
+  return `author is not 1 to ${authorBytesMax} bytes of text without control characters`;
 }
 
 function checkSignatureForm(sig: unknown): string | undefined {

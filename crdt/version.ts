@@ -22,7 +22,7 @@ import {
   type VersionRecord,
 } from './version-record.ts';
 
-export { type Content, metaBytesMax } from './version-record.ts';
+export { type Content, checkLabels, metaBytesMax } from './version-record.ts';
 
 /** A version: its record, the text that was signed and is stored and sent, and what is derived from them. */
 export interface Version {

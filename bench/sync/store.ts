@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { rawHash, toBase32 } from '../../crdt/digest.ts';
-import { treeChanged } from '../../crdt/fingerprint-tree.ts';
+import { setItem } from '../../crdt/fingerprint-tree.ts';
 import type { DocId, NodeId, VersionId } from '../../crdt/ids.ts';
 import { decodeVersion, type Version, verifyVersion } from '../../crdt/version.ts';
 import { openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
@@ -8,7 +8,6 @@ import { SystemRandom } from '../../src/adapters/system/random.ts';
 import { Incarnation } from '../../src/node/incarnation.ts';
 import { ObjectStore } from '../../src/node/object-store.ts';
 import { slotTreeWriter } from '../../src/node/slot-tree.ts';
-import { slotKey } from '../../src/node/storage-keys.ts';
 import { SyncView } from '../../src/node/sync-view.ts';
 import type { Kv } from '../../src/ports/kv.ts';
 import { testCluster, testNode, write } from '../../test/support/versions.ts';
@@ -57,8 +56,7 @@ export async function addTreeItems({ kv, objects }: Store, count: number): Promi
       for (let index = 0; index < objectsPerTransaction; index += 1) {
         const doc = toBase32(randomBytes(32)) as DocId;
         const slot = objects.slotOf(doc);
-        transaction.put(slotKey(slot, doc), randomBytes(32));
-        treeChanged(slotTreeWriter(transaction, slot), rawHash(doc));
+        setItem(slotTreeWriter(transaction, slot), rawHash(doc), randomBytes(32));
       }
     });
   }

@@ -17,10 +17,18 @@ export interface FeedEntry {
   readonly change: number;
 }
 
-/**
- * Numbers the changes this node accepts. Only a document's newest change is kept, so the feed is never longer
- * than the documents are many.
- */
+/** Numbers the changes this node accepts. */
+export class FeedNumbers {
+  #last: number | undefined;
+
+  /** A number no change had. Where a transaction fails, its numbers stay unused. */
+  next(reader: KvReader): number {
+    this.#last = (this.#last ?? changeFeed.last(reader)) + 1;
+    return this.#last;
+  }
+}
+
+/** The documents in the order of their newest changes, so it is never longer than the documents are many. */
 export const changeFeed = {
   /** The number of the newest change; 0 when there was none. */
   last(reader: KvReader): number {
@@ -28,12 +36,10 @@ export const changeFeed = {
     return 0;
   },
 
-  /** Puts a document at the end of the feed, and takes it away from where it was. Returns its new number. */
-  append(transaction: KvTransaction, rawDoc: Uint8Array, former: number | undefined): number {
-    const change = changeFeed.last(transaction) + 1;
+  /** Puts a document at the end of the feed under its new number, and takes it away from where it was. */
+  append(transaction: KvTransaction, rawDoc: Uint8Array, change: number, former: number | undefined): void {
     if (former !== undefined) transaction.delete(feedKey(former));
     transaction.put(feedKey(change), rawDoc);
-    return change;
   },
 
   /** The documents that changed after a number, in the order of their changes. */

@@ -6,7 +6,7 @@ import type { Random } from '../ports/random.ts';
 import { decodeRow, encodeRow } from './rows.ts';
 import { metaKey } from './storage-keys.ts';
 
-const storeFormat = 1;
+const storeFormat = 2;
 const incarnationBytes = 8;
 
 interface CleanStopRow {

@@ -106,11 +106,8 @@ export class ObjectReader {
     const found = this.#find(input.ns, input.key);
     if (!found.ok) return found;
     const { kv, objects } = this.#dependencies;
-    const ids = objects.versionIds(kv, objects.documentId(input.ns, input.key));
-    const versions = ids.map((id) => graphVersion(this.#stored(id)));
-    versions.sort((left, right) => left.generation - right.generation || compareText(left.version, right.version));
     return ok({
-      versions,
+      versions: objects.versions(kv, objects.documentId(input.ns, input.key)).map(graphVersion),
       heads: found.value.heads.map((head) => head.id),
       preferred: preferredHead(found.value.heads),
       confirmedHead: null,
@@ -228,10 +225,6 @@ function checkLimit(limit: number | undefined): number | undefined {
 
 function later(left: Uint8Array, right: Uint8Array): Uint8Array {
   return Buffer.compare(left, right) >= 0 ? left : right;
-}
-
-function compareText(left: string, right: string): number {
-  return left < right ? -1 : Number(left > right);
 }
 
 function greatest(key: string | undefined, prefix: string | undefined): string | null {

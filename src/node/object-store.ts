@@ -1,7 +1,7 @@
 import { contextAdd, contextHas, decodeContext, emptyContext, encodeContext } from '../../crdt/causality.ts';
 import { rawHash } from '../../crdt/digest.ts';
 import { documentDigest } from '../../crdt/document-digest.ts';
-import { treeChanged } from '../../crdt/fingerprint-tree.ts';
+import { setItem } from '../../crdt/fingerprint-tree.ts';
 import { isReachable } from '../../crdt/graph-difference.ts';
 import type { ClusterId, DocId, Result, VersionId } from '../../crdt/ids.ts';
 import { buildChange, documentId, slotOf } from '../../crdt/object-document.ts';
@@ -9,34 +9,25 @@ import { type AncestryLookup, decodeVersion, type Version } from '../../crdt/ver
 import { nextHeads, preferredHead } from '../../crdt/version-graph.ts';
 import type { KvReader, KvTransaction } from '../ports/kv.ts';
 import { MeshError } from '../ports/mesh-error.ts';
-import { changeFeed } from './change-feed.ts';
+import { changeFeed, FeedNumbers } from './change-feed.ts';
 import {
   type ConflictRow,
   type CountsRow,
   decodeRow,
   encodeRow,
+  foldedHashOf,
+  foldedRow,
   type HeadRow,
   type ListingRow,
   type ObjectRow,
+  textOfRow,
 } from './rows.ts';
 import { slotTreeWriter } from './slot-tree.ts';
-import {
-  changeKey,
-  changeRange,
-  conflictKey,
-  listingKey,
-  metaKey,
-  objectKey,
-  slotKey,
-  snapshotKey,
-  versionKey,
-  versionOfChangeKey,
-} from './storage-keys.ts';
+import { conflictKey, listingKey, metaKey, objectKey, snapshotKey, versionKey } from './storage-keys.ts';
 import { VersionCache } from './version-cache.ts';
 
 /** Decoded versions kept in memory; at about 2 KiB each this is some 16 MiB. */
 const versionsCachedMax = 8_192;
-const changeHashBytes = 32;
 
 /** What appending one version did. */
 export interface Appended {
@@ -53,14 +44,17 @@ export interface Appended {
 
 /**
  * The versions of every object and the indices over them, as rows of the key-value store. `append` is
- * the only way in; it keeps record, Automerge change, heads, listing, conflict, slot, tree and feed rows in step
+ * the only way in; it keeps record, heads, listing, conflict, tree and feed rows in step
  * within one transaction.
  */
 export class ObjectStore {
   readonly #cluster: ClusterId;
   readonly #slots: number;
   readonly #cache = new VersionCache(versionsCachedMax);
+  readonly #feedNumbers = new FeedNumbers();
   readonly #damaged = new Set<VersionId>();
+  /** The name hashed last: a write asks for the same one several times in a row. */
+  #named = { ns: '', key: '', doc: '' as DocId };
 
   constructor(options: { readonly cluster: ClusterId; readonly slots: number }) {
     this.#cluster = options.cluster;
@@ -68,7 +62,9 @@ export class ObjectStore {
   }
 
   documentId(ns: string, key: string): DocId {
-    return documentId(this.#cluster, ns, key);
+    if (this.#named.key !== key || this.#named.ns !== ns)
+      this.#named = { ns, key, doc: documentId(this.#cluster, ns, key) };
+    return this.#named.doc;
   }
 
   slotOf(doc: DocId): number {
@@ -93,9 +89,9 @@ export class ObjectStore {
   version(reader: KvReader, id: VersionId): Version | undefined {
     const cached = this.#cache.get(id);
     if (cached !== undefined) return cached;
-    const text = reader.get(versionKey(id));
-    if (text === undefined) return undefined;
-    const decoded = decodeVersion(text);
+    const row = reader.get(versionKey(id));
+    if (row === undefined) return undefined;
+    const decoded = decodeVersion(textOfRow(row));
     if (!decoded.ok || decoded.value.id !== id) {
       this.#damaged.add(id);
       throw new MeshError(
@@ -128,19 +124,27 @@ export class ObjectStore {
     return [...this.#damaged];
   }
 
-  /** Every version id of an object, in no meaningful order. */
-  versionIds(reader: KvReader, doc: DocId): VersionId[] {
-    return Array.from(reader.range(changeRange(doc)), ([key]) => versionOfChangeKey(key));
+  /**
+   * Every version of an object by (generation, id), so parents come first. Throws `MeshError` `corrupt` when a
+   * record is damaged, since what is behind it cannot be reached.
+   */
+  versions(reader: KvReader, doc: DocId): Version[] {
+    const waiting = (this.object(reader, doc)?.heads ?? []).map((head) => head.id);
+    const found = new Map<VersionId, Version>();
+    for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
+      const version = found.has(id) ? undefined : this.version(reader, id);
+      if (version === undefined) continue;
+      found.set(id, version);
+      waiting.push(...version.record.parents);
+    }
+    return [...found.values()].sort(byGeneration);
   }
 
   /** What the object's Automerge document is loaded from: its snapshot, if there is one, and the changes since. */
   documentParts(reader: KvReader, doc: DocId): Uint8Array[] {
     const snapshot = reader.get(snapshotKey(doc));
-    const parts = snapshot === undefined ? [] : [snapshot];
-    for (const [, row] of reader.range(changeRange(doc))) {
-      if (row.length > changeHashBytes) parts.push(row.subarray(changeHashBytes));
-    }
-    return parts;
+    const { changes } = this.#changes(reader, this.versions(reader, doc));
+    return snapshot === undefined ? changes : [snapshot, ...changes];
   }
 
   /** Folds changes into a snapshot that was made from them: of each only the hash stays, which later changes name. */
@@ -152,22 +156,22 @@ export class ObjectStore {
     const row = this.object(transaction, doc);
     if (row === undefined) return;
     transaction.put(snapshotKey(doc), snapshot);
-    for (const version of versions) {
-      const change = transaction.get(changeKey(doc, version));
-      if (change !== undefined) transaction.put(changeKey(doc, version), change.subarray(0, changeHashBytes));
+    const { hashes } = this.#changes(transaction, this.versions(transaction, doc));
+    for (const id of versions) {
+      const version = this.version(transaction, id);
+      const hash = hashes.get(id);
+      if (version !== undefined && hash !== undefined) transaction.put(versionKey(id), foldedRow(version.text, hash));
     }
     transaction.put(objectKey(doc), encodeRow({ ...row, increments: row.versions - versions.length }));
   }
 
-  /** Builds a document's changes anew from its records, which are the authority, and drops its snapshot. */
-  rebuildDocument(transaction: KvTransaction, doc: DocId): void {
+  /** Forgets the snapshot of a document, so that it is built anew from its records, which are the authority. */
+  unfold(transaction: KvTransaction, doc: DocId): void {
     const row = this.object(transaction, doc);
     if (row === undefined) return;
-    const versions = this.versionIds(transaction, doc).flatMap((id) => this.version(transaction, id) ?? []);
-    versions.sort((left, right) => left.record.generation - right.record.generation);
-    for (const version of versions) this.#putChange(transaction, doc, version);
+    for (const { id, text } of this.versions(transaction, doc)) transaction.put(versionKey(id), Buffer.from(text));
     transaction.delete(snapshotKey(doc));
-    transaction.put(objectKey(doc), encodeRow({ ...row, increments: versions.length }));
+    transaction.put(objectKey(doc), encodeRow({ ...row, increments: row.versions }));
   }
 
   /** Puts a record's text back over a damaged row. The caller has checked that it hashes to the id. */
@@ -178,7 +182,6 @@ export class ObjectStore {
 
   /**
    * Adds a version that was checked and is not held, with all its parents held.
-   * Fails, writing nothing, only when a parent's change is missing (which is rot).
    */
   append(transaction: KvTransaction, version: Version): Appended {
     const { record } = version;
@@ -197,16 +200,15 @@ export class ObjectStore {
       versions: (before?.versions ?? 0) + 1,
       dots: encodeContext(contextAdd(dots, record.dot)),
       increments: (before?.increments ?? 0) + 1,
-      change: changeFeed.append(transaction, rawHash(doc), before?.change),
+      change: this.#feedNumbers.next(transaction),
     };
     const preferred = preferredHead(heads);
 
     transaction.put(versionKey(version.id), Buffer.from(version.text));
-    this.#putChange(transaction, doc, version);
     transaction.put(objectKey(doc), encodeRow(after));
+    changeFeed.append(transaction, rawHash(doc), after.change, before?.change);
     const slot = this.slotOf(doc);
-    transaction.put(slotKey(slot, doc), documentDigest(doc, headIdsAfter, 0));
-    treeChanged(slotTreeWriter(transaction, slot), rawHash(doc));
+    setItem(slotTreeWriter(transaction, slot), rawHash(doc), documentDigest(doc, headIdsAfter, 0));
     this.#index(transaction, doc, before, after, preferred);
     return { version, doc, headsBefore: headIdsBefore, headsAfter: headIdsAfter, preferred, row: after, dotReused };
   }
@@ -216,24 +218,23 @@ export class ObjectStore {
     this.#cache.add(version);
   }
 
-  #putChange(transaction: KvTransaction, doc: DocId, version: Version): void {
-    const change = buildChange(version, this.#parentChangeHashes(transaction, doc, version.record.parents));
-    const row = new Uint8Array(changeHashBytes + change.bytes.length);
-    row.set(Buffer.from(change.hash, 'hex'));
-    row.set(change.bytes, changeHashBytes);
-    transaction.put(changeKey(doc, version.id), row);
-  }
-
-  #parentChangeHashes(reader: KvReader, doc: DocId, parents: readonly VersionId[]): string[] {
-    return parents.map((parent) => {
-      const row = reader.get(changeKey(doc, parent));
-      if (row === undefined) {
-        throw new MeshError('corrupt', `the stored change of version ${parent} is missing`, {
-          detail: { version: parent },
-        });
+  /** The changes of these versions, parents first, that are not folded into a snapshot, and the hash of every change. */
+  #changes(reader: KvReader, versions: readonly Version[]): { changes: Uint8Array[]; hashes: Map<VersionId, string> } {
+    const changes: Uint8Array[] = [];
+    const hashes = new Map<VersionId, string>();
+    for (const version of versions) {
+      const row = reader.get(versionKey(version.id));
+      const folded = row === undefined ? undefined : foldedHashOf(row);
+      if (folded !== undefined) {
+        hashes.set(version.id, folded);
+        continue;
       }
-      return Buffer.from(row.buffer, row.byteOffset, changeHashBytes).toString('hex');
-    });
+      const parents = version.record.parents.flatMap((parent) => hashes.get(parent) ?? []);
+      const change = buildChange(version, parents);
+      changes.push(change.bytes);
+      hashes.set(version.id, change.hash);
+    }
+    return { changes, hashes };
   }
 
   #index(
@@ -269,6 +270,10 @@ export class ObjectStore {
     };
     transaction.put(metaKey('counts'), encodeRow(next));
   }
+}
+
+function byGeneration(left: Version, right: Version): number {
+  return left.record.generation - right.record.generation || (left.id < right.id ? -1 : 1);
 }
 
 function headOf(version: Version): HeadRow {

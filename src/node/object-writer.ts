@@ -6,6 +6,7 @@ import type { Signer } from '../../crdt/signature.ts';
 import {
   type AncestryLookup,
   type Content,
+  checkLabels,
   draftVersion,
   signVersion,
   type Version,
@@ -67,11 +68,10 @@ export class ObjectWriter {
   }
 
   async put(input: PutInput): Promise<Outcome<WrittenVersion>> {
-    const { kv, content } = this.#dependencies;
+    const { content } = this.#dependencies;
     const labels = { type: input.type ?? defaultType, meta: input.meta ?? {} };
-    // Drafted once before the content is taken in, so that nobody uploads for nothing.
-    const refused = checkName(input) ?? this.#draft(kv, input, () => ok({ ...labels, ...unknownContent }));
-    if (!refused.ok) return refused;
+    const refused = checkName(input) ?? this.#refusal(input, labels);
+    if (refused !== undefined) return refused;
     const staged = await this.#ingest(input);
     if (!staged.ok) return staged;
     const keep: Payload['keep'] = (transaction) => content.keep(transaction, staged.value);
@@ -105,6 +105,17 @@ export class ObjectWriter {
       }
       return this.#adopt(input.pick as VersionId);
     });
+  }
+
+  /** What can be refused before the content is taken in, so that nobody uploads for nothing. */
+  #refusal(input: PutInput, labels: Pick<Payload, 'type' | 'meta'>): Refused | undefined {
+    const { kv } = this.#dependencies;
+    if (input.parents === undefined && this.#object(kv, input) === undefined) {
+      const fault = checkLabels({ ...labels, author: input.author });
+      return fault === undefined ? undefined : refuse('invalid_request', fault);
+    }
+    const drafted = this.#draft(kv, input, () => ok({ ...labels, ...unknownContent }));
+    return drafted.ok ? undefined : drafted;
   }
 
   async #ingest(input: PutInput): Promise<Outcome<StagedContent>> {
@@ -182,7 +193,8 @@ export class ObjectWriter {
   ): Outcome<{ draft: VersionDraft; payload: Payload }> {
     const { objects, clock, incarnation } = this.#dependencies;
     const doc = objects.documentId(input.ns, input.key);
-    const parents = this.#parents(reader, doc, input);
+    const row = objects.object(reader, doc);
+    const parents = this.#parents(reader, { doc, row }, input);
     if (!parents.ok) return parents;
     const payload = payloadOf(parents.value);
     if (!payload.ok) return payload;
@@ -191,7 +203,7 @@ export class ObjectWriter {
       ns: input.ns,
       key: input.key,
       kind: content === null ? 'delete' : 'put',
-      dot: { actor: incarnation.actor, counter: this.#nextCounter(reader, doc) },
+      dot: { actor: incarnation.actor, counter: this.#nextCounter(row) },
       content,
       type,
       meta,
@@ -208,10 +220,13 @@ export class ObjectWriter {
   }
 
   /** The versions a write supersedes: those it names, less the ancestors of others among them, or else the tip. */
-  #parents(reader: KvReader, doc: DocId, input: WriteTarget): Outcome<Version[]> {
+  #parents(
+    reader: KvReader,
+    { doc, row }: { readonly doc: DocId; readonly row: ObjectRow | undefined },
+    input: WriteTarget,
+  ): Outcome<Version[]> {
     const { objects } = this.#dependencies;
     if (input.parents !== undefined) return this.#namedParents(reader, doc, input.parents);
-    const row = objects.object(reader, doc);
     if (row === undefined) return ok([]);
     if (row.heads.length > headsMax) {
       return refuse(
@@ -244,8 +259,7 @@ export class ObjectWriter {
     return ok(withoutAncestors(versions, objects.ancestry(reader)));
   }
 
-  #nextCounter(reader: KvReader, doc: DocId): number {
-    const row = this.#dependencies.objects.object(reader, doc);
+  #nextCounter(row: ObjectRow | undefined): number {
     if (row === undefined) return 1;
     const dots = decodeContext(row.dots);
     return contextMax(dots.ok ? dots.value : emptyContext, this.#dependencies.incarnation.actor) + 1;
@@ -257,6 +271,8 @@ export class ObjectWriter {
   }
 }
 
+type Refused = ReturnType<typeof refuse>;
+
 const tombstone: Payload = { content: null, type: '', meta: {}, keep: () => undefined };
 
 /** Stands for content that is not taken in yet; its place in a record is as long as any other's. */
@@ -265,7 +281,7 @@ const unknownContent: Pick<Payload, 'content' | 'keep'> = {
   keep: () => undefined,
 };
 
-function checkName({ ns, key }: WriteTarget): ReturnType<typeof refuse> | undefined {
+function checkName({ ns, key }: WriteTarget): Refused | undefined {
   const badNamespace = checkNamespace(ns);
   if (badNamespace !== undefined) return refuse('invalid_namespace', badNamespace);
   const badKey = checkKey(key);

@@ -78,7 +78,7 @@ export class OpenDocuments {
       log.error('document:rebuilt', { doc, ns: row.ns, key: row.key, error });
     }
     const rebuilt = await kv.transact((transaction) => {
-      objects.rebuildDocument(transaction, doc);
+      objects.unfold(transaction, doc);
       return { parts: objects.documentParts(transaction, doc), row: objects.object(transaction, doc) ?? row };
     });
     return openedFrom(rebuilt.parts, rebuilt.row);

@@ -62,3 +62,28 @@ export function decodeRow<Row>(bytes: Uint8Array, what: string): Row {
     throw new MeshError('corrupt', `the stored ${what} cannot be read`, { cause });
   }
 }
+
+/** Begins the row of a version whose change is part of its document's snapshot; no record's text does. */
+const foldedMark = 1;
+const changeHashBytes = 32;
+
+/**
+ * A version's row is its record's text. Once its change is part of a snapshot, it is a mark, the change's hash (which
+ * later changes name) and the text.
+ *
+ * @param changeHash lowercase hex
+ */
+export function foldedRow(text: string, changeHash: string): Uint8Array {
+  return Buffer.concat([Uint8Array.of(foldedMark), Buffer.from(changeHash, 'hex'), Buffer.from(text)]);
+}
+
+/** The record's text in a version's row. */
+export function textOfRow(row: Uint8Array): Uint8Array {
+  return row[0] === foldedMark ? row.subarray(1 + changeHashBytes) : row;
+}
+
+/** The hash of a version's change, in lowercase hex, when the change is part of a snapshot. */
+export function foldedHashOf(row: Uint8Array): string | undefined {
+  if (row[0] !== foldedMark) return undefined;
+  return Buffer.from(row.buffer, row.byteOffset + 1, changeHashBytes).toString('hex');
+}

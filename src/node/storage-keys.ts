@@ -1,4 +1,4 @@
-import { hashBytes, rawHash, toBase32 } from '../../crdt/digest.ts';
+import { rawHash } from '../../crdt/digest.ts';
 import type { Prefix } from '../../crdt/fingerprint-tree.ts';
 import type { DocId, PeerId, VersionId } from '../../crdt/ids.ts';
 import type { KvKey } from '../ports/kv.ts';
@@ -11,9 +11,7 @@ const room = {
   meta: 0x01,
   object: 0x02,
   version: 0x03,
-  change: 0x04,
   listing: 0x05,
-  slot: 0x06,
   conflict: 0x07,
   event: 0x08,
   tree: 0x09,
@@ -34,28 +32,14 @@ export function objectKey(doc: DocId): KvKey {
   return withRoom(room.object, rawHash(doc));
 }
 
-/** One row a version: the record's text. */
+/** One row a version, see `ObjectStore`. */
 export function versionKey(version: VersionId): KvKey {
   return withRoom(room.version, rawHash(version));
 }
 
-/** One row a version: its Automerge change, so that an object's document is one range. */
-export function changeKey(doc: DocId, version: VersionId): KvKey {
-  return withRoom(room.change, rawHash(doc), rawHash(version));
-}
-
-/** A document's snapshot: what the changes that are kept as hashes only were folded into. */
+/** A document's snapshot. */
 export function snapshotKey(doc: DocId): KvKey {
   return withRoom(room.snapshot, rawHash(doc));
-}
-
-export function changeRange(doc: DocId): { start: KvKey; end: KvKey } {
-  const start = withRoom(room.change, rawHash(doc));
-  return { start, end: successor(start) };
-}
-
-export function versionOfChangeKey(key: KvKey): VersionId {
-  return toBase32(key.subarray(1 + hashBytes)) as VersionId;
 }
 
 /** The objects of a namespace that are listed, in the order of their keys' UTF-8 bytes. */
@@ -85,35 +69,7 @@ export function nameOf(key: KvKey): { ns: string; key: string } {
   return { ns: text.toString('utf8', 1, cut), key: text.toString('utf8', cut + 1) };
 }
 
-/** What a slot holds: a document's id and the digest of its state. */
-export function slotKey(slot: number, doc: DocId): KvKey {
-  return withRoom(room.slot, uint16(slot), rawHash(doc));
-}
-
-/** The documents of a slot whose ids begin with a prefix. */
-export function slotRange(slot: number, prefix: Prefix): { start: KvKey; end: KvKey } {
-  const bytes = new Uint8Array((prefix.length + 1) >> 1);
-  for (const [depth, step] of prefix.entries()) {
-    bytes[depth >> 1] = (bytes[depth >> 1] ?? 0) | (depth % 2 === 0 ? step << 4 : step);
-  }
-  const start = withRoom(room.slot, uint16(slot), bytes);
-  if (prefix.length % 2 === 0) return { start, end: successor(start) };
-  // The last byte is half a step: the range ends with the next half.
-  const end = Uint8Array.from(start);
-  const last = (end.at(-1) ?? 0) + 0x10;
-  if (last > 0xff) return { start, end: successor(start.subarray(0, -1)) };
-  end[end.length - 1] = last;
-  return { start, end };
-}
-
-/** Bytes before the document id in a slot's key. */
-const slotKeyPrefixBytes = 3;
-
-export function rawDocOfSlotKey(key: KvKey): Uint8Array {
-  return key.subarray(slotKeyPrefixBytes);
-}
-
-/** A split range of a slot's fingerprint tree. */
+/** A node of a slot's fingerprint tree. */
 export function treeKey(slot: number, prefix: Prefix): KvKey {
   return withRoom(room.tree, uint16(slot), Uint8Array.from(prefix));
 }

@@ -1,5 +1,5 @@
 import { rawHash } from '../../crdt/digest.ts';
-import type { Item, TreeReader } from '../../crdt/fingerprint-tree.ts';
+import { type Item, itemValue, type TreeReader } from '../../crdt/fingerprint-tree.ts';
 import { missingVersions } from '../../crdt/graph-difference.ts';
 import type { DocId, VersionId } from '../../crdt/ids.ts';
 import type { SyncSource } from '../../protocols/sync/server.ts';
@@ -8,7 +8,6 @@ import { changeFeed } from './change-feed.ts';
 import type { Incarnation } from './incarnation.ts';
 import type { ObjectStore } from './object-store.ts';
 import { slotTree } from './slot-tree.ts';
-import { slotKey } from './storage-keys.ts';
 
 /** What sync compares and sends, read from the store. */
 export class SyncView implements SyncSource {
@@ -37,7 +36,7 @@ export class SyncView implements SyncSource {
   }
 
   digestOf(doc: DocId): Uint8Array | undefined {
-    return this.#kv.get(slotKey(this.slotOf(doc), doc));
+    return itemValue(this.slotTree(this.slotOf(doc)), rawHash(doc));
   }
 
   slotOf(doc: DocId): number {

@@ -2,54 +2,46 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { blake3 } from '../../crdt/digest.ts';
 import {
+  childrenOf,
   type Item,
+  itemsOf,
+  itemValue,
   leafItemsMax,
   type Prefix,
   prefixOf,
+  setItem,
   summaryOf,
   type TreeWriter,
-  treeChanged,
 } from '../../crdt/fingerprint-tree.ts';
 import { answerRanges, type Difference, questionsMax, type RangeAnswer, Reconciliation } from '../../crdt/reconcile.ts';
 import { runs } from '../support/property-runs.ts';
 
-/** A set and its tree in memory. */
+/** A set's tree in memory. */
 class MemoryTree implements TreeWriter {
-  readonly #items = new Map<string, Item>();
-  readonly #nodes = new Map<string, Uint8Array>();
+  readonly #rows = new Map<string, Uint8Array>();
 
-  set(item: Item): void {
-    this.#items.set(hex(item.key), item);
-    treeChanged(this, item.key);
+  set({ key, value }: Item): void {
+    setItem(this, key, value);
   }
 
   delete(key: Uint8Array): void {
-    this.#items.delete(hex(key));
-    treeChanged(this, key);
+    setItem(this, key, undefined);
   }
 
-  node(prefix: Prefix): Uint8Array | undefined {
-    return this.#nodes.get(text(prefix));
+  row(prefix: Prefix): Uint8Array | undefined {
+    return this.#rows.get(text(prefix));
   }
 
-  putNode(prefix: Prefix, row: Uint8Array): void {
-    this.#nodes.set(text(prefix), row);
+  putRow(prefix: Prefix, row: Uint8Array): void {
+    this.#rows.set(text(prefix), Uint8Array.from(row));
   }
 
-  deleteNode(prefix: Prefix): void {
-    this.#nodes.delete(text(prefix));
-  }
-
-  items(prefix: Prefix): Item[] {
-    const start = text(prefix);
-    return [...this.#items.entries()]
-      .filter(([key]) => key.startsWith(start))
-      .sort(([left], [right]) => (left < right ? -1 : 1))
-      .map(([, item]) => item);
+  deleteRow(prefix: Prefix): void {
+    this.#rows.delete(text(prefix));
   }
 
   rows(): [string, Uint8Array][] {
-    return [...this.#nodes.entries()].sort(([left], [right]) => (left < right ? -1 : 1));
+    return [...this.#rows.entries()].sort(([left], [right]) => (left < right ? -1 : 1));
   }
 }
 
@@ -107,11 +99,36 @@ describe('the fingerprint tree', () => {
 
   it('splits a range exactly when it holds more items than a leaf may', () => {
     const tree = treeOf(Array.from({ length: leafItemsMax }, (_, number) => number));
-    expect(tree.rows()).toHaveLength(0);
+    expect(tree.rows()).toHaveLength(1);
     tree.set(itemOf(1_000, 0));
-    expect(tree.rows().length).toBeGreaterThan(0);
+    expect(tree.rows().length).toBeGreaterThan(1);
     tree.delete(keyOf(1_000));
+    expect(tree.rows()).toHaveLength(1);
+    for (const item of [...itemsOf(tree, [])]) tree.delete(item.key);
     expect(tree.rows()).toHaveLength(0);
+  });
+});
+
+describe('a range of the fingerprint tree', () => {
+  it('lists and sums up exactly the items below it, split, part of a leaf, or empty', () => {
+    const prefixes = fc.tuple(numbers, fc.nat({ max: 400 }), fc.nat({ max: 8 }));
+    fc.assert(
+      fc.property(prefixes, ([members, number, length]) => {
+        const tree = treeOf(members);
+        const prefix = prefixOf(keyOf(number), length);
+        const listed = [...itemsOf(tree, prefix)].map((item) => [hex(item.key), hex(item.value)]);
+        const expected = [...new Set(members)]
+          .map((member) => itemOf(member, 0))
+          .map((item) => [hex(item.key), hex(item.value)] as const)
+          .filter(([key]) => key.startsWith(text(prefix)))
+          .sort(([left], [right]) => (left < right ? -1 : 1));
+        expect(listed).toEqual(expected);
+        expect(summaryOf(tree, prefix).count).toBe(expected.length);
+        const below = childrenOf(tree, prefix);
+        expect(below).toEqual(below.map((_, step) => summaryOf(tree, [...prefix, step])));
+      }),
+      runs(0.5),
+    );
   });
 });
 
@@ -125,10 +142,12 @@ describe('reconciliation', () => {
         const { differences } = reconcile(ours, theirs);
         const found = new Map(differences.map((difference) => [hex(difference.key), difference]));
         expect(found.size).toBe(differences.length);
-        const everything = new Map([...ours.items([]), ...theirs.items([])].map((item) => [hex(item.key), item.key]));
+        const everything = new Map(
+          [...itemsOf(ours, []), ...itemsOf(theirs, [])].map((item) => [hex(item.key), item.key]),
+        );
         for (const [name, key] of everything) {
-          const mine = ours.items(prefixOf(key, 64))[0]?.value;
-          const other = theirs.items(prefixOf(key, 64))[0]?.value;
+          const mine = itemValue(ours, key);
+          const other = itemValue(theirs, key);
           const differs = mine === undefined || other === undefined || hex(mine) !== hex(other);
           expect(found.has(name)).toBe(differs);
           if (differs) expect(found.get(name)).toMatchObject({ ours: mine, theirs: other });

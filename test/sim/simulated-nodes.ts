@@ -8,6 +8,7 @@ import { MemoryHub } from '../../src/adapters/memory/network.ts';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
 import { composeNode } from '../../src/compose.ts';
 import type { NodeAdapters } from '../../src/node/mesh-node.ts';
+import { textOfRow } from '../../src/node/rows.ts';
 import { objectKey, versionKey } from '../../src/node/storage-keys.ts';
 import type { KvKey, KvReader } from '../../src/ports/kv.ts';
 import { allCheckers } from './checkers/all.ts';
@@ -329,11 +330,11 @@ export class SimulatedNodes implements World {
   }
 
   #learn(store: KvReader, key: KvKey): KnownVersion | undefined {
-    const text = store.get(key);
-    if (text === undefined) return undefined;
+    const row = store.get(key);
+    if (row === undefined) return undefined;
     return this.library.learn(
       toBase32(key.subarray(1)) as VersionId,
-      text,
+      textOfRow(row),
       (known) => {
         for (const { name, checker } of this.#checkers) {
           checker.learned?.(known, (message) => this.violate(name, message));

@@ -2,6 +2,7 @@ import { blake3, blobHashOf, toBase32 } from '../../crdt/digest.ts';
 import type { BlobHash, VersionId } from '../../crdt/ids.ts';
 import { decodeManifest } from '../../crdt/manifest.ts';
 import { blobKey } from '../../src/node/content/content-keys.ts';
+import { textOfRow } from '../../src/node/rows.ts';
 import { versionKey } from '../../src/node/storage-keys.ts';
 import type { Machine } from './machine.ts';
 
@@ -11,8 +12,8 @@ type Moment = 'now' | 'durable';
 /** True when the version's text is on the disk and is what its id says. */
 export function isVersionIntact(machine: Machine, id: VersionId, moment: Moment): boolean {
   const store = moment === 'now' ? machine.kv : machine.kv.durable();
-  const text = store.get(versionKey(id));
-  return text !== undefined && toBase32(blake3(text)) === id;
+  const row = store.get(versionKey(id));
+  return row !== undefined && toBase32(blake3(textOfRow(row))) === id;
 }
 
 /** True when the manifest and every chunk it names are on the disk and match their hashes. */

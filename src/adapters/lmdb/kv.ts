@@ -17,6 +17,8 @@ import { WriteOverlay } from './write-overlay.ts';
 const mapBytesDefault = 2 ** 30;
 /** Transactions that share one flush: bounds how long the event loop is held before the write begins. */
 const batchTransactionsMax = 1_000;
+/** Transactions run before the disk is given the first of them; the rest runs while it works. */
+const idleDiskTransactionsMax = 8;
 /** Bytes after which a batch is closed: bounds the memory held until the flush. */
 const batchBytesMax = 16 * 2 ** 20;
 /** Transactions that may wait for the batch before theirs. */
@@ -89,11 +91,19 @@ async function checkNothingLost(database: LmdbDatabase, path: string): Promise<v
   throw new MeshError('corrupt', `the end of ${join(path, dataFileName)} is missing`);
 }
 
+/** Transactions that were run and are written together. */
+interface Batch {
+  readonly overlay: WriteOverlay;
+  readonly jobs: Job[];
+  /** Settles the callers whose change did not throw. */
+  readonly settle: (() => void)[];
+}
+
 /**
- * The store over lmdb. Transactions are collected while the batch before them is being flushed, run one after
- * the other on an overlay of what the database holds, and written as one LMDB transaction by lmdb's writer
- * thread. Hence a change that throws leaves no trace and disturbs no other; and when the disk fails, all that
- * share the batch fail.
+ * The store over lmdb. Transactions run one after the other on an overlay of what the database holds, and are
+ * written as one LMDB transaction by lmdb's writer thread; those that arrive meanwhile run on an overlay of that
+ * one. Hence a change that throws leaves no trace and disturbs no other; and when the disk fails, all that share
+ * the batch fail, and all that ran on top of it.
  *
  * lmdb's own `transaction` is not used: a callback that throws there has its writes committed all the same.
  */
@@ -102,7 +112,10 @@ export class LmdbKv implements Kv {
   readonly #path: string;
   readonly #identity: string;
   #database: LmdbDatabase;
-  #queue: Job[] = [];
+  readonly #queue: Job[] = [];
+  #filling: Batch | undefined;
+  #writing: Batch | undefined;
+  #fillScheduled = false;
   #running: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -159,7 +172,8 @@ export class LmdbKv implements Kv {
         }
       };
       this.#queue.push({ run, reject });
-      this.#running ??= this.#runBatches();
+      if (this.#running === undefined) this.#running = this.#runBatches();
+      else if (this.#writing !== undefined) this.#fillSoon();
     });
   }
 
@@ -181,28 +195,68 @@ export class LmdbKv implements Kv {
     return this.#closing;
   }
 
+  /** Runs what arrives while a batch is being written, so that it is ready when the disk is. */
+  #fillSoon(): void {
+    if (this.#fillScheduled) return;
+    this.#fillScheduled = true;
+    queueMicrotask(() => {
+      this.#fillScheduled = false;
+      this.#fill(batchTransactionsMax);
+    });
+  }
+
   async #runBatches(): Promise<void> {
     // Lets callers of the same turn share the batch.
     await null;
-    while (this.#queue.length > 0) {
-      const overlay = new WriteOverlay(this);
-      const jobs: Job[] = [];
-      const settle: (() => void)[] = [];
-      while (jobs.length < Math.min(this.#queue.length, batchTransactionsMax) && overlay.bytes < batchBytesMax) {
-        const job = this.#queue[jobs.length] as Job;
-        const done = job.run(overlay);
-        jobs.push(job);
-        if (done !== undefined) settle.push(done);
-      }
-      this.#queue.splice(0, jobs.length);
+    while (this.#fill(idleDiskTransactionsMax)) {
+      const batch = this.#filling as Batch;
+      this.#filling = undefined;
+      this.#writing = batch;
+      this.#fillSoon();
+      let failure: unknown;
       try {
-        await this.#write(overlay);
-        for (const done of settle) done();
+        await this.#write(batch.overlay);
       } catch (error) {
-        for (const job of jobs) job.reject(error);
+        failure = error;
       }
+      this.#writing = undefined;
+      if (failure === undefined) this.#written(batch);
+      else this.#failed(batch, failure);
     }
     this.#running = undefined;
+  }
+
+  /** Runs what waits, as far as the batch has room. True when there is something to write or to settle. */
+  #fill(transactionsMax: number): boolean {
+    let taken = 0;
+    for (const job of this.#queue) {
+      this.#filling ??= { overlay: new WriteOverlay(this.#writing?.overlay ?? this), jobs: [], settle: [] };
+      const { overlay, jobs, settle } = this.#filling;
+      if (jobs.length >= transactionsMax || overlay.bytes >= batchBytesMax) break;
+      taken += 1;
+      jobs.push(job);
+      const done = job.run(overlay);
+      if (done !== undefined) settle.push(done);
+    }
+    this.#queue.splice(0, taken);
+    return this.#filling !== undefined;
+  }
+
+  #written(batch: Batch): void {
+    try {
+      this.#database.resetReadTxn();
+    } catch {
+      // The next read or write says what is wrong.
+    }
+    this.#filling?.overlay.rebase(this);
+    for (const done of batch.settle) done();
+  }
+
+  /** What ran on top of a batch that failed may have built on its writes, so it fails as well. */
+  #failed(batch: Batch, failure: unknown): void {
+    const onTop = this.#filling?.jobs ?? [];
+    this.#filling = undefined;
+    for (const job of [...batch.jobs, ...onTop]) job.reject(failure);
   }
 
   async #write(overlay: WriteOverlay): Promise<void> {

@@ -22,7 +22,7 @@ function keyText(key: KvKey): string {
  * rolled back here, where it costs nothing and touches no other.
  */
 export class WriteOverlay {
-  readonly #base: KvReader;
+  #base: KvReader;
   readonly #writes = new Map<string, Write>();
   readonly #undo: Undo[] = [];
   /** The keys in order, kept from the first range on. */
@@ -30,6 +30,11 @@ export class WriteOverlay {
   #bytes = 0;
 
   constructor(base: KvReader) {
+    this.#base = base;
+  }
+
+  /** Reads from another base from now on, which holds the same and what this one was laid over. */
+  rebase(base: KvReader): void {
     this.#base = base;
   }
 

@@ -7,10 +7,8 @@ import type { KvKey } from '../../ports/kv.ts';
  * 32 bytes, integers are big-endian.
  */
 const room = {
-  /** hash → bytes of a small blob. */
+  /** hash → bytes of a small blob; a manifest's hash and one more byte → marker that the content is here whole. */
   blob: 0x40,
-  /** manifest hash → marker that the content is here whole. */
-  complete: 0x41,
   /** sequence number → job. */
   job: 0x42,
   /** hash → sequence number of its job. */
@@ -29,8 +27,11 @@ export function blobKey(hash: BlobHash): KvKey {
   return hashKey(room.blob, hash);
 }
 
+/** Right after the manifest, so that both are written to one page. */
 export function completeKey(manifest: BlobHash): KvKey {
-  return hashKey(room.complete, manifest);
+  const key = new Uint8Array(1 + hashBytes + 1);
+  key.set(hashKey(room.blob, manifest));
+  return key;
 }
 
 export function jobKey(sequence: number): KvKey {

@@ -8,7 +8,7 @@ import type { CheckerFactory } from './checker.ts';
 
 const anyHash = 'a'.repeat(52);
 const versionRoom = versionKey(anyHash as VersionId)[0];
-const completeRoom = completeKey(anyHash as BlobHash)[0] as number;
+const anyCompleteKey = completeKey(anyHash as BlobHash);
 
 /**
  * Invariant 1: what was acknowledged is on the disk of the node that said so after every crash, what a node calls whole
@@ -34,8 +34,9 @@ export const noLoss: CheckerFactory = {
         violate(`${machine.name} acknowledged content ${manifest} and lost it`);
         return;
       }
-      for (const [key] of rowsOf(machine.kv, completeRoom)) {
-        const manifest = toBase32(key.subarray(1)) as BlobHash;
+      for (const [key] of rowsOf(machine.kv, anyCompleteKey[0] as number)) {
+        if (key.length !== anyCompleteKey.length) continue;
+        const manifest = toBase32(key.subarray(1, -1)) as BlobHash;
         if (machine.spoiledContents.has(manifest) || isContentIntact(machine, manifest, 'now')) continue;
         violate(`${machine.name} took content ${manifest} for whole and durable, and it is not`);
         return;

@@ -168,19 +168,19 @@ describe('batches of the LMDB store', () => {
   it('hold at most so many transactions', async () => {
     const { kv, batches } = await counted();
     await Promise.all(Array.from({ length: 2_500 }, (_, index) => put(kv, `key ${index}`)));
-    expect(batches).toEqual([1_000, 1_000, 500]);
+    expect(batches).toEqual([8, 1_000, 1_000, 492]);
   });
 
   it('are closed once they hold many bytes', async () => {
     const { kv, batches } = await counted();
     await Promise.all(Array.from({ length: 40 }, (_, index) => put(kv, `key ${index}`, 1_000_000)));
-    expect(batches).toEqual([17, 17, 6]);
+    expect(batches).toEqual([8, 17, 15]);
   });
 
   it('write a key once that several of their transactions write', async () => {
     const { kv, batches } = await counted();
     await Promise.all(Array.from({ length: 100 }, () => put(kv, 'the same')));
-    expect(batches).toEqual([1]);
+    expect(batches).toEqual([1, 1]);
   });
 
   it('are not made for transactions that only read, or that throw', async () => {
@@ -192,6 +192,41 @@ describe('batches of the LMDB store', () => {
     });
     await expect(thrown).rejects.toThrow('no');
     expect(batches).toEqual([]);
+  });
+
+  it('run while the one before is being written, on top of what it writes', async () => {
+    const { kv, batches } = await counted();
+    const first = put(kv, 'first');
+    await new Promise((resolve) => setImmediate(resolve));
+    const seen = kv.transact((transaction) => transaction.get(key('first'))?.length);
+    const listed = kv.transact((transaction) => keysOf(transaction));
+    const second = kv.transact((transaction) => transaction.delete(key('first')));
+    await Promise.all([first, second]);
+    expect(await seen).toBe(10);
+    expect(await listed).toEqual(['first']);
+    expect(batches.length).toBe(2);
+    expect(keysOf(kv)).toEqual([]);
+  });
+
+  it('fail with the one before that they ran on top of, and the next begins anew', async () => {
+    vi.spyOn(console, 'error').mockImplementation(() => {});
+    let failures = 1;
+    const kv = await openWith((database) => ({
+      batch: (write) =>
+        failures-- > 0
+          ? Promise.reject(commitFailure(new Error('the disk fails')))
+          : database.batch(write as () => void),
+    }));
+    const first = put(kv, 'first');
+    await null;
+    await null;
+    const onTop = kv.transact((transaction) =>
+      transaction.put(key('copy'), transaction.get(key('first')) as Uint8Array),
+    );
+    await expect(first).rejects.toMatchObject({ code: 'io_error' });
+    await expect(onTop).rejects.toMatchObject({ code: 'io_error' });
+    await put(kv, 'next');
+    expect(keysOf(kv)).toEqual(['next']);
   });
 
   it('do not queue without bound', async () => {
