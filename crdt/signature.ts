@@ -44,6 +44,14 @@ export function signerFromSeed(seed: Uint8Array): Signer {
   };
 }
 
+/** A signature and what it is said to be over: 32 bytes of key, the domain tag, the digest, 64 bytes of signature. */
+export interface SignedDigest {
+  readonly publicKey: Uint8Array;
+  readonly domain: string;
+  readonly digest: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
 /**
  * True when `signature` is the key's over `signedBytes(domain, digest)`.
  * False for anything else, a key or a signature of the wrong length included; never throws.

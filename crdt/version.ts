@@ -12,7 +12,7 @@ import {
 } from './causality.ts';
 import { blake3, toBase32 } from './digest.ts';
 import { type ClusterId, type Dot, err, type NodeId, ok, type Result, type VersionId } from './ids.ts';
-import { fromBase64Url, type Signer, toBase64Url, verifySignature } from './signature.ts';
+import { fromBase64Url, type SignedDigest, type Signer, toBase64Url, verifySignature } from './signature.ts';
 import {
   type Content,
   checkRecord,
@@ -173,9 +173,15 @@ function decodeUtf8(bytes: Uint8Array): string | undefined {
 
 /** The second half of the first check: true when the record's signature is by `publicKey`, for this cluster. Never throws. */
 export function verifyVersion(version: Version, cluster: ClusterId, publicKey: Uint8Array): boolean {
-  const signature = fromBase64Url(version.record.sig);
-  if (signature === undefined) return false;
-  return verifySignature(publicKey, versionDomain(cluster), digestOf(unsignedText(version)), signature);
+  const signed = signedDigestOf(version, cluster, publicKey);
+  return verifySignature(signed.publicKey, signed.domain, signed.digest, signed.signature);
+}
+
+/** What `verifyVersion` verifies, for who does it elsewhere. */
+export function signedDigestOf(version: Version, cluster: ClusterId, publicKey: Uint8Array): SignedDigest {
+  // The text is canonical by now: a signature that is not in base64url was refused.
+  const signature = fromBase64Url(version.record.sig) ?? new Uint8Array(0);
+  return { publicKey, domain: versionDomain(cluster), digest: digestOf(unsignedText(version)), signature };
 }
 
 /** The record's text as it was signed: canonical, without `sig`. */

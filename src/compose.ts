@@ -8,6 +8,7 @@ import { openLmdbKv } from './adapters/lmdb/kv.ts';
 import { SystemClock } from './adapters/system/clock.ts';
 import { PromMetrics } from './adapters/system/metrics.ts';
 import { SystemRandom } from './adapters/system/random.ts';
+import { ThreadVerifier } from './adapters/system/verifier.ts';
 import { Node, type NodeAdapters } from './node/mesh-node.ts';
 import { type NodeDirectory, readNodeDirectory } from './node-directory.ts';
 import type { Clock } from './ports/clock.ts';
@@ -77,6 +78,8 @@ export async function openNode(dir: string, options: { readonly log: Log }): Pro
     closers.push(() => lock.release());
     const clock = new SystemClock();
     const random = new SystemRandom();
+    const verifier = new ThreadVerifier();
+    closers.push(() => verifier.close());
     const metrics = new PromMetrics({ processMetrics: true });
     const kv = await openLmdbKv(directory.paths.data);
     closers.push(() => kv.close());
@@ -86,7 +89,7 @@ export async function openNode(dir: string, options: { readonly log: Log }): Pro
       { seed: directory.seed, listen: directory.listen, members: () => directory.genesis.members },
     );
     const node = composeNode(
-      { clock, random, network, kv, blobs, log, metrics },
+      { clock, random, network, kv, blobs, verifier, log, metrics },
       {
         keySeed: directory.seed,
         genesisText: await readFile(directory.peersFile, 'utf8'),

@@ -8,6 +8,7 @@ import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Network } from '../ports/network.ts';
 import type { Random } from '../ports/random.ts';
+import type { Verifier } from '../ports/verifier.ts';
 import type {
   ConflictPage,
   ConflictsInput,
@@ -58,6 +59,7 @@ export interface NodeAdapters {
   readonly network: Network;
   readonly kv: Kv;
   readonly blobs: BlobStore;
+  readonly verifier: Verifier;
   readonly log: Log;
   readonly metrics: Metrics;
 }
@@ -102,7 +104,7 @@ export class Node implements MeshNode {
   #unsubscribe: () => void = () => undefined;
 
   constructor(adapters: NodeAdapters, settings: NodeSettings) {
-    const { clock, kv, log, metrics, network, random } = adapters;
+    const { clock, kv, log, metrics, network, random, verifier } = adapters;
     const { cluster, identity, signer } = settings;
     this.#adapters = adapters;
     this.#settings = settings;
@@ -125,7 +127,18 @@ export class Node implements MeshNode {
     const journal = new VersionJournal({ objects, events: this.#events, compactor: this.#compactor, log, metrics });
     const view = new SyncView({ kv, objects, incarnation: this.#incarnation });
     const intake = new RecordIntake(
-      { kv, clock, objects, journal, members: this.#members, incarnation: this.#incarnation, content, log, metrics },
+      {
+        kv,
+        clock,
+        verifier,
+        objects,
+        journal,
+        members: this.#members,
+        incarnation: this.#incarnation,
+        content,
+        log,
+        metrics,
+      },
       cluster,
     );
     const propagation = new PropagationMonitor({ clock, members: this.#members, metrics });

@@ -3,6 +3,7 @@ import type { ClusterId, PeerId, VersionId } from '../../crdt/ids.ts';
 import {
   checkAgainstParents,
   decodeVersion,
+  signedDigestOf,
   type Version,
   type VersionFault,
   verifyVersion,
@@ -11,6 +12,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { Verifier } from '../ports/verifier.ts';
 import type { ContentPlane } from './content/content-plane.ts';
 import type { Incarnation } from './incarnation.ts';
 import type { MemberDirectory } from './member-directory.ts';
@@ -18,13 +20,10 @@ import type { ObjectStore } from './object-store.ts';
 import { ParkedRecords } from './parked-records.ts';
 import type { JournalEntry, VersionJournal } from './version-journal.ts';
 
-/**
- * Records checked, or written in one transaction, in one turn of the event loop: at some 0.2 ms each to check and
- * as much to write, this bounds how long it is held.
- */
+/** Records decoded, or written in one transaction, in one turn of the event loop: this bounds how long it is held. */
 const recordsPerTurnMax = 16;
-/** Transactions under way for one batch: the next records are checked while the last are being flushed. */
-const transactionsAheadMax = 2;
+/** Turns under way for one batch: the next records are checked while the last are being flushed. */
+const turnsAheadMax = 4;
 
 /** A record in the waiting room, and the parents it lacks. */
 export interface MissingParents {
@@ -45,6 +44,7 @@ export interface IntakeReport {
 interface Dependencies {
   readonly kv: Kv;
   readonly clock: Clock;
+  readonly verifier: Verifier;
   readonly objects: ObjectStore;
   readonly journal: VersionJournal;
   readonly members: MemberDirectory;
@@ -79,6 +79,37 @@ export class RecordIntake {
    * fault: it is left out until the log is here.
    */
   check(text: Uint8Array | string): { readonly version?: Version; readonly fault?: VersionFault } {
+    const { version, publicKey, fault } = this.#decode(text);
+    if (version === undefined || publicKey === undefined) return fault === undefined ? {} : { fault };
+    return verifyVersion(version, this.#cluster, publicKey) ? { version } : { fault: badSignature(version) };
+  }
+
+  /** Step one for many records, with the signatures verified off this thread. */
+  async #checkAll(
+    texts: readonly (Uint8Array | string)[],
+  ): Promise<{ readonly versions: Version[]; readonly faults: VersionFault[] }> {
+    const decoded = texts.map((text) => this.#decode(text));
+    const faults = decoded.flatMap(({ fault }) => fault ?? []);
+    const signed = decoded.flatMap(({ version, publicKey }) =>
+      version === undefined || publicKey === undefined
+        ? []
+        : [{ version, digest: signedDigestOf(version, this.#cluster, publicKey) }],
+    );
+    const holds = await this.#dependencies.verifier.verify(signed.map(({ digest }) => digest));
+    const versions: Version[] = [];
+    for (const [index, { version }] of signed.entries()) {
+      if (holds[index] === true) versions.push(version);
+      else faults.push(badSignature(version));
+    }
+    return { versions, faults };
+  }
+
+  /** What of step one needs no signature: the version and the key it must be signed with, a fault, or neither. */
+  #decode(text: Uint8Array | string): {
+    readonly version?: Version;
+    readonly publicKey?: Uint8Array;
+    readonly fault?: VersionFault;
+  } {
     const decoded = decodeVersion(text);
     if (!decoded.ok) return { fault: decoded.error };
     const version = decoded.value;
@@ -91,10 +122,7 @@ export class RecordIntake {
     if (publicKey === undefined) {
       return { fault: { code: 'bad_signature', message: `node ${node} is not a member` } };
     }
-    if (!verifyVersion(version, this.#cluster, publicKey)) {
-      return { fault: { code: 'bad_signature', message: `the signature of version ${version.id} does not hold` } };
-    }
-    return { version };
+    return { version, publicKey };
   }
 
   /**
@@ -102,43 +130,53 @@ export class RecordIntake {
    * as the store does, and then some of them may be there.
    */
   async receive(texts: readonly (Uint8Array | string)[], from: PeerId): Promise<IntakeReport> {
-    const faults: VersionFault[] = [];
     const reports: IntakeReport[] = [];
     const underWay: Promise<IntakeReport>[] = [];
+    let asked: Promise<unknown> = Promise.resolve();
     try {
       for (let start = 0; start < texts.length; start += recordsPerTurnMax) {
-        const versions: Version[] = [];
-        for (const text of texts.slice(start, start + recordsPerTurnMax)) {
-          const { version, fault } = this.check(text);
-          if (fault !== undefined) faults.push(fault);
-          if (version !== undefined) versions.push(version);
-        }
-        // Checks wait for nothing, so without this all of them would be one turn.
-        await this.#dependencies.clock.sleep(0);
-        const report = this.receiveChecked(versions, from);
+        const turn = this.#takeTurn(texts.slice(start, start + recordsPerTurnMax), asked, from);
+        asked = turn.then(
+          () => undefined,
+          () => undefined,
+        );
+        const report = turn.then(({ stored }) => stored);
         report.catch(() => undefined);
         underWay.push(report);
-        if (underWay.length > transactionsAheadMax) reports.push(await (underWay.shift() as Promise<IntakeReport>));
+        // Decoding waits for nothing, so without this all of it would be one turn.
+        await this.#dependencies.clock.sleep(0);
+        if (underWay.length > turnsAheadMax) reports.push(await (underWay.shift() as Promise<IntakeReport>));
       }
     } finally {
       await Promise.allSettled(underWay);
     }
     reports.push(...(await Promise.all(underWay)));
-    this.#reportFaults(faults, from);
     return {
       added: reports.flatMap((report) => report.added),
       incomplete: reports.flatMap((report) => report.incomplete),
-      faults: [...faults, ...reports.flatMap((report) => report.faults)],
+      faults: reports.flatMap((report) => report.faults),
     };
+  }
+
+  /** Checks some records and asks for them to be stored, after those of the turns before. */
+  async #takeTurn(
+    texts: readonly (Uint8Array | string)[],
+    before: Promise<unknown>,
+    from: PeerId,
+  ): Promise<{ readonly stored: Promise<IntakeReport> }> {
+    const { versions, faults } = await this.#checkAll(texts);
+    await before;
+    this.#reportFaults(faults, from);
+    const stored = this.receiveChecked(versions, from);
+    return { stored: stored.then((report) => ({ ...report, faults: [...faults, ...report.faults] })) };
   }
 
   /** Puts versions that were fetched by id back over damaged rows. The rest of what came is taken in as usual. */
   async repair(texts: readonly Uint8Array[], from: PeerId): Promise<IntakeReport> {
     const { kv, objects, log } = this.#dependencies;
     const damaged = new Set(objects.damaged());
-    const restored = texts
-      .flatMap((text) => this.check(text).version ?? [])
-      .filter((version) => damaged.has(version.id));
+    const { versions } = await this.#checkAll(texts);
+    const restored = versions.filter((version) => damaged.has(version.id));
     if (restored.length > 0) {
       await kv.transact((transaction) => {
         for (const version of restored) objects.restore(transaction, version);
@@ -242,4 +280,8 @@ export class RecordIntake {
       this.#dependencies.log.warn('record:refused', { from, code: fault.code, reason: fault.message });
     }
   }
+}
+
+function badSignature({ id }: Version): VersionFault {
+  return { code: 'bad_signature', message: `the signature of version ${id} does not hold` };
 }

@@ -9,6 +9,7 @@ import { MemoryLog } from '../../src/adapters/memory/log.ts';
 import { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
 import { MemoryHub } from '../../src/adapters/memory/network.ts';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
+import { InlineVerifier } from '../../src/adapters/memory/verifier.ts';
 import { SystemClock } from '../../src/adapters/system/clock.ts';
 import { AnabranchClient } from '../../src/client/http-client.ts';
 import { composeNode } from '../../src/compose.ts';
@@ -67,6 +68,7 @@ export class HttpMesh implements SwarmControl {
           network: hub.join(peerId),
           kv,
           blobs: new MemoryBlobStore(),
+          verifier: new InlineVerifier(),
           log,
           metrics,
         },

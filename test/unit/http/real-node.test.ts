@@ -10,6 +10,7 @@ import { MemoryLog } from '../../../src/adapters/memory/log.ts';
 import { MemoryMetrics } from '../../../src/adapters/memory/metrics.ts';
 import { MemoryHub } from '../../../src/adapters/memory/network.ts';
 import { SeededRandom } from '../../../src/adapters/memory/random.ts';
+import { InlineVerifier } from '../../../src/adapters/memory/verifier.ts';
 import { SystemClock } from '../../../src/adapters/system/clock.ts';
 import { composeNode } from '../../../src/compose.ts';
 import type { MeshNode } from '../../../src/node/api.ts';
@@ -28,7 +29,12 @@ beforeAll(async () => {
   const genesisText = encodeGenesis({ v: 1, cluster: 'test', seed: toBase32(random.bytes(16)), members });
   const kv = new MemoryKv(clock, { name: 'n1' });
   const network = new MemoryHub({ clock }).join(peerId);
-  const rest = { blobs: new MemoryBlobStore(), log: new MemoryLog(), metrics: new MemoryMetrics() };
+  const rest = {
+    blobs: new MemoryBlobStore(),
+    verifier: new InlineVerifier(),
+    log: new MemoryLog(),
+    metrics: new MemoryMetrics(),
+  };
   const node = composeNode({ clock, random, network, kv, ...rest }, { keySeed, genesisText, version: 'test' });
   await node.start();
   http = await HttpHarness.over(node);
