@@ -1,0 +1,198 @@
+import { decodeCanonical, encodeCanonical, hasExactly } from './canonical-json.ts';
+import { blake3, isHash, toBase32 } from './digest.ts';
+import { type ClusterId, err, type NodeId, ok, type Result } from './ids.ts';
+import { isNodeId } from './node-name.ts';
+import { type Ballot, isBallot } from './quorum/ballot.ts';
+import { fromBase64Url, type Signer, signatureBytes, toBase64Url, verifySignature } from './signature.ts';
+
+/** The register whose values are the entries of the control log; every other one is named by an object's document id. */
+export const controlLogRegister = 'control-log';
+/** Coordinators are seven at the most; one more stands beside them while one is replaced, and a later version may allow more. */
+const signaturesMax = 16;
+/** A statement takes up to 500 bytes and each signature 118. */
+export const certificateBytesMax = 4_096;
+
+/** What a register holds: one link of a chain. */
+export interface RegisterValue {
+  /** Counts the values of the register, from 1. */
+  readonly position: number;
+  /** A version id, or the hash of a control-log entry: 52 characters of base32. */
+  readonly head: string;
+  /** The link hash of the value before this one; null at position 1 and nowhere else. */
+  readonly previous: string | null;
+}
+
+/** What a coordinator signs when it accepts a value. */
+export interface Statement extends RegisterValue {
+  readonly v: 1;
+  /** A document id, or `control-log`. */
+  readonly register: string;
+  /** The configuration epoch whose coordinators vote, from 1. */
+  readonly epoch: number;
+  readonly ballot: Ballot;
+}
+
+/** Proof that a value was chosen: a majority of the epoch's coordinators accepted it in one and the same ballot. */
+export interface Certificate {
+  readonly statement: Statement;
+  /** Node ids and their signatures in base64url, in the order of the node ids. */
+  readonly signatures: readonly (readonly [NodeId, string])[];
+}
+
+/** A coordinator as a certificate's reader knows it. */
+export interface CertificateSigner {
+  readonly nodeId: NodeId;
+  /** 32 bytes of ed25519. */
+  readonly publicKey: Uint8Array;
+}
+
+/** How many of so many coordinators are a majority. */
+export function majorityOf(coordinators: number): number {
+  return Math.floor(coordinators / 2) + 1;
+}
+
+/** True for `control-log` and for exactly the texts that can be a document id. */
+export function isRegisterName(text: string): boolean {
+  return text === controlLogRegister || isHash(text);
+}
+
+/** True when both are the same link of the same chain. */
+export function isSameValue(a: RegisterValue, b: RegisterValue): boolean {
+  return a.position === b.position && a.head === b.head && a.previous === b.previous;
+}
+
+/**
+ * What the next value names as `previous`: BLAKE3, in base32, of the value's canonical JSON with its cluster and
+ * register. It leaves ballot, epoch and signatures out, so a value that is proposed again keeps its link.
+ */
+export function linkHash(cluster: ClusterId, register: string, value: RegisterValue): string {
+  const { position, head, previous } = value;
+  const text = encodeCanonical({ v: 1, cluster, register, position, head, previous });
+  return toBase32(blake3(Buffer.from(text, 'utf8')));
+}
+
+/** The 64-byte signature of a coordinator under a statement, for this cluster alone. */
+export function signStatement(statement: Statement, signer: Signer, cluster: ClusterId): Uint8Array {
+  return signer.sign(confirmationDomain(cluster), statementDigest(statement));
+}
+
+/** True when the signature is the key's under this very statement, ballot and epoch included. Never throws. */
+export function verifyStatement(
+  statement: Statement,
+  signature: Uint8Array,
+  publicKey: Uint8Array,
+  cluster: ClusterId,
+): boolean {
+  return verifySignature(publicKey, confirmationDomain(cluster), statementDigest(statement), signature);
+}
+
+/** A certificate of signatures that were gathered under one statement, in any order. */
+export function assembleCertificate(
+  statement: Statement,
+  signatures: Iterable<readonly [NodeId, Uint8Array]>,
+): Certificate {
+  const sorted = [...signatures].sort(([a], [b]) => (a < b ? -1 : 1));
+  return { statement, signatures: sorted.map(([nodeId, signature]) => [nodeId, toBase64Url(signature)]) };
+}
+
+/**
+ * True when at least a majority of the coordinators signed the statement, and nobody else is named as a signer: a
+ * signature that does not hold, a signer twice or out of order, or one who is no coordinator spoils the whole, so
+ * that no byte of a certificate can be changed. Never throws.
+ *
+ * @param context `coordinators` are those of the statement's epoch, each once
+ */
+export function verifyCertificate(
+  certificate: Certificate,
+  context: { readonly cluster: ClusterId; readonly coordinators: readonly CertificateSigner[] },
+): boolean {
+  const { statement, signatures } = certificate;
+  const { cluster, coordinators } = context;
+  if (signatures.length < majorityOf(coordinators.length)) return false;
+  const domain = confirmationDomain(cluster);
+  const digest = statementDigest(statement);
+  let before = '';
+  for (const [nodeId, text] of signatures) {
+    if (nodeId <= before) return false;
+    before = nodeId;
+    const coordinator = coordinators.find((each) => each.nodeId === nodeId);
+    const signature = fromBase64Url(text);
+    if (coordinator === undefined || signature === undefined) return false;
+    if (!verifySignature(coordinator.publicKey, domain, digest, signature)) return false;
+  }
+  return true;
+}
+
+/** The canonical JSON text of a certificate. Throws a TypeError for one that `decodeCertificate` would refuse. */
+export function encodeCertificate(certificate: Certificate): string {
+  const fault = checkCertificate(certificate);
+  if (fault !== undefined) throw new TypeError(fault);
+  return encodeCanonical(certificate);
+}
+
+/**
+ * Reads a certificate's text: canonical JSON of exactly its fields, within their bounds. Whether the signatures hold
+ * is for `verifyCertificate`.
+ *
+ * @returns the certificate, or a sentence saying what is wrong; never throws
+ */
+export function decodeCertificate(text: string): Result<Certificate, string> {
+  const decoded = decodeCanonical(text, certificateBytesMax);
+  if (!decoded.ok) return decoded;
+  const fault = checkCertificate(decoded.value);
+  return fault === undefined ? ok(decoded.value as Certificate) : err(fault);
+}
+
+function checkCertificate(value: unknown): string | undefined {
+  if (!hasExactly(value, ['signatures', 'statement'])) {
+    return 'a certificate has exactly the fields signatures and statement';
+  }
+  return checkStatement(value.statement) ?? checkSignatures(value.signatures);
+}
+
+function checkStatement(value: unknown): string | undefined {
+  if (!hasExactly(value, ['ballot', 'epoch', 'head', 'position', 'previous', 'register', 'v'])) {
+    return 'a statement has exactly the fields ballot, epoch, head, position, previous, register and v';
+  }
+  const { v, register, epoch, position, head, previous, ballot } = value;
+  if (v !== 1) return 'this is not version 1 of the statement format';
+  if (typeof register !== 'string' || !isRegisterName(register)) return 'the register has no name of a register';
+  if (!isNumberFromOne(epoch)) return 'the epoch is not a whole number from 1';
+  if (!isNumberFromOne(position)) return 'the position is not a whole number from 1';
+  if (typeof head !== 'string' || !isHash(head)) return 'the head is not a hash';
+  if (position === 1 ? previous !== null : typeof previous !== 'string' || !isHash(previous)) {
+    return 'previous is not null at position 1 and a hash after it';
+  }
+  return isBallot(ballot) ? undefined : 'the ballot is not a counter and a proposer';
+}
+
+function checkSignatures(value: unknown): string | undefined {
+  if (!Array.isArray(value) || value.length === 0 || value.length > signaturesMax) {
+    return `a certificate has 1 to ${signaturesMax} signatures`;
+  }
+  let before = '';
+  for (const pair of value as unknown[]) {
+    if (!Array.isArray(pair) || pair.length !== 2) return 'a signature is a node id and a text';
+    const [nodeId, text] = pair as unknown[];
+    if (typeof nodeId !== 'string' || !isNodeId(nodeId)) return 'a signer is not a node id';
+    if (nodeId <= before) return 'the signers are not in order, each once';
+    before = nodeId;
+    if (typeof text !== 'string' || fromBase64Url(text)?.length !== signatureBytes) {
+      return `a signature is not ${signatureBytes} bytes in base64url`;
+    }
+  }
+  return undefined;
+}
+
+function isNumberFromOne(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 1;
+}
+
+function confirmationDomain(cluster: ClusterId): string {
+  return `anabranch/confirmation/1/${cluster}`;
+}
+
+function statementDigest({ v, register, epoch, position, head, previous, ballot }: Statement): Uint8Array {
+  const text = encodeCanonical({ v, register, epoch, position, head, previous, ballot });
+  return blake3(Buffer.from(text, 'utf8'));
+}

@@ -1,0 +1,181 @@
+import { signStatement } from '../../crdt/certificate.ts';
+import type { NodeId, PeerId } from '../../crdt/ids.ts';
+import { type AcceptorAnswer, accept, prepare } from '../../crdt/quorum/acceptor.ts';
+import type { Signer } from '../../crdt/signature.ts';
+import type { Clock } from '../../src/ports/clock.ts';
+import type { Log } from '../../src/ports/log.ts';
+import { MeshError } from '../../src/ports/mesh-error.ts';
+import type { ByteStream } from '../../src/ports/network.ts';
+import { Channel } from '../wire/channel.ts';
+import { withDeadline } from '../wire/deadline.ts';
+import type { AcceptorStore, AcceptorTransaction, HeardVotes } from './acceptor-store.ts';
+import {
+  decodeQuorumRequest,
+  encodeQuorumMessage,
+  type ListRequest,
+  type QuorumRequest,
+  type QuorumResponse,
+  type VoteAnswer,
+  type VoteItem,
+  type VotesRequest,
+} from './messages.ts';
+import type { QuorumView, RegisterKind } from './register-kind.ts';
+
+/** How long a vote may wait for what its head names: well within the time an asker gives an exchange. */
+const holdDeadlineMs = 5_000;
+
+/** What an acceptor needs from its node. */
+export interface AcceptorDependencies {
+  readonly nodeId: NodeId;
+  readonly signer: Signer;
+  readonly store: AcceptorStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly view: () => QuorumView;
+  readonly kindOf: (register: string) => RegisterKind;
+  /** What was heard of others' vote sequences since the last call; it is flushed with the next votes. */
+  readonly drainHeard: () => Iterable<readonly [NodeId, HeardVotes]>;
+  /** Somebody is in a later epoch than this node: its control log is to be fetched. */
+  readonly epochAhead: (peer: PeerId, epoch: number) => void;
+}
+
+type Declined = Extract<QuorumResponse, { t: 'declined' }>;
+
+/** The voting side of a coordinator: holds, flushes, and only then answers. */
+export class Acceptor {
+  readonly #dependencies: AcceptorDependencies;
+
+  constructor(dependencies: AcceptorDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /**
+   * Answers a whole batch: first what its heads name is held, then everything is voted on in one transaction, and
+   * what is answered is on disk. Rejects with `MeshError` when the disk fails, and then nothing was promised.
+   */
+  async votes(request: VotesRequest, from: PeerId): Promise<QuorumResponse> {
+    const declined = this.#decline(request.epoch, from);
+    if (declined !== undefined) return declined;
+    const held = await Promise.all(request.items.map((item) => this.#hold(item, from)));
+    const result = await this.#transact(request, (transaction) => ({
+      sequence: transaction.sequence,
+      answers: request.items.map((item, at) => (held[at] ? vote(transaction, item, request.epoch) : undefined)),
+    }));
+    if ('t' in result) return result;
+    const answers = result.answers.map((answer, at) =>
+      this.#sign(request.epoch, request.items[at] as VoteItem, answer),
+    );
+    return { t: 'votes', sequence: result.sequence, answers };
+  }
+
+  /** Names the registers that hold something, and whether they have it of this epoch. From then on no vote of an earlier epoch is given here. */
+  async list(request: ListRequest, from: PeerId): Promise<QuorumResponse> {
+    const declined = this.#decline(request.epoch, from);
+    if (declined !== undefined) return declined;
+    const result = await this.#transact(request, (transaction) => ({
+      sequence: transaction.sequence,
+      ...transaction.listAccepted(request.epoch, request.after, request.limit),
+    }));
+    if ('t' in result) return result;
+    const { sequence, registers, through } = result;
+    return { t: 'list', sequence, registers: registers.map(([name, current]) => [name, current]), through };
+  }
+
+  /** Runs `change` with the epoch raised and the sequence counted, unless this node must not vote. */
+  async #transact<T extends object>(
+    request: { readonly epoch: number; readonly seen: number },
+    change: (transaction: AcceptorTransaction) => T,
+  ): Promise<T | Declined> {
+    const outcome = await this.#dependencies.store.transact((transaction): T | Declined => {
+      const view = this.#dependencies.view();
+      if (view.epoch > transaction.epoch) transaction.raiseEpoch(view.epoch);
+      const { epoch } = transaction;
+      if (request.epoch !== epoch) return decline(request.epoch < epoch ? 'stale_epoch' : 'behind', epoch);
+      // Somebody has had a vote of this node that the node knows nothing of: its disk is an older one.
+      if (request.seen > transaction.sequence) transaction.markRestored();
+      if (transaction.restored) return decline('coordinator_restored', epoch);
+      transaction.setSequence(transaction.sequence + 1);
+      for (const [nodeId, heard] of this.#dependencies.drainHeard()) transaction.setHeard(nodeId, heard);
+      return change(transaction);
+    });
+    if ('code' in outcome && outcome.code === 'coordinator_restored') {
+      this.#dependencies.log.error('quorum:restored', { node: this.#dependencies.nodeId, seen: request.seen });
+    }
+    return outcome;
+  }
+
+  #decline(epoch: number, from: PeerId): Declined | undefined {
+    const view = this.#dependencies.view();
+    if (epoch > view.epoch) {
+      this.#dependencies.epochAhead(from, epoch);
+      return decline('behind', view.epoch);
+    }
+    if (epoch < view.epoch) return decline('stale_epoch', view.epoch);
+    if (view.coordinators.some(({ nodeId }) => nodeId === this.#dependencies.nodeId)) return undefined;
+    return decline('not_a_coordinator', view.epoch);
+  }
+
+  async #hold(item: VoteItem, from: PeerId): Promise<boolean> {
+    if (item.t === 'prepare') return true;
+    const { register, value } = item;
+    const { clock, kindOf, log } = this.#dependencies;
+    try {
+      const kind = kindOf(register);
+      return await withDeadline(clock, holdDeadlineMs, (signal) => kind.hold(register, value, from, signal));
+    } catch (error) {
+      log.debug('quorum:not_held', { register, head: value.head, from, error });
+      return false;
+    }
+  }
+
+  #sign(epoch: number, item: VoteItem, answer: AcceptorAnswer | undefined): VoteAnswer {
+    if (answer === undefined) return { t: 'missing' };
+    if (answer.t !== 'accepted' || item.t !== 'accept') return answer as Exclude<AcceptorAnswer, { t: 'accepted' }>;
+    const { register, ballot, value } = item;
+    const statement = { v: 1, register, epoch, ...value, ballot } as const;
+    const { signer, view } = this.#dependencies;
+    return { t: 'accepted', signature: signStatement(statement, signer, view().cluster) };
+  }
+}
+
+function decline(code: Declined['code'], epoch: number): Declined {
+  return { t: 'declined', code, epoch: Math.max(1, epoch) };
+}
+
+function vote(transaction: AcceptorTransaction, item: VoteItem, epoch: number): AcceptorAnswer {
+  const before = transaction.state(item.register);
+  const { state, answer } =
+    item.t === 'prepare'
+      ? prepare(before, { epoch, ballot: item.ballot }, transaction.epoch)
+      : accept(before, { epoch, ballot: item.ballot, value: item.value, next: item.next }, transaction.epoch);
+  if (state !== before) transaction.setState(item.register, state);
+  return answer;
+}
+
+/** What the answering side of the protocol does. */
+export interface QuorumHandler {
+  /** Answers a request of a member; rejects with `MeshError`, and the stream is reset. */
+  answer(request: QuorumRequest, from: PeerId): Promise<QuorumResponse>;
+}
+
+/**
+ * Answers a peer's requests on one stream, one after the other, until the peer ends it. Rejects with the channel's
+ * `MeshError`; a request that cannot be read is a `protocol_violation`.
+ */
+export async function serveQuorum(
+  stream: ByteStream,
+  handler: QuorumHandler,
+  dependencies: { readonly clock: Clock },
+): Promise<void> {
+  const channel = new Channel(stream, dependencies);
+  for (let bytes = await channel.receive(); bytes !== null; bytes = await channel.receive()) {
+    const request = decodeQuorumRequest(bytes);
+    if (!request.ok) {
+      const violation = new MeshError('protocol_violation', `unreadable quorum request: ${request.error}`);
+      channel.reset(violation);
+      throw violation;
+    }
+    await channel.send(encodeQuorumMessage(await handler.answer(request.value, channel.remotePeer)));
+  }
+  await channel.end();
+}

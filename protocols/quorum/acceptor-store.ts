@@ -1,0 +1,49 @@
+import type { NodeId } from '../../crdt/ids.ts';
+import type { AcceptorState } from '../../crdt/quorum/acceptor.ts';
+
+/** What a coordinator must never forget, and nothing else. */
+export interface AcceptorStore {
+  /**
+   * Runs `change` as one atomic transaction, one at a time, and resolves with its result once the transaction is
+   * flushed: no answer may go out before. Rejects with `MeshError` `disk_full` or `io_error`, nothing written.
+   */
+  transact<T>(change: (transaction: AcceptorTransaction) => T): Promise<T>;
+  /** The greatest vote sequence heard of each coordinator, and whether it was caught going backwards. */
+  heardVotes(): ReadonlyMap<NodeId, HeardVotes>;
+  /** The number of the last batch this node answered; 0 before the first. */
+  sequence(): number;
+}
+
+/** What is remembered of another coordinator's vote sequence. */
+export interface HeardVotes {
+  readonly sequence: number;
+  /** It went backwards once: this coordinator has forgotten votes, and is not asked again under this node id. */
+  readonly restored: boolean;
+}
+
+/** A page of registers. */
+export interface ListedRegisters {
+  readonly registers: (readonly [string, boolean])[];
+  readonly through: string | null;
+}
+
+/** One transaction on an `AcceptorStore`; reads see its own writes. */
+export interface AcceptorTransaction {
+  /** The highest epoch this node was shown with proof; 0 before the first. */
+  readonly epoch: number;
+  raiseEpoch(epoch: number): void;
+  /** The number of the last batch that was answered; 0 before the first. */
+  readonly sequence: number;
+  setSequence(sequence: number): void;
+  /** True once this node has learned that it forgot votes: it gives no more. */
+  readonly restored: boolean;
+  markRestored(): void;
+  state(register: string): AcceptorState;
+  setState(register: string, state: AcceptorState): void;
+  /**
+   * Registers with an accepted value after a name, in the order of their names, and whether each was accepted in this
+   * epoch. Looks at a bounded number of rows: `through` is the last one looked at, null when there are no more.
+   */
+  listAccepted(epoch: number, after: string | null, limit: number): ListedRegisters;
+  setHeard(nodeId: NodeId, heard: HeardVotes): void;
+}

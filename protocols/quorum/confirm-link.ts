@@ -1,0 +1,91 @@
+import { decodeCertificate, encodeCertificate } from '../../crdt/certificate.ts';
+import { MeshError } from '../../src/ports/mesh-error.ts';
+import { Batcher } from './batcher.ts';
+import { confirmsMax, refusalMessageLengthMax, type WireOutcome } from './messages.ts';
+import type { QuorumClient } from './proposer-client.ts';
+import type { Outcome, UnavailableReason } from './register-kind.ts';
+
+/** Requests to one coordinator under way at once: a slow one does not hold up the others. */
+const lanes = 4;
+/** Candidates that may wait for one coordinator. */
+const queuedMax = 4_096;
+
+const reasons: ReadonlySet<string> = new Set<UnavailableReason>([
+  'no_majority',
+  'deadline',
+  'busy',
+  'missing',
+  'epoch',
+]);
+
+/** Hands candidates to another coordinator, which proposes them. */
+export class ConfirmLink {
+  readonly #idle: QuorumClient[] = [];
+  readonly #all = new Set<QuorumClient>();
+  readonly #batcher: Batcher<{ readonly register: string; readonly head: string }, Outcome>;
+
+  constructor(createClient: () => QuorumClient, signal: AbortSignal) {
+    this.#batcher = new Batcher(
+      async (items) => {
+        const client = this.#idle.pop() ?? createClient();
+        this.#all.add(client);
+        try {
+          const response = await client.ask({ t: 'confirm', items: [...items] }, signal);
+          if (response.t !== 'confirm' || response.outcomes.length !== items.length) {
+            throw new MeshError('protocol_violation', `a '${response.t}' message does not answer the question`);
+          }
+          return response.outcomes.map(readOutcome);
+        } finally {
+          this.#idle.push(client);
+        }
+      },
+      { itemsMax: confirmsMax, queuedMax, lanes },
+    );
+  }
+
+  /** How the coordinator decided; its certificate is still to be verified. Rejects with `MeshError` when it cannot be asked. */
+  async confirm(register: string, head: string): Promise<Outcome> {
+    return (await this.#batcher.ask({ register, head })) ?? { kind: 'unavailable', reason: 'busy' };
+  }
+
+  /** Drops every stream. */
+  close(reason: Error): void {
+    for (const client of this.#all) client.close(reason);
+  }
+}
+
+/** An outcome as it is sent. */
+export function wireOutcome(outcome: Outcome): WireOutcome {
+  switch (outcome.kind) {
+    case 'confirmed':
+      return { t: 'confirmed', certificate: encodeCertificate(outcome.certificate) };
+    case 'refused': {
+      const { refusal, certificate } = outcome;
+      const text = certificate === null ? null : encodeCertificate(certificate);
+      const message = refusal.message.slice(0, refusalMessageLengthMax);
+      return { t: 'refused', refusal: { code: refusal.code, message }, certificate: text };
+    }
+    case 'unavailable':
+      return { t: 'unavailable', reason: outcome.reason };
+  }
+}
+
+function readOutcome(wire: WireOutcome): Outcome {
+  switch (wire.t) {
+    case 'confirmed':
+      return { kind: 'confirmed', certificate: readCertificate(wire.certificate) };
+    case 'refused': {
+      const certificate = wire.certificate === null ? null : readCertificate(wire.certificate);
+      return { kind: 'refused', refusal: wire.refusal, certificate };
+    }
+    case 'unavailable':
+      // A reason that a later version added is one for which to come again.
+      return { kind: 'unavailable', reason: reasons.has(wire.reason) ? (wire.reason as UnavailableReason) : 'busy' };
+  }
+}
+
+function readCertificate(text: string): Extract<Outcome, { kind: 'confirmed' }>['certificate'] {
+  const certificate = decodeCertificate(text);
+  if (!certificate.ok) throw new MeshError('protocol_violation', `unreadable certificate: ${certificate.error}`);
+  return certificate.value;
+}

@@ -1,0 +1,150 @@
+import { z } from 'zod';
+import { certificateBytesMax, isRegisterName } from '../../crdt/certificate.ts';
+import { isHash } from '../../crdt/digest.ts';
+import { type Actor, err, ok, type Result } from '../../crdt/ids.ts';
+import { isActor } from '../../crdt/node-name.ts';
+import { signatureBytes } from '../../crdt/signature.ts';
+import { decodeCbor, encodeCbor } from '../wire/cbor.ts';
+import { byteString } from '../wire/schemas.ts';
+
+/** The protocol's name on a libp2p stream. */
+export const quorumProtocol = '/anabranch/quorum/1.0.0';
+
+/** Registers voted on in one message: 60 KiB at most, and one flushed transaction. */
+export const votesMax = 128;
+/** Candidates in one request to confirm: their certificates take up 128 KiB at most. */
+export const confirmsMax = 32;
+/** Registers named in one answer to a listing: 55 KiB. */
+export const listedMax = 1_024;
+/** Characters of a refusal's sentence, which is for a person. */
+export const refusalMessageLengthMax = 1_024;
+
+const wholeNumber = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+const numberFromOne = z.int().min(1).max(Number.MAX_SAFE_INTEGER);
+const register = z.string().refine(isRegisterName, 'not a register');
+const hash = z.string().refine(isHash, 'not a hash');
+const ballot = z.strictObject({
+  counter: numberFromOne,
+  proposer: z.custom<Actor>((text) => typeof text === 'string' && isActor(text), 'not a proposer'),
+});
+const value = z
+  .strictObject({ position: numberFromOne, head: hash, previous: hash.nullable() })
+  .refine(({ position, previous }) => (position === 1) === (previous === null), 'not a link of a chain');
+const certificateText = z.string().max(certificateBytesMax);
+const refusal = z.strictObject({ code: z.string().max(64), message: z.string().max(refusalMessageLengthMax) });
+
+const voteItem = z.discriminatedUnion('t', [
+  z.strictObject({ t: z.literal('prepare'), register, ballot }),
+  z.strictObject({ t: z.literal('accept'), register, ballot, value, next: ballot.nullable() }),
+]);
+
+const request = z.discriminatedUnion('t', [
+  /** Asks a coordinator to take part in rounds of many registers. `seen` is its greatest vote sequence the asker knows of. */
+  z.strictObject({
+    t: z.literal('votes'),
+    epoch: numberFromOne,
+    seen: wholeNumber,
+    items: z.array(voteItem).min(1).max(votesMax),
+  }),
+  /** Asks a coordinator which registers it has accepted values of, after one by name. */
+  z.strictObject({
+    t: z.literal('list'),
+    epoch: numberFromOne,
+    seen: wholeNumber,
+    after: register.nullable(),
+    limit: z.int().min(1).max(listedMax),
+  }),
+  /** Asks a coordinator for the greatest vote sequence it has heard of the asker. */
+  z.strictObject({ t: z.literal('heard') }),
+  /** Asks a coordinator to have heads confirmed. */
+  z.strictObject({
+    t: z.literal('confirm'),
+    items: z
+      .array(z.strictObject({ register, head: hash }))
+      .min(1)
+      .max(confirmsMax),
+  }),
+]);
+
+const voteAnswer = z.discriminatedUnion('t', [
+  z.strictObject({
+    t: z.literal('promised'),
+    accepted: z.strictObject({ ballot, value, epoch: numberFromOne }).nullable(),
+  }),
+  z.strictObject({
+    t: z.literal('accepted'),
+    signature: byteString.refine((bytes) => bytes.length === signatureBytes, 'not a signature'),
+  }),
+  z.strictObject({ t: z.literal('outbid'), promised: ballot }),
+  z.strictObject({ t: z.literal('stale_epoch'), epoch: numberFromOne }),
+  z.strictObject({ t: z.literal('behind'), epoch: numberFromOne }),
+  /** What the head names could not be had in time. */
+  z.strictObject({ t: z.literal('missing') }),
+]);
+
+const wireOutcome = z.discriminatedUnion('t', [
+  z.strictObject({ t: z.literal('confirmed'), certificate: certificateText }),
+  z.strictObject({ t: z.literal('refused'), refusal, certificate: certificateText.nullable() }),
+  z.strictObject({ t: z.literal('unavailable'), reason: z.string().max(64) }),
+]);
+
+const response = z.discriminatedUnion('t', [
+  /** Answers `votes`, item by item. `sequence` is the coordinator's vote sequence, flushed with what is answered. */
+  z.strictObject({ t: z.literal('votes'), sequence: numberFromOne, answers: z.array(voteAnswer).max(votesMax) }),
+  /** Answers `heard`; 0 when nothing was heard yet. */
+  z.strictObject({ t: z.literal('heard'), sequence: wholeNumber }),
+  /**
+   * Answers `list`: names in order, each with whether its value was accepted in this epoch already, and through which
+   * name this node has looked; null for the end.
+   */
+  z.strictObject({
+    t: z.literal('list'),
+    sequence: numberFromOne,
+    registers: z.array(z.tuple([register, z.boolean()])).max(listedMax),
+    through: register.nullable(),
+  }),
+  z.strictObject({ t: z.literal('confirm'), outcomes: z.array(wireOutcome).max(confirmsMax) }),
+  /** The coordinator takes no part: it is in another epoch, no coordinator, or was restored from an older disk. */
+  z.strictObject({
+    t: z.literal('declined'),
+    code: z.enum(['stale_epoch', 'behind', 'not_a_coordinator', 'coordinator_restored']),
+    epoch: numberFromOne,
+  }),
+]);
+
+/** What the asking side sends. */
+export type QuorumRequest = z.infer<typeof request>;
+/** Asks for votes. */
+export type VotesRequest = Extract<QuorumRequest, { t: 'votes' }>;
+/** Asks for registers to carry over. */
+export type ListRequest = Extract<QuorumRequest, { t: 'list' }>;
+/** One register's part of a request for votes. */
+export type VoteItem = z.infer<typeof voteItem>;
+/** What the answering side sends. */
+export type QuorumResponse = z.infer<typeof response>;
+/** One register's part of an answer. */
+export type VoteAnswer = z.infer<typeof voteAnswer>;
+/** How one candidate fared, on the wire. */
+export type WireOutcome = z.infer<typeof wireOutcome>;
+
+/** A message as CBOR. */
+export function encodeQuorumMessage(message: QuorumRequest | QuorumResponse): Uint8Array {
+  return encodeCbor(message);
+}
+
+/** Reads a request, or says why it is none. Never throws. */
+export function decodeQuorumRequest(bytes: Uint8Array): Result<QuorumRequest, string> {
+  return decode(request, bytes);
+}
+
+/** Reads a response, or says why it is none. Never throws. */
+export function decodeQuorumResponse(bytes: Uint8Array): Result<QuorumResponse, string> {
+  return decode(response, bytes);
+}
+
+function decode<T>(schema: z.ZodType<T>, bytes: Uint8Array): Result<T, string> {
+  const decoded = decodeCbor(bytes);
+  if (!decoded.ok) return decoded;
+  const parsed = schema.safeParse(decoded.value);
+  return parsed.success ? ok(parsed.data) : err(z.prettifyError(parsed.error));
+}

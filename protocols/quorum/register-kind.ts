@@ -1,0 +1,64 @@
+import type { Certificate, CertificateSigner, RegisterValue } from '../../crdt/certificate.ts';
+import type { ClusterId, PeerId } from '../../crdt/ids.ts';
+import type { RegisterRefusal, Verdict } from '../../crdt/quorum/proposer.ts';
+
+/** A coordinator: who votes, and where it is reached. */
+export interface Coordinator extends CertificateSigner {
+  readonly peerId: PeerId;
+}
+
+/** Who votes now, as far as this node has proof. */
+export interface QuorumView {
+  readonly cluster: ClusterId;
+  /** From 1; raised by one with each change of the coordinators. */
+  readonly epoch: number;
+  readonly coordinators: readonly Coordinator[];
+  /** The control-log entry up to which this is known. */
+  readonly logSeq: number;
+}
+
+/** What a kind of register adds to the engine: objects are one, the control log is the other. */
+export interface RegisterKind {
+  /**
+   * What a candidate is to the current value (null for an empty register). `accept` when it may come next, `held` when
+   * it is the current head or one of its ancestors. Called only when `hold` has said true of both.
+   */
+  check(register: string, current: RegisterValue | null, candidate: string): Verdict;
+  /**
+   * Durably has what the value's head names, fetching it from `from` when need be. False when it cannot be had, or can
+   * never be valid; a vote for it is not given then.
+   */
+  hold(register: string, value: RegisterValue, from: PeerId, signal: AbortSignal): Promise<boolean>;
+}
+
+/** The certificates a node has. */
+export interface CertificateBook {
+  /** The one of the highest position that is known of a register, and durable. */
+  latest(register: string): Certificate | null;
+  /** True when it holds for the coordinators of its epoch; false when that epoch is not known here (yet). */
+  verify(certificate: Certificate): boolean;
+  /** Takes in a certificate that holds; resolves once it is durable. One of a lower position than the latest changes nothing. */
+  keep(certificate: Certificate): Promise<void>;
+}
+
+/** Why no answer can be given now. The candidate may be confirmed later all the same, by this attempt even. */
+export type UnavailableReason =
+  /** Fewer than a majority of the coordinators are connected. */
+  | 'no_majority'
+  /** The time that was allowed is over. */
+  | 'deadline'
+  /** Too many are waiting. */
+  | 'busy'
+  /** What the head names could not be had. */
+  | 'missing'
+  /** The other side knows of a later epoch than this node, or of an earlier one. */
+  | 'epoch';
+
+/** How a proposal ended. */
+export type Outcome =
+  /** The candidate is the head this certificate proves, or an ancestor of it. */
+  | { readonly kind: 'confirmed'; readonly certificate: Certificate }
+  /** It can never follow the head that this certificate proves (null for an empty register). */
+  | { readonly kind: 'refused'; readonly refusal: RegisterRefusal; readonly certificate: Certificate | null }
+  /** `quorum_unavailable`. */
+  | { readonly kind: 'unavailable'; readonly reason: UnavailableReason };

@@ -1,0 +1,214 @@
+import { majorityOf, verifyStatement } from '../../crdt/certificate.ts';
+import { toBase32 } from '../../crdt/digest.ts';
+import type { Actor, NodeId, PeerId } from '../../crdt/ids.ts';
+import type { Ballot } from '../../crdt/quorum/ballot.ts';
+import {
+  type AcceptingRound,
+  type FailedRound,
+  type PreparedRound,
+  type PreparingRound,
+  planStep,
+  prepareRound,
+  proposeValue,
+  type Round,
+  requestOf,
+  resumeRound,
+  retryDelayMs,
+  type Step,
+  successorOf,
+  takeAnswer,
+  type VoteCheck,
+} from '../../crdt/quorum/proposer.ts';
+import type { Clock } from '../../src/ports/clock.ts';
+import type { Log } from '../../src/ports/log.ts';
+import type { Random } from '../../src/ports/random.ts';
+import type { CoordinatorLink } from './coordinator-link.ts';
+import { PromiseCache } from './promise-cache.ts';
+import type { CertificateBook, Coordinator, Outcome, QuorumView, RegisterKind } from './register-kind.ts';
+
+/** Registers whose promise is kept: 4 MB at most. */
+const cachedPromisesMax = 10_000;
+const incarnationBytes = 8;
+
+/** What the proposing side of a coordinator needs from its node. */
+export interface ProposerDependencies {
+  readonly nodeId: NodeId;
+  readonly localPeer: PeerId;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly view: () => QuorumView;
+  readonly kindOf: (register: string) => RegisterKind;
+  readonly certificates: CertificateBook;
+  /** How a coordinator is asked, or undefined when it cannot be reached or must not be believed. */
+  readonly linkTo: (coordinator: Coordinator) => CoordinatorLink | undefined;
+}
+
+/** How rounds for one register ended; `empty` only when there was nothing to propose again. */
+export type Decision = Outcome | { readonly kind: 'empty' };
+
+/** `again`: something was gained, go on at once. `retry`: the round was lost, wait first. */
+type Attempt = Decision | 'again' | 'retry';
+
+/** Runs rounds for registers until a candidate is decided on. The caller sees to it that each register has one at a time. */
+export class RegisterProposer {
+  readonly #dependencies: ProposerDependencies;
+  readonly #promises = new PromiseCache(cachedPromisesMax);
+  /** Drawn afresh at every start, so that no ballot of an earlier life is ever used again. */
+  readonly #proposer: Actor;
+  #counter = 0;
+
+  constructor(dependencies: ProposerDependencies) {
+    this.#dependencies = dependencies;
+    const incarnation = toBase32(dependencies.random.bytes(incarnationBytes));
+    this.#proposer = `${dependencies.nodeId}.${incarnation}` as Actor;
+  }
+
+  /**
+   * Brings a candidate into the register, or finds that it is there or can never be. Null proposes what is found
+   * again, unchanged, under the present epoch. Rejects with the signal's reason; the candidate may be chosen all the same.
+   *
+   * @param from who has what the candidate names
+   */
+  async decide(register: string, candidate: string | null, from: PeerId, signal: AbortSignal): Promise<Decision> {
+    const { clock, random } = this.#dependencies;
+    if (candidate !== null && !(await this.#holdCandidate(register, candidate, from, signal))) {
+      return { kind: 'unavailable', reason: 'missing' };
+    }
+    for (let failures = 0; ; ) {
+      signal.throwIfAborted();
+      const view = this.#dependencies.view();
+      if (!this.hasMajority(view)) return { kind: 'unavailable', reason: 'no_majority' };
+      const result = await this.#attempt(view, register, candidate, signal);
+      if (result === 'again') continue;
+      if (result !== 'retry') return result;
+      failures += 1;
+      await clock.sleep(retryDelayMs(failures, random.fraction()), signal);
+    }
+  }
+
+  /** True when a majority of the coordinators can be asked. */
+  hasMajority(view: QuorumView): boolean {
+    const reachable = view.coordinators.filter((each) => this.#dependencies.linkTo(each) !== undefined);
+    return view.coordinators.length > 0 && reachable.length >= majorityOf(view.coordinators.length);
+  }
+
+  async #attempt(view: QuorumView, register: string, candidate: string | null, signal: AbortSignal): Promise<Attempt> {
+    const cached = this.#promises.take(register, view.epoch);
+    const prepared = await this.#prepare(view, register, cached);
+    if (prepared.phase !== 'prepared') return this.#lost(prepared);
+    if (!(await this.#holdCurrent(view, register, prepared, signal))) return 'retry';
+    const { certificates, kindOf } = this.#dependencies;
+    const latest = certificates.latest(register);
+    const step = planStep(prepared.current, {
+      cluster: view.cluster,
+      register,
+      certified: latest?.statement ?? null,
+      candidate,
+      judge: (current, head) => kindOf(register).check(register, current, head),
+    });
+    if (step.kind === 'propose') return this.#propose(view, prepared, step, candidate === null);
+    if (step.kind === 'nothing') return { kind: 'empty' };
+    // A promise that a certificate has overtaken is of no use, and neither is what it found.
+    if (step.kind === 'forgotten') return cached === undefined ? 'retry' : 'again';
+    // What a cached promise found may be old news: a later head may contain what this one does not.
+    if (step.kind === 'refused' && cached !== undefined) return 'again';
+    if (prepared.current !== null) this.#keepPromise(prepared.settings, prepared.settings.ballot, prepared.current);
+    if (step.kind === 'refused') return { kind: 'refused', refusal: step.refusal, certificate: latest };
+    return latest === null ? 'retry' : { kind: 'confirmed', certificate: latest };
+  }
+
+  async #prepare(
+    view: QuorumView,
+    register: string,
+    cached: ReturnType<PromiseCache['take']>,
+  ): Promise<PreparedRound | FailedRound> {
+    const settings = {
+      register,
+      epoch: view.epoch,
+      coordinators: view.coordinators.map(({ nodeId }) => nodeId),
+      ballot: cached?.ballot ?? this.#nextBallot(),
+    };
+    if (cached !== undefined) return resumeRound(settings, cached.value);
+    return (await this.#run(view, prepareRound(settings))) as PreparedRound | FailedRound;
+  }
+
+  async #propose(
+    view: QuorumView,
+    prepared: PreparedRound,
+    step: Extract<Step, { kind: 'propose' }>,
+    carrying: boolean,
+  ): Promise<Attempt> {
+    const round = await this.#run(view, proposeValue(prepared, step.value, this.#nextBallot()));
+    if (round.phase !== 'chosen') return this.#lost(round as FailedRound);
+    const { settings, next, value, certificate } = round;
+    await this.#dependencies.certificates.keep(certificate);
+    this.#keepPromise(settings, next, value);
+    return step.own || carrying ? { kind: 'confirmed', certificate } : 'again';
+  }
+
+  /** Asks every coordinator at once, and resolves as soon as the phase is decided; the rest of the answers is not waited for. */
+  #run(view: QuorumView, round: PreparingRound | AcceptingRound): Promise<Round> {
+    const { epoch: _, ...request } = requestOf(round);
+    const item = { register: round.settings.register, ...request };
+    const check = checkIn(view);
+    return new Promise((resolve) => {
+      let current: Round = round;
+      const take = (from: NodeId, answer: Parameters<typeof takeAnswer>[2]): void => {
+        current = takeAnswer(current, from, answer, check);
+        if (current.phase !== round.phase) resolve(current);
+      };
+      for (const coordinator of view.coordinators) {
+        const link = this.#dependencies.linkTo(coordinator);
+        if (link === undefined) take(coordinator.nodeId, { t: 'lost' });
+        else void link.vote({ epoch: view.epoch, item }).then((answer) => take(coordinator.nodeId, answer));
+      }
+    });
+  }
+
+  #lost({ settings, reason, seen }: FailedRound): 'retry' {
+    if (seen !== null) this.#counter = Math.max(this.#counter, seen.counter);
+    this.#dependencies.log.debug('quorum:round_lost', { register: settings.register, reason, seen });
+    return 'retry';
+  }
+
+  /** What the candidate names must be here before it can be compared with the current head. */
+  #holdCandidate(register: string, candidate: string, from: PeerId, signal: AbortSignal): Promise<boolean> {
+    const { view, certificates, kindOf } = this.#dependencies;
+    const known = certificates.latest(register)?.statement ?? null;
+    const value = successorOf(view().cluster, register, known, candidate);
+    return kindOf(register).hold(register, value, from, signal);
+  }
+
+  #holdCurrent(
+    view: QuorumView,
+    register: string,
+    { current, reporter }: PreparedRound,
+    signal: AbortSignal,
+  ): Promise<boolean> | boolean {
+    if (current === null || reporter === null) return true;
+    const peer = view.coordinators.find(({ nodeId }) => nodeId === reporter)?.peerId;
+    const from = peer ?? this.#dependencies.localPeer;
+    return this.#dependencies.kindOf(register).hold(register, current, from, signal);
+  }
+
+  #keepPromise(
+    settings: { readonly register: string; readonly epoch: number },
+    ballot: Ballot,
+    value: { readonly position: number; readonly head: string; readonly previous: string | null },
+  ): void {
+    this.#promises.put(settings.register, { epoch: settings.epoch, ballot, value });
+  }
+
+  #nextBallot(): Ballot {
+    this.#counter += 1;
+    return { counter: this.#counter, proposer: this.#proposer };
+  }
+}
+
+function checkIn({ cluster, coordinators }: QuorumView): VoteCheck {
+  return (statement, from, signature) => {
+    const key = coordinators.find(({ nodeId }) => nodeId === from)?.publicKey;
+    return key !== undefined && verifyStatement(statement, signature, key, cluster);
+  };
+}

@@ -1,0 +1,142 @@
+import type { NodeId } from '../../../crdt/ids.ts';
+import { type AcceptorState, emptyAcceptorState } from '../../../crdt/quorum/acceptor.ts';
+import type {
+  AcceptorStore,
+  AcceptorTransaction,
+  HeardVotes,
+  ListedRegisters,
+} from '../../../protocols/quorum/acceptor-store.ts';
+import type { Kv, KvKey, KvTransaction } from '../../ports/kv.ts';
+import { decodeRow, encodeRow } from '../rows.ts';
+import { afterKey, successor } from '../storage-keys.ts';
+
+/** Rooms of the quorum register in the key-value store; bytes 0x60 to 0x67 belong to it. */
+const room = { voter: 0x60, register: 0x61, heard: 0x62 } as const;
+
+/** Rows read for one page of a listing: some 20 ms, during which nothing else runs. */
+const rowsLookedAtMax = 4_096;
+
+/** What the node's votes have in common. */
+interface VoterRow {
+  readonly epoch: number;
+  readonly sequence: number;
+  readonly restored: boolean;
+  /** `Kv.identity()` of the files the votes were written to: a copied or restored directory has another. */
+  readonly identity: string;
+}
+
+/** The votes of a coordinator in the node's store: one row a register. */
+export class KvAcceptorStore implements AcceptorStore {
+  readonly #kv: Kv;
+
+  constructor(kv: Kv) {
+    this.#kv = kv;
+  }
+
+  transact<T>(change: (transaction: AcceptorTransaction) => T): Promise<T> {
+    return this.#kv.transact((transaction) => {
+      const rows = new VoterTransaction(transaction, this.#kv.identity());
+      const result = change(rows);
+      rows.finish();
+      return result;
+    });
+  }
+
+  sequence(): number {
+    const row = this.#kv.get(voterKey);
+    return row === undefined ? 0 : decodeRow<VoterRow>(row, 'voter').sequence;
+  }
+
+  heardVotes(): ReadonlyMap<NodeId, HeardVotes> {
+    const heard = new Map<NodeId, HeardVotes>();
+    const start = Uint8Array.of(room.heard);
+    for (const [key, row] of this.#kv.range({ start, end: successor(start) })) {
+      heard.set(textAfterRoom(key) as NodeId, decodeRow<HeardVotes>(row, 'vote sequence'));
+    }
+    return heard;
+  }
+}
+
+class VoterTransaction implements AcceptorTransaction {
+  readonly #transaction: KvTransaction;
+  readonly #before: VoterRow | undefined;
+  #row: VoterRow;
+
+  constructor(transaction: KvTransaction, identity: string) {
+    this.#transaction = transaction;
+    const stored = transaction.get(voterKey);
+    this.#before = stored === undefined ? undefined : decodeRow<VoterRow>(stored, 'voter');
+    this.#row = this.#before ?? { epoch: 0, sequence: 0, restored: false, identity };
+    // Whoever holds a copy of the votes does not know what was voted after it was taken.
+    if (this.#row.identity !== identity) this.#row = { ...this.#row, restored: true, identity };
+  }
+
+  get epoch(): number {
+    return this.#row.epoch;
+  }
+
+  raiseEpoch(epoch: number): void {
+    this.#row = { ...this.#row, epoch };
+  }
+
+  get sequence(): number {
+    return this.#row.sequence;
+  }
+
+  setSequence(sequence: number): void {
+    this.#row = { ...this.#row, sequence };
+  }
+
+  get restored(): boolean {
+    return this.#row.restored;
+  }
+
+  markRestored(): void {
+    if (!this.#row.restored) this.#row = { ...this.#row, restored: true };
+  }
+
+  state(register: string): AcceptorState {
+    const row = this.#transaction.get(registerKey(register));
+    return row === undefined ? emptyAcceptorState : decodeRow<AcceptorState>(row, 'vote');
+  }
+
+  setState(register: string, state: AcceptorState): void {
+    this.#transaction.put(registerKey(register), encodeRow(state));
+  }
+
+  listAccepted(epoch: number, after: string | null, limit: number): ListedRegisters {
+    const start = after === null ? Uint8Array.of(room.register) : afterKey(registerKey(after));
+    const end = Uint8Array.of(room.register + 1);
+    const registers: [string, boolean][] = [];
+    let looked = 0;
+    for (const [key, row] of this.#transaction.range({ start, end, limit: rowsLookedAtMax })) {
+      looked += 1;
+      const { accepted } = decodeRow<AcceptorState>(row, 'vote');
+      if (accepted !== null) registers.push([textAfterRoom(key), accepted.epoch >= epoch]);
+      if (registers.length === limit || looked === rowsLookedAtMax) return { registers, through: textAfterRoom(key) };
+    }
+    return { registers, through: null };
+  }
+
+  setHeard(nodeId: NodeId, heard: HeardVotes): void {
+    this.#transaction.put(keyOf(room.heard, nodeId), encodeRow(heard));
+  }
+
+  finish(): void {
+    if (this.#row !== this.#before) this.#transaction.put(voterKey, encodeRow(this.#row));
+  }
+}
+
+const voterKey: KvKey = Uint8Array.of(room.voter);
+
+function registerKey(register: string): KvKey {
+  return keyOf(room.register, register);
+}
+
+function keyOf(byte: number, text: string): KvKey {
+  return Uint8Array.of(byte, ...Buffer.from(text, 'utf8'));
+}
+
+function textAfterRoom(key: KvKey): string {
+  return Buffer.from(key.buffer, key.byteOffset + 1, key.byteLength - 1).toString('utf8');
+}

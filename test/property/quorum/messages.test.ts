@@ -1,0 +1,105 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { decodeCertificate, encodeCertificate } from '../../../crdt/certificate.ts';
+import { blake3, toBase32 } from '../../../crdt/digest.ts';
+import {
+  confirmsMax,
+  decodeQuorumRequest,
+  decodeQuorumResponse,
+  encodeQuorumMessage,
+  listedMax,
+  type QuorumRequest,
+  type QuorumResponse,
+  votesMax,
+} from '../../../protocols/quorum/messages.ts';
+import { messageBytesMax } from '../../../protocols/wire/frames.ts';
+import { runs } from '../../support/property-runs.ts';
+import { certificateVectors } from '../../support/vectors/certificate.ts';
+import { actorOf, testNode } from '../../support/versions.ts';
+
+const hash = toBase32(blake3(Buffer.from('any')));
+const ballot = { counter: Number.MAX_SAFE_INTEGER, proposer: actorOf(testNode('north')) };
+const value = { position: Number.MAX_SAFE_INTEGER, head: hash, previous: hash };
+const epoch = Number.MAX_SAFE_INTEGER;
+const repeat = <T>(count: number, item: T): T[] => Array.from({ length: count }, () => item);
+const certificate = certificateVectors().accepted[0]?.text as string;
+
+/** The largest messages there can be. */
+const requests: readonly QuorumRequest[] = [
+  {
+    t: 'votes',
+    epoch,
+    seen: epoch,
+    items: repeat(votesMax, { t: 'accept', register: hash, ballot, value, next: ballot }),
+  },
+  { t: 'votes', epoch, seen: 0, items: [{ t: 'prepare', register: 'control-log', ballot }] },
+  { t: 'list', epoch, seen: epoch, after: hash, limit: listedMax },
+  { t: 'heard' },
+  { t: 'confirm', items: repeat(confirmsMax, { register: hash, head: hash }) },
+];
+const responses: readonly QuorumResponse[] = [
+  { t: 'votes', sequence: epoch, answers: repeat(votesMax, { t: 'promised', accepted: { ballot, value, epoch } }) },
+  { t: 'votes', sequence: 1, answers: [{ t: 'accepted', signature: new Uint8Array(64) }, { t: 'missing' }] },
+  { t: 'list', sequence: epoch, registers: repeat(listedMax, [hash, true] as [string, boolean]), through: hash },
+  { t: 'heard', sequence: 0 },
+  {
+    t: 'confirm',
+    outcomes: repeat(confirmsMax, {
+      t: 'refused',
+      refusal: { code: 'not_a_descendant', message: 'é'.repeat(1_024) },
+      certificate: certificate.padEnd(4_096),
+    }),
+  },
+  { t: 'declined', code: 'coordinator_restored', epoch },
+];
+
+test('the largest messages there can be fit a frame and are read as they were written', () => {
+  for (const request of requests) {
+    const bytes = encodeQuorumMessage(request);
+    expect(bytes.length).toBeLessThanOrEqual(messageBytesMax);
+    expect(decodeQuorumRequest(bytes)).toEqual({ ok: true, value: request });
+  }
+  for (const response of responses) {
+    const bytes = encodeQuorumMessage(response);
+    expect(bytes.length).toBeLessThanOrEqual(messageBytesMax);
+    expect(decodeQuorumResponse(bytes)).toEqual({ ok: true, value: response });
+  }
+});
+
+test('a message of one too many, or of no shape, is refused', () => {
+  const [first] = requests as [Extract<QuorumRequest, { t: 'votes' }>];
+  const many = { ...first, items: repeat(votesMax + 1, first.items[0] as (typeof first.items)[number]) };
+  expect(decodeQuorumRequest(encodeQuorumMessage(many)).ok).toBe(false);
+  const linkless = { t: 'accept', register: hash, ballot, value: { ...value, previous: null }, next: null } as const;
+  expect(decodeQuorumRequest(encodeQuorumMessage({ ...first, items: [linkless] })).ok).toBe(false);
+  expect(decodeQuorumRequest(encodeQuorumMessage({ t: 'heard', more: 1 } as never)).ok).toBe(false);
+});
+
+test('no bytes make a decoder throw', () => {
+  const sound = [...requests, ...responses].map(encodeQuorumMessage);
+  const mutant = fc
+    .tuple(fc.constantFrom(...sound), fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 }))
+    .map(([bytes, changes]) => {
+      const changed = Uint8Array.from(bytes);
+      for (const [at, byte] of changes) changed[at % changed.length] = byte;
+      return changed;
+    });
+  fc.assert(
+    fc.property(fc.oneof(fc.uint8Array({ maxLength: 256 }), mutant), (bytes) => {
+      decodeQuorumRequest(bytes);
+      decodeQuorumResponse(bytes);
+    }),
+    runs(3),
+  );
+});
+
+test('what a certificate is read as is written as the same text', () => {
+  fc.assert(
+    fc.property(fc.nat(certificate.length - 1), fc.string({ maxLength: 3 }), (at, text) => {
+      const changed = certificate.slice(0, at) + text + certificate.slice(at + 1);
+      const decoded = decodeCertificate(changed);
+      expect(!decoded.ok || encodeCertificate(decoded.value) === changed).toBe(true);
+    }),
+    runs(5),
+  );
+});

@@ -1,0 +1,77 @@
+import { describe, expect, test } from 'vitest';
+import { QuorumModel } from './model.ts';
+import type { ModelFaults, ModelProfile } from './model-parts.ts';
+
+const profiles: Readonly<Record<string, ModelProfile>> = {
+  'one set of coordinators': { changesEpochs: false, restoresDisk: false, crashes: 0.01 },
+  'changing coordinators': { changesEpochs: true, restoresDisk: false, crashes: 0.01 },
+  'an older disk put back': { changesEpochs: false, restoresDisk: true, crashes: 0.01 },
+};
+const seedsEach = 200;
+
+/** The first seed under which a faulty register is caught, with what was seen; undefined when none of them does. */
+function caught(
+  profile: ModelProfile,
+  faults: ModelFaults,
+  seedsMax: number,
+): { seed: number; seen: string } | undefined {
+  for (let seed = 1; seed <= seedsMax; seed += 1) {
+    const [seen] = new QuorumModel(`fault ${seed}`, profile, faults).run();
+    if (seen !== undefined) return { seed, seen };
+  }
+  return undefined;
+}
+
+describe('the register, under loss, duplication, reordering, duels, cuts and crashes', () => {
+  test.each(Object.entries(profiles))('keeps one chain and goes on, with %s', (name, profile) => {
+    const failures: string[] = [];
+    let certificates = 0;
+    let confirmed = 0;
+    let epochs = 0;
+    let restored = 0;
+    for (let seed = 1; seed <= seedsEach; seed += 1) {
+      const model = new QuorumModel(`${name} ${seed}`, profile);
+      const [violation] = model.run();
+      if (violation !== undefined) failures.push(`seed ${seed}: ${violation}`);
+      certificates += model.history.certificates;
+      confirmed += model.confirmed;
+      epochs += model.epoch - 1;
+      restored += model.restoredNode === undefined ? 0 : 1;
+    }
+    expect(failures).toEqual([]);
+    // A run in which nothing happens would prove nothing.
+    expect(certificates).toBeGreaterThan(5 * seedsEach);
+    expect(confirmed).toBeGreaterThan(5 * seedsEach);
+    if (profile.changesEpochs) expect(epochs).toBeGreaterThan(seedsEach);
+    if (profile.restoresDisk) expect(restored).toBeGreaterThan(seedsEach / 4);
+  });
+
+  test('the same seed gives the same run', () => {
+    const run = (): number[] => {
+      const model = new QuorumModel('again', { changesEpochs: true, restoresDisk: false, crashes: 0.01 });
+      model.run();
+      return [model.history.certificates, model.confirmed, model.epoch];
+    };
+    expect(run()).toEqual(run());
+  });
+});
+
+describe('a deliberate fault is caught within a bounded number of seeds', () => {
+  const still = profiles['one set of coordinators'] as ModelProfile;
+  const crashing: ModelProfile = { ...still, crashes: 0.04 };
+  const changing = profiles['changing coordinators'] as ModelProfile;
+  const restoring = profiles['an older disk put back'] as ModelProfile;
+  const cases: readonly (readonly [string, ModelProfile, ModelFaults, number])[] = [
+    ['an answer before the flush', crashing, { answersBeforeFlush: true, ignoresSequence: true }, 200],
+    ['a ballot used again after a restart', crashing, { reusesBallots: true }, 1_500],
+    ['signatures of different ballots added up', still, { addsUpBallots: true }, 20],
+    ['an uncertified value dropped', still, { dropsUncertified: true }, 20],
+    ['no check of the epoch', changing, { ignoresEpochs: true }, 200],
+    ['a coordinator on an older disk believed', restoring, { ignoresSequence: true }, 200],
+  ];
+
+  test.each(cases)('%s', (_name, profile, faults, seedsMax) => {
+    const found = caught(profile, faults, seedsMax);
+    expect(found?.seen).toEqual(expect.any(String));
+  });
+});

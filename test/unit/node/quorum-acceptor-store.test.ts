@@ -1,0 +1,81 @@
+import { expect, test } from 'vitest';
+import type { NodeId } from '../../../crdt/ids.ts';
+import type { AcceptorState } from '../../../crdt/quorum/acceptor.ts';
+import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
+import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
+import { SeededRandom } from '../../../src/adapters/memory/random.ts';
+import { KvAcceptorStore } from '../../../src/node/confirmation/acceptor-store.ts';
+import { actorOf, testNode } from '../../support/versions.ts';
+
+const clock = new VirtualClock();
+const ballot = { counter: 3, proposer: actorOf(testNode('north')) };
+const stateIn = (epoch: number): AcceptorState => ({
+  promised: ballot,
+  accepted: { ballot, value: { position: 1, head: 'h', previous: null }, epoch },
+});
+const east = testNode('east').nodeId as NodeId;
+
+test('what was voted is there after a restart, with epoch, sequence and what was heard', async () => {
+  const kv = new MemoryKv(clock);
+  await new KvAcceptorStore(kv).transact((transaction) => {
+    expect([transaction.epoch, transaction.sequence, transaction.restored]).toEqual([0, 0, false]);
+    transaction.raiseEpoch(2);
+    transaction.setSequence(7);
+    transaction.setState('r', stateIn(2));
+    expect(transaction.state('r')).toEqual(stateIn(2));
+    transaction.setHeard(east, { sequence: 9, restored: false });
+  });
+  const store = new KvAcceptorStore(kv.crash(new SeededRandom('crash')));
+  expect(store.sequence()).toBe(7);
+  expect(store.heardVotes()).toEqual(new Map([[east, { sequence: 9, restored: false }]]));
+  await store.transact((transaction) => {
+    expect([transaction.epoch, transaction.sequence, transaction.restored]).toEqual([2, 7, false]);
+    expect(transaction.state('r')).toEqual(stateIn(2));
+    expect(transaction.state('s')).toEqual({ promised: null, accepted: null });
+  });
+});
+
+test('a transaction that throws leaves nothing behind', async () => {
+  const store = new KvAcceptorStore(new MemoryKv(clock));
+  const failing = store.transact((transaction) => {
+    transaction.setSequence(1);
+    throw new Error('no');
+  });
+  await expect(failing).rejects.toThrow('no');
+  expect(store.sequence()).toBe(0);
+});
+
+test('a copied directory is noticed, for good', async () => {
+  const kv = new MemoryKv(clock);
+  await new KvAcceptorStore(kv).transact((transaction) => transaction.setSequence(1));
+  const copy = kv.clone();
+  const restored = await new KvAcceptorStore(copy).transact((transaction) => transaction.restored);
+  expect(restored).toBe(true);
+  expect(await new KvAcceptorStore(copy.reopen()).transact((transaction) => transaction.restored)).toBe(true);
+  expect(await new KvAcceptorStore(kv).transact((transaction) => transaction.restored)).toBe(false);
+});
+
+test('lists accepted registers in the order of their names, page by page', async () => {
+  const store = new KvAcceptorStore(new MemoryKv(clock));
+  const pages = await store.transact((transaction) => {
+    for (const [name, epoch] of [
+      ['c', 1],
+      ['a', 2],
+      ['d', 3],
+    ] as const)
+      transaction.setState(name, stateIn(epoch));
+    transaction.setState('b', { promised: ballot, accepted: null });
+    const first = transaction.listAccepted(2, null, 2);
+    return [first, transaction.listAccepted(2, first.through, 2)];
+  });
+  expect(pages).toEqual([
+    {
+      registers: [
+        ['a', true],
+        ['c', false],
+      ],
+      through: 'c',
+    },
+    { registers: [['d', true]], through: null },
+  ]);
+});

@@ -1,0 +1,290 @@
+import { afterEach, expect, test } from 'vitest';
+import { linkHash } from '../../../crdt/certificate.ts';
+import { stickyOrder } from '../../../protocols/quorum/sticky-order.ts';
+import { coordinatorOf, headOf, QuorumMesh, registerOf } from '../../support/quorum-mesh.ts';
+import { testCluster } from '../../support/versions.ts';
+
+let mesh: QuorumMesh;
+
+afterEach(async () => {
+  expect(mesh.faults()).toEqual([]);
+  await mesh.stop();
+});
+
+const register = registerOf('plan');
+const [a, ab, abc] = [headOf('a'), headOf('a', 'b'), headOf('a', 'b', 'c')];
+
+/** The coordinators' names in the order in which they propose for a register. */
+function order(names: readonly string[], of = register): string[] {
+  const ranked = stickyOrder(of, names.map(coordinatorOf));
+  return ranked.map(({ nodeId }) => names.find((name) => coordinatorOf(name).nodeId === nodeId) as string);
+}
+
+const three = ['north', 'east', 'south'] as const;
+
+test('confirms heads one after the other, each linked to the one before', async () => {
+  mesh = await QuorumMesh.start(three);
+  const first = await mesh.node('north').propose(register, a);
+  const second = await mesh.node('east').propose(register, ab);
+  if (first.kind !== 'confirmed' || second.kind !== 'confirmed') throw new Error('not confirmed');
+  expect(first.certificate.statement).toMatchObject({ register, epoch: 1, position: 1, head: a, previous: null });
+  const previous = linkHash(testCluster, register, first.certificate.statement);
+  expect(second.certificate.statement).toMatchObject({ register, position: 2, head: ab, previous });
+});
+
+test('a cluster of one coordinator confirms by itself', async () => {
+  mesh = await QuorumMesh.start(['north']);
+  expect(await mesh.node('north').propose(register, a)).toMatchObject({ kind: 'confirmed' });
+});
+
+test('answers a head that is held with the certificate there is, and refuses one that does not follow', async () => {
+  mesh = await QuorumMesh.start(three);
+  await mesh.node('north').propose(register, a);
+  await mesh.node('north').propose(register, ab);
+  expect(await mesh.node('south').propose(register, a)).toMatchObject({
+    kind: 'confirmed',
+    certificate: { statement: { position: 2, head: ab } },
+  });
+  expect(await mesh.node('south').propose(register, headOf('a', 'z'))).toMatchObject({
+    kind: 'refused',
+    refusal: { code: 'not_a_descendant' },
+    certificate: { statement: { head: ab } },
+  });
+});
+
+test('a node that is no coordinator has its heads confirmed by the one whose turn it is', async () => {
+  mesh = await QuorumMesh.start([...three, 'agent'], 3);
+  const outcome = await mesh.node('agent').propose(register, a);
+  if (outcome.kind !== 'confirmed') throw new Error('not confirmed');
+  const proposer = mesh.node(order(three)[0] as string).nodeId;
+  expect(outcome.certificate.statement.ballot.proposer.split('.')[0]).toBe(proposer);
+  expect(mesh.node('agent').book.latest(register)).toEqual(outcome.certificate);
+});
+
+test('the next in order proposes when the first cannot be reached', async () => {
+  mesh = await QuorumMesh.start([...three, 'agent'], 3);
+  const [first, second] = order(three) as [string, string];
+  mesh.hub.partition(mesh.peers('agent'), mesh.peers(first));
+  await mesh.clock.advance(100);
+  const outcome = await mesh.node('agent').propose(register, a);
+  if (outcome.kind !== 'confirmed') throw new Error('not confirmed');
+  expect(outcome.certificate.statement.ballot.proposer.split('.')[0]).toBe(mesh.node(second).nodeId);
+});
+
+test('the second head of a register takes one round trip where the first took two', async () => {
+  mesh = await QuorumMesh.start(three, 3, { linkMs: 100, flushDelayMs: 0 });
+  const proposer = mesh.node(order(three)[0] as string);
+  const timed = async (head: string): Promise<number> => {
+    const startMs = mesh.clock.monotonicMs();
+    await proposer.propose(register, head);
+    return mesh.clock.monotonicMs() - startMs;
+  };
+  // The first one opens the streams as well.
+  const others = Array.from({ length: 20 }, (_, at) => registerOf(`o${at}`));
+  const other = others.find((each) => order(three, each)[0] === order(three)[0]) as string;
+  await proposer.propose(other, a);
+  expect(await timed(a)).toBe(400);
+  expect(await timed(ab)).toBe(200);
+  expect(await timed(abc)).toBe(200);
+});
+
+test('a minority answers at once that there is no quorum, and the head is confirmed after the partition', async () => {
+  mesh = await QuorumMesh.start(three);
+  mesh.hub.partition(mesh.peers('north'), mesh.peers('east', 'south'));
+  await mesh.clock.advance(100);
+  const startMs = mesh.clock.monotonicMs();
+  expect(await mesh.node('north').propose(register, a)).toEqual({ kind: 'unavailable', reason: 'no_majority' });
+  expect(mesh.clock.monotonicMs() - startMs).toBe(0);
+  expect(await mesh.node('east').propose(register, headOf('b'))).toMatchObject({ kind: 'confirmed' });
+  mesh.hub.heal();
+  await mesh.clock.advance(100);
+  expect(await mesh.node('north').propose(register, a)).toMatchObject({ kind: 'refused' });
+});
+
+test('gives up when the time is over although a majority seems connected', async () => {
+  mesh = await QuorumMesh.start(three);
+  for (const name of ['east', 'south']) {
+    mesh.hub.hold(mesh.node(name).peerId, mesh.node('north').peerId);
+    mesh.hub.hold(mesh.node('north').peerId, mesh.node(name).peerId);
+  }
+  expect(await mesh.node('north').propose(register, a, 500)).toEqual({ kind: 'unavailable', reason: 'deadline' });
+});
+
+test('rejects with the reason of its caller', async () => {
+  mesh = await QuorumMesh.start(three);
+  const controller = new AbortController();
+  const proposed = mesh.node('north').engine.propose(register, a, { signal: controller.signal });
+  const reason = new Error('enough');
+  controller.abort(reason);
+  await expect(mesh.run(proposed)).rejects.toBe(reason);
+});
+
+test('a coordinator votes only for what it holds', async () => {
+  mesh = await QuorumMesh.start(three);
+  const [first, second, third] = order(three) as [string, string, string];
+  mesh.node(second).withheld.add(a);
+  expect(await mesh.node(first).propose(register, a)).toMatchObject({ kind: 'confirmed' });
+  mesh.node(second).withheld.add(ab);
+  mesh.node(third).withheld.add(ab);
+  expect(await mesh.node(first).propose(register, ab, 2_000)).toMatchObject({ kind: 'unavailable' });
+  mesh.node(third).withheld.clear();
+  expect(await mesh.node(first).propose(register, ab)).toMatchObject({ kind: 'confirmed' });
+  // Each was asked to fetch it from the one who proposed.
+  expect(mesh.node(third).held.every(({ from }) => from === mesh.node(first).peerId)).toBe(true);
+});
+
+test('many registers at once share messages and flushes', async () => {
+  mesh = await QuorumMesh.start([...three, 'agent'], 3, { flushDelayMs: 2 });
+  const agent = mesh.node('agent');
+  const startMs = mesh.clock.monotonicMs();
+  const outcomes = await mesh.run(
+    Promise.all(Array.from({ length: 600 }, (_, at) => agent.engine.propose(registerOf(`r${at}`), a))),
+  );
+  expect(outcomes.filter(({ kind }) => kind === 'confirmed')).toHaveLength(600);
+  expect(mesh.clock.monotonicMs() - startMs).toBeLessThan(500);
+});
+
+test('proposals of every coordinator at once for one register all end, and make one chain', async () => {
+  mesh = await QuorumMesh.start(three);
+  const engines = three.map((name) => mesh.node(name).engine);
+  const outcomes = await mesh.run(
+    Promise.all(['a', 'b', 'c'].map((word, at) => engines[at]?.propose(register, headOf(word)))),
+  );
+  expect(outcomes.map((outcome) => outcome?.kind).sort()).toEqual(['confirmed', 'refused', 'refused']);
+});
+
+test('too many proposals for one register are turned away', async () => {
+  mesh = await QuorumMesh.start(['north']);
+  const heads = Array.from({ length: 70 }, (_, at) => headOf(`h${at}`));
+  const outcomes = await mesh.run(Promise.all(heads.map((head) => mesh.node('north').engine.propose(register, head))));
+  expect(outcomes.filter((outcome) => outcome.kind === 'unavailable')).toEqual(
+    Array.from({ length: 6 }, () => ({ kind: 'unavailable', reason: 'busy' })),
+  );
+});
+
+test('votes survive a crash of every coordinator, and the next proposer certifies what it finds', async () => {
+  mesh = await QuorumMesh.start(three);
+  await mesh.node('north').propose(register, a);
+  for (const node of mesh.nodes.values()) node.crash();
+  for (const node of mesh.nodes.values()) {
+    node.book.kept.length = 0;
+    await node.start();
+  }
+  await mesh.clock.advance(100);
+  expect(await mesh.node('south').propose(register, headOf('b'))).toMatchObject({ kind: 'refused' });
+  expect(await mesh.node('south').propose(register, ab)).toMatchObject({
+    kind: 'confirmed',
+    certificate: { statement: { position: 2 } },
+  });
+});
+
+test('a coordinator on an older disk is rejected, and says so itself from then on', async () => {
+  mesh = await QuorumMesh.start(three);
+  const [first, second, third] = order(three) as [string, string, string];
+  await mesh.node(first).propose(register, a);
+  const victim = mesh.node(second);
+  const backup = victim.kv.snapshot();
+  await mesh.node(first).propose(register, ab);
+  await mesh.clock.advance(1_000);
+  await victim.stop();
+  victim.kv = victim.kv.restore(backup, { unnoticed: true });
+  await victim.start();
+  await mesh.clock.advance(1_000);
+  expect(await mesh.node(first).propose(register, abc)).toMatchObject({ kind: 'confirmed' });
+  await mesh.clock.advance(1_000);
+  expect(mesh.node(first).engine.restoredCoordinators()).toEqual([victim.nodeId]);
+  const last = mesh.node(first).book.kept.at(-1);
+  expect(last?.signatures.map(([nodeId]) => nodeId)).not.toContain(victim.nodeId);
+  // Without the third, one sound coordinator is no majority.
+  await mesh.node(third).stop();
+  await mesh.clock.advance(1_000);
+  expect(await mesh.node(first).propose(register, headOf('a', 'b', 'c', 'd'))).toEqual({
+    kind: 'unavailable',
+    reason: 'no_majority',
+  });
+  await mesh.node(third).start();
+});
+
+test('a coordinator whose directory was copied gives no vote', async () => {
+  mesh = await QuorumMesh.start(three);
+  await mesh.node('north').propose(register, a);
+  const [first, second] = order(three) as [string, string];
+  const victim = mesh.node(second);
+  await victim.stop();
+  victim.kv = victim.kv.restore(victim.kv.snapshot());
+  await victim.start();
+  await mesh.clock.advance(100);
+  expect(await mesh.node(first).propose(register, ab)).toMatchObject({ kind: 'confirmed' });
+  await mesh.clock.advance(1_000);
+  expect(mesh.node(first).engine.restoredCoordinators()).toEqual([victim.nodeId]);
+});
+
+test('a coordinator whose disk fails gives no vote, and the others go on', async () => {
+  mesh = await QuorumMesh.start(three);
+  const [first, second] = order(three) as [string, string];
+  mesh.node(second).kv.failTransactions('disk_full', 50);
+  expect(await mesh.node(first).propose(register, a)).toMatchObject({ kind: 'confirmed' });
+  mesh.node(second).kv.clearFault();
+  expect(await mesh.node(first).propose(register, ab)).toMatchObject({ kind: 'confirmed' });
+});
+
+test('a proposer of an earlier epoch is told so, and one of a later epoch has its peers catch up', async () => {
+  mesh = await QuorumMesh.start([...three, 'west'], 3);
+  mesh.epochs.set(2, [...three, 'west'].map(coordinatorOf));
+  const [first, second, third] = order(three) as [string, string, string];
+  await mesh.node(first).propose(register, a);
+  mesh.node(second).epoch = 2;
+  mesh.node(third).epoch = 2;
+  const stale = await mesh.run(mesh.node(first).engine.propose(register, ab, { timeoutMs: 500 }));
+  expect(stale).toMatchObject({ kind: 'unavailable' });
+  expect(mesh.node(first).aheadOf).toContain(2);
+  for (const node of mesh.nodes.values()) node.epoch = 2;
+  expect(await mesh.node(first).propose(register, ab)).toMatchObject({
+    kind: 'confirmed',
+    certificate: { statement: { epoch: 2, position: 2 } },
+  });
+});
+
+test('carries every register over to a new set of coordinators, and a second time finds nothing to do', async () => {
+  mesh = await QuorumMesh.start([...three, 'west'], 3);
+  mesh.epochs.set(2, [...three, 'west'].map(coordinatorOf));
+  const names = Array.from({ length: 1_100 }, (_, at) => registerOf(`c${at}`)).sort();
+  const { engine } = mesh.node('north');
+  expect((await mesh.run(Promise.all(names.map((name) => engine.propose(name, a))))).map(({ kind }) => kind)).toEqual(
+    names.map(() => 'confirmed'),
+  );
+  for (const node of mesh.nodes.values()) node.epoch = 2;
+  const { signal } = new AbortController();
+  const steps: number[] = [];
+  const onProgress = ({ carried }: { carried: number }): void => void steps.push(carried);
+  const outcome = await mesh.run(mesh.node('west').engine.carry({ signal, onProgress }));
+  expect(outcome).toEqual({ kind: 'complete', progress: { epoch: 2, after: expect.any(String), carried: 1_100 } });
+  expect(steps.at(-1)).toBe(1_100);
+  expect(steps.length).toBeGreaterThan(4);
+  const again = mesh.node('west').book;
+  expect(names.every((name) => again.latest(name)?.statement.epoch === 2)).toBe(true);
+  expect(names.every((name) => again.latest(name)?.statement.position === 1)).toBe(true);
+  await mesh.clock.advance(1_000);
+  expect(await mesh.run(mesh.node('north').engine.carry({ signal }))).toMatchObject({ progress: { carried: 0 } });
+});
+
+test('a carry-over that is cut short goes on where it was', async () => {
+  mesh = await QuorumMesh.start(three);
+  mesh.epochs.set(2, ['north', 'east'].map(coordinatorOf));
+  const names = Array.from({ length: 600 }, (_, at) => registerOf(`k${at}`)).sort();
+  await mesh.run(Promise.all(names.map((name) => mesh.node('north').engine.propose(name, a))));
+  for (const node of mesh.nodes.values()) node.epoch = 2;
+  const { signal } = new AbortController();
+  let cut = false;
+  const onProgress = (): void => {
+    if (!cut) mesh.hub.partition(mesh.peers('north'), mesh.peers('east'));
+    cut = true;
+  };
+  const first = await mesh.run(mesh.node('north').engine.carry({ signal, onProgress }));
+  expect(first).toMatchObject({ kind: 'unavailable', progress: { carried: 256, after: names[255] } });
+  mesh.hub.heal();
+  await mesh.clock.advance(1_000);
+  const { after } = first.progress;
+  const second = await mesh.run(mesh.node('north').engine.carry({ signal, after }));
+  expect(second).toMatchObject({ kind: 'complete', progress: { carried: 600 - 256 } });
+});
