@@ -103,7 +103,7 @@ export function keyedBlake3(key: Uint8Array, bytes: Uint8Array): Uint8Array {
   return implementation.keyedHash(key, bytes);
 }
 
-/** SHA-256 of `bytes`: 32 bytes. Only the format of Automerge changes asks for it. */
+/** SHA-256 of `bytes`: 32 bytes. Only formats of others ask for it: Automerge's changes and RFC 6962's Merkle tree. */
 export function sha256(bytes: Uint8Array): Uint8Array {
   return plain(nodeHash('sha256', bytes, 'buffer'));
 }

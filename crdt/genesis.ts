@@ -1,22 +1,25 @@
 import { decodeCanonical, encodeCanonical, hasExactly } from './canonical-json.ts';
+import {
+  type ControlMember,
+  checkLabels,
+  checkMemberIdentity,
+  checkRoles,
+  coordinatorsMax,
+  defaultRoles,
+  isCoordinator,
+  isMemberName,
+  type Labels,
+  membersMax,
+  type Role,
+} from './control/member.ts';
 import { blake3, fromBase32, toBase32 } from './digest.ts';
 import { type ClusterId, err, type NodeId, ok, type PeerId, type Result } from './ids.ts';
-import { isNodeId } from './node-name.ts';
-import { publicKeyOf } from './signature.ts';
 
 /** The longest genesis text that is read: room for `membersMax` members with a few addresses each. */
-const genesisBytesMax = 1_048_576;
-const membersMax = 1_024;
-const memberAddressesMax = 16;
-const addressLengthMax = 256;
+export const genesisBytesMax = 1_048_576;
 /** The seed makes two clusters with the same members differ; 16 bytes cannot be met by chance. */
 const seedBytesMin = 16;
 const seedBytesMax = 64;
-
-/** Names of clusters and members stand in file names, commands and logs. */
-const namePattern = /^[a-z0-9][a-z0-9-]{0,62}$/;
-/** A multiaddr in text: visible ASCII that starts with a slash. What it means is for the network to judge. */
-const addressPattern = /^\/[!-~]+$/;
 
 /** One node of the cluster, as it was when the cluster was founded. */
 export interface Member {
@@ -26,6 +29,10 @@ export interface Member {
   readonly peerId: PeerId;
   /** Multiaddrs it can be reached at; may be empty. */
   readonly addresses: readonly string[];
+  /** What it does, in ascending order; `['storage']` when absent. */
+  readonly roles?: readonly Role[];
+  /** Where and what it is; none when absent. */
+  readonly labels?: Labels;
 }
 
 /** What founds a cluster; its hash is the cluster's id. */
@@ -67,7 +74,7 @@ function checkGenesis(value: unknown): string | undefined {
     return 'a genesis entry has exactly the fields cluster, members, seed and v';
   }
   if (value.v !== 1) return 'this is not version 1 of the genesis format';
-  if (!isName(value.cluster)) return 'the cluster has no name of lowercase letters, digits and hyphens';
+  if (!isMemberName(value.cluster)) return 'the cluster has no name of lowercase letters, digits and hyphens';
   const seed = typeof value.seed === 'string' ? fromBase32(value.seed) : undefined;
   if (seed === undefined || seed.length < seedBytesMin || seed.length > seedBytesMax) {
     return `the seed is not ${seedBytesMin} to ${seedBytesMax} bytes in base32`;
@@ -76,7 +83,12 @@ function checkGenesis(value: unknown): string | undefined {
   if (!Array.isArray(members) || members.length === 0 || members.length > membersMax) {
     return `a cluster has 1 to ${membersMax} members`;
   }
-  return checkMembers(members);
+  return checkMembers(members) ?? checkCoordinators(members);
+}
+
+function checkCoordinators(members: readonly Member[]): string | undefined {
+  const coordinators = members.filter((member) => isCoordinator({ roles: member.roles ?? defaultRoles }));
+  return coordinators.length > coordinatorsMax ? `a cluster has at most ${coordinatorsMax} coordinators` : undefined;
 }
 
 function checkMembers(members: readonly unknown[]): string | undefined {
@@ -94,24 +106,35 @@ function checkMembers(members: readonly unknown[]): string | undefined {
   return undefined;
 }
 
+const memberFields = ['addresses', 'name', 'nodeId', 'peerId'];
+const optionalFields = ['labels', 'roles'];
+
 function checkMember(member: unknown): string | undefined {
-  if (!hasExactly(member, ['addresses', 'name', 'nodeId', 'peerId'])) {
-    return 'a member has exactly the fields addresses, name, nodeId and peerId';
+  const fields = [...memberFields, ...optionalFields.filter((field) => isPresent(member, field))];
+  if (!hasExactly(member, fields)) {
+    return `a member has the fields ${memberFields.join(', ')}, and may have ${optionalFields.join(' and ')}`;
   }
-  const { name, nodeId, peerId, addresses } = member;
-  if (!isName(name)) return 'the name is not lowercase letters, digits and hyphens';
-  if (typeof nodeId !== 'string' || !isNodeId(nodeId)) return 'the node id is not 26 characters of base32';
-  if (typeof peerId !== 'string' || publicKeyOf(peerId) === undefined) return 'the peer id is not an ed25519 key';
-  if (!Array.isArray(addresses) || addresses.length > memberAddressesMax) {
-    return `addresses are a list of at most ${memberAddressesMax}`;
-  }
-  return addresses.every(isAddress) ? undefined : 'an address is not a multiaddr';
+  return (
+    checkMemberIdentity(member) ??
+    ('roles' in member ? checkRoles(member.roles) : undefined) ??
+    ('labels' in member ? checkLabels(member.labels) : undefined)
+  );
 }
 
-function isName(value: unknown): value is string {
-  return typeof value === 'string' && namePattern.test(value);
+function isPresent(value: unknown, field: string): boolean {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, field);
 }
 
-function isAddress(value: unknown): value is string {
-  return typeof value === 'string' && value.length <= addressLengthMax && addressPattern.test(value);
+/**
+ * The founding members as the control log has them, by node id: the role `storage` for one that names none, and the
+ * role `coordinator` for the first, when no member has it.
+ */
+export function foundingMembers(genesis: Genesis): readonly ControlMember[] {
+  const members = genesis.members
+    .map((member): ControlMember => ({ ...member, roles: member.roles ?? defaultRoles, labels: member.labels ?? {} }))
+    .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
+  if (members.some(isCoordinator)) return members;
+  return members.map((member, at) =>
+    at === 0 ? { ...member, roles: [...member.roles, 'coordinator' as const].sort() } : member,
+  );
 }

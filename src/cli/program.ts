@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { projectVersion } from '../project-root.ts';
 import { Cli } from './cli.ts';
 import { conflictsCommand } from './conflicts.ts';
+import { controlLogCommand } from './control-log.ts';
 import { type ExitCode, failureOf } from './errors.ts';
 import { getCommand } from './get.ts';
 import { headsCommand } from './heads.ts';
@@ -29,6 +30,7 @@ const commands = [
   conflictsCommand,
   statusCommand,
   nodesCommand,
+  controlLogCommand,
 ];
 
 const exitCodesHelp = `

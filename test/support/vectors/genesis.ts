@@ -15,11 +15,20 @@ export function genesisVectors() {
   const second = member('n2', []);
   const small: Genesis = { v: 1, cluster: 'one', seed: toBase32(new Uint8Array(16)), members: [first] };
   const pair: Genesis = { v: 1, cluster: 'pair', seed, members: [first, second] };
+  const roles: Genesis = {
+    v: 1,
+    cluster: 'roles',
+    seed,
+    members: [
+      { ...first, roles: ['coordinator', 'storage'], labels: { dc: 'a', rack: 'a4' } },
+      { ...second, roles: ['agent'] },
+    ],
+  };
   const changed = (change: object): string => encodeCanonical({ ...pair, ...change });
   const withMember = (change: object): string => changed({ members: [first, { ...second, ...change }] });
   return {
     about: 'A genesis entry is canonical JSON; the cluster id is BLAKE3 of the text in base32.',
-    accepted: [small, pair].map((genesis) => {
+    accepted: [small, pair, roles].map((genesis) => {
       const text = encodeGenesis(genesis);
       return { text, id: accepted(decodeGenesis(text)).id, genesis };
     }),
@@ -44,6 +53,9 @@ export function genesisVectors() {
       { why: 'node id', text: withMember({ nodeId: 'n2' }) },
       { why: 'member name', text: withMember({ name: 'a b' }) },
       { why: 'unknown field of a member', text: withMember({ role: 'storage' }) },
+      { why: 'unknown role', text: withMember({ roles: ['king'] }) },
+      { why: 'no roles', text: withMember({ roles: [] }) },
+      { why: 'labels no object', text: withMember({ labels: ['dc'] }) },
       { why: 'address', text: withMember({ addresses: ['127.0.0.1:4001'] }) },
       { why: 'address with a space', text: withMember({ addresses: ['/ip4/127.0.0.1 /tcp/1'] }) },
       {

@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { canonicalJsonVectors } from './canonical-json.ts';
 import { causalityVectors } from './causality.ts';
+import { controlLogVectors } from './control-log.ts';
 import { digestVectors } from './digest.ts';
 import { genesisVectors } from './genesis.ts';
+import { merkleLogVectors } from './merkle-log.ts';
 import { objectDocumentVectors } from './object-document.ts';
 import { signatureVectors } from './signature.ts';
 import { versionVectors } from './version.ts';
@@ -12,8 +14,10 @@ import { versionGraphVectors } from './version-graph.ts';
 export const vectorSources = {
   'canonical-json': canonicalJsonVectors,
   causality: causalityVectors,
+  'control-log': controlLogVectors,
   digest: digestVectors,
   genesis: genesisVectors,
+  'merkle-log': merkleLogVectors,
   'object-document': objectDocumentVectors,
   signature: signatureVectors,
   version: versionVectors,
