@@ -4,6 +4,7 @@ import { decodeCanonical } from '../../crdt/canonical-json.ts';
 import { decodeContext } from '../../crdt/causality.ts';
 import { defaultChunking } from '../../crdt/chunking.ts';
 import { blobHashOf, fromBase32, fromHex } from '../../crdt/digest.ts';
+import { fingerprintBytes } from '../../crdt/fingerprint-tree.ts';
 import { decodeGenesis, encodeGenesis } from '../../crdt/genesis.ts';
 import type { Result } from '../../crdt/ids.ts';
 import { buildManifest, decodeManifest } from '../../crdt/manifest.ts';
@@ -12,7 +13,14 @@ import { fromBase64Url, peerIdOf, publicKeyOf } from '../../crdt/signature.ts';
 import { decodeVersion } from '../../crdt/version.ts';
 import { decodeWant, encodeWant } from '../../protocols/blobs/messages.ts';
 import { decodeGossip, encodeGossip, hintOf } from '../../protocols/gossip/messages.ts';
-import { decodeSyncRequest, decodeSyncResponse, encodeSyncMessage } from '../../protocols/sync/messages.ts';
+import {
+  decodeSyncRequest,
+  decodeSyncResponse,
+  encodeSyncMessage,
+  unpackAnswer,
+  unpackItems,
+  unpackRange,
+} from '../../protocols/sync/messages.ts';
 import { decodeCbor, encodeCbor } from '../../protocols/wire/cbor.ts';
 import { creditFrame, dataFrame, endFrame, FrameDecoder, helloFrame } from '../../protocols/wire/frames.ts';
 import { decodePercent } from '../../src/http/percent.ts';
@@ -39,6 +47,8 @@ const child = write(testNode('south'), [root]);
 const hash = blobHashOf(Buffer.from('any'));
 const raw = fromBase32(hash) as Uint8Array;
 const doc = hash as unknown as Parameters<typeof hintOf>[0];
+/** Bytes of a range's summary on the wire: a count and a fingerprint. */
+const summaryBytes = 4 + fingerprintBytes;
 const manifest = buildManifest([{ hash, size: 3 }], defaultChunking).blobs.map(({ bytes }) => bytes);
 
 const north = testNode('north');
@@ -57,14 +67,22 @@ const edges: Readonly<Record<string, Edge>> = {
   'canonical JSON': { decode: utf8((input) => decodeCanonical(input, 65_536)), sound: text('{"a":[1,"x",null]}') },
   context: { decode: utf8(jsonOr(decodeContext)), sound: text(JSON.stringify(child.record.context)) },
   'sync request': {
-    decode: decodeSyncRequest,
-    sound: [encodeSyncMessage({ t: 'fetch', versions: [raw] }), encodeSyncMessage({ t: 'feed', feed: 'a', after: 1 })],
+    decode: decodeAndUnpackRequest,
+    sound: [
+      encodeSyncMessage({ t: 'fetch', versions: [raw] }),
+      encodeSyncMessage({ t: 'feed', feed: 'a', after: 1 }),
+      encodeSyncMessage({ t: 'records', wants: [{ doc: raw, have: [raw, raw] }] }),
+      encodeSyncMessage({ t: 'ranges', ranges: [[3, Uint8Array.of(1, 15), new Uint8Array(summaryBytes)]] }),
+    ],
   },
   'sync response': {
-    decode: decodeSyncResponse,
+    decode: decodeAndUnpackResponse,
     sound: [
       encodeSyncMessage({ t: 'records', texts: text(root.text) }),
       encodeSyncMessage({ t: 'ranges', answers: [0, 1, { items: Buffer.concat([raw, raw]) }] }),
+      encodeSyncMessage({ t: 'ranges', answers: [{ split: new Uint8Array(16 * summaryBytes) }] }),
+      encodeSyncMessage({ t: 'feed', feed: 'a', last: 2, through: 1, entries: Buffer.concat([raw, raw]), time: 3 }),
+      encodeSyncMessage({ t: 'done', more: true }),
     ],
   },
   'gossip message': { decode: decodeGossip, sound: [encodeGossip([hintOf(doc, [root.id], text(root.text))])] },
@@ -86,6 +104,21 @@ const edges: Readonly<Record<string, Edge>> = {
     sound: text(`"${hash}"`, `W/"${hash}", *`),
   },
 };
+
+/** What is packed inside a message that was accepted must come apart without a fault, too. */
+function decodeAndUnpackRequest(bytes: Uint8Array): unknown {
+  const decoded = decodeSyncRequest(bytes);
+  if (decoded.ok && decoded.value.t === 'ranges') decoded.value.ranges.map(unpackRange);
+  return decoded;
+}
+
+function decodeAndUnpackResponse(bytes: Uint8Array): unknown {
+  const decoded = decodeSyncResponse(bytes);
+  if (!decoded.ok) return decoded;
+  if (decoded.value.t === 'ranges') decoded.value.answers.map(unpackAnswer);
+  if (decoded.value.t === 'feed' && decoded.value.entries !== null) unpackItems(decoded.value.entries);
+  return decoded;
+}
 
 function jsonOr(decode: (value: unknown) => Result<unknown, unknown>): (input: string) => unknown {
   return (input) => {

@@ -19,7 +19,8 @@ import { graphEntry } from '../support/versions.ts';
 
 const seed = fc.integer();
 const stepsMax = 40;
-const history = randomHistory({ stepsMax });
+/** Histories of a few actors, and of many of which most are retired. */
+const history = fc.oneof(randomHistory({ stepsMax }), randomHistory({ stepsMax, restartShare: 0.6 }));
 const clonedHistory = randomHistory({ stepsMax, clones: true });
 
 const graphOf = (versions: readonly Version[]): VersionGraph => VersionGraph.from(versions.map(graphEntry));

@@ -1,7 +1,7 @@
 import type { Draw } from './draw.ts';
 import type { Simulation } from './simulation.ts';
 
-type NetworkFault = 'partition' | 'heal' | 'cutOneWay' | 'clog' | 'dropConnection';
+type NetworkFault = 'partition' | 'heal' | 'cutOneWay' | 'clog' | 'dropConnection' | 'dropAfter';
 type NodeFault = 'crash' | 'stop' | 'pause' | 'jumpClock' | 'slowDown';
 type DiskFault =
   | 'failWrites'
@@ -24,6 +24,7 @@ export const allFaults: FaultMix = {
   cutOneWay: 4,
   clog: 5,
   dropConnection: 8,
+  dropAfter: 8,
   crash: 10,
   stop: 5,
   pause: 5,
@@ -111,6 +112,7 @@ export class FaultSchedule {
         this.#after(draw.between(100, 8_000), () => sim.unclog(name, other));
       },
       dropConnection: () => sim.dropConnection(name, other),
+      dropAfter: () => sim.dropAfter(name, other, draw.integer(1, 40)),
     };
   }
 

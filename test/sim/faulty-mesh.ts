@@ -11,6 +11,8 @@ import { blobsOf, isContentIntact, isVersionIntact } from './soundness.ts';
 
 const versionRoom = versionKey('a'.repeat(52) as VersionId)[0] as number;
 const hourMs = 3_600_000;
+/** Less than any delay of a link. */
+const justAfterMs = 1e-6;
 
 /** Nodes, and all that can go wrong with them, their disks and the links between them: one method a fault. */
 export class FaultyMesh extends SimulatedNodes {
@@ -56,6 +58,17 @@ export class FaultyMesh extends SimulatedNodes {
     this.hub.dropConnection(this.peer(a), this.peer(b));
   }
 
+  /** Breaks the connection between two nodes right after the so-many-th piece of a stream from now on has arrived. */
+  dropAfter(a: string, b: string, pieces: number): void {
+    this.trace.note(`dropAfter ${pieces} pieces ${a} - ${b}`);
+    this.links.countDown(this.peer(a), this.peer(b), pieces, (arrivalMs) => {
+      this.clock.setTimer(arrivalMs + justAfterMs, () => {
+        this.#note('dropAfter', `${a} - ${b}`);
+        this.hub.dropConnection(this.peer(a), this.peer(b));
+      });
+    });
+  }
+
   /** Ends every partition and one-way cut. */
   heal(): void {
     this.trace.note('heal');
@@ -90,6 +103,15 @@ export class FaultyMesh extends SimulatedNodes {
     this.countFault('crash');
     this.resume(name);
     super.crash(name);
+  }
+
+  /** Sets nodes' wall clocks hours apart, before they start. */
+  skewClocks(byMs: () => number): void {
+    for (const name of this.machines.keys()) {
+      const skewMs = byMs();
+      this.#note('skewClock', `${name} by ${(skewMs / hourMs).toFixed(1)} h`);
+      this.get(name).clock.jump(skewMs);
+    }
   }
 
   /** Moves a node's wall clock, forwards or backwards. */
@@ -226,6 +248,7 @@ export class FaultyMesh extends SimulatedNodes {
   /** Ends every fault that lasts. Nodes that are down stay so. */
   endFaults(): void {
     this.heal();
+    this.links.endCountdowns();
     for (const link of [...this.#clogged]) {
       const [from, to] = link.split(' ') as [string, string];
       this.unclog(from, to);

@@ -26,6 +26,8 @@ import type { KnownVersion } from './version-library.ts';
 
 const slots = 16;
 const heardMax = 50;
+/** Longer than any deadline of a peer. */
+const silenceMs = 600_000;
 /** Bytes of a range's summary on the wire: a count and a fingerprint. */
 const summaryBytes = 4 + fingerprintBytes;
 type Attack =
@@ -51,6 +53,8 @@ export class HostilePeer {
   readonly #network: MemoryNetwork;
   readonly #clock: ProcessClock;
   readonly #heard: { topic: string; data: Uint8Array }[] = [];
+  /** Messages of the sync protocol that others sent, requests and answers alike, to be sent again later. */
+  readonly #frames: Uint8Array[] = [];
   #counter = 0;
 
   constructor(sim: Simulation, name: string) {
@@ -94,12 +98,16 @@ export class HostilePeer {
       open: 5,
       invent: 1,
     });
-    this.#sim.countFault('hostile');
+    this.#count(attack);
     this.#sim.trace.note(`${this.#name} attacks: ${attack}`);
     if (attack === 'open') void this.#openStream().catch(() => undefined);
     else
       for (const { topic, data } of this.#messages(attack))
         void this.#network.publish(topic, data).catch(() => undefined);
+  }
+
+  #count(attack: string): void {
+    this.#sim.countFault(`hostile:${attack}`);
   }
 
   #messages(attack: Exclude<Attack, 'open'>): { topic: string; data: Uint8Array }[] {
@@ -244,7 +252,7 @@ export class HostilePeer {
     const wanted = Array.from({ length: this.#draw.integer(0, 20) }, () => this.#draw.random.bytes(32));
     const request = isWellFormed ? encodeSyncMessage({ t: 'fetch', versions: wanted }) : this.#draw.random.bytes(64);
     await channel.send(request);
-    await channel.receive();
+    this.#keep(await channel.receive());
     channel.reset(new Error('enough'));
   }
 
@@ -252,16 +260,38 @@ export class HostilePeer {
   async #answerSync(stream: ByteStream): Promise<void> {
     const channel = new Channel(stream, { clock: this.#clock });
     for (let request = await channel.receive(); request !== null; request = await channel.receive()) {
+      this.#keep(request);
       for (const answer of this.#syncAnswers(request)) await channel.send(answer);
-      if (this.#draw.chance(0.2)) return channel.reset(new Error('no more of this'));
+      if (await this.#stopsHalfWay(channel)) return;
     }
     await channel.end();
+  }
+
+  /** Now and then it breaks off, or says nothing more for longer than anyone waits. */
+  async #stopsHalfWay(channel: Channel): Promise<boolean> {
+    if (this.#draw.chance(0.05)) {
+      this.#count('silence');
+      await this.#clock.sleep(silenceMs);
+    } else if (!this.#draw.chance(0.2)) return false;
+    else this.#count('breakOff');
+    channel.reset(new Error('no more of this'));
+    return true;
+  }
+
+  #keep(frame: Uint8Array | null): void {
+    if (frame === null) return;
+    this.#frames.push(frame.slice());
+    if (this.#frames.length > heardMax) this.#frames.shift();
   }
 
   /** Mostly an answer of the right kind that is untrue, since others are refused at once. */
   #syncAnswers(request: Uint8Array): Uint8Array[] {
     const draw = this.#draw;
     if (draw.chance(0.15)) return [draw.random.bytes(draw.integer(1, 500))];
+    if (draw.chance(0.15) && this.#frames.length > 0) {
+      this.#count('replayFrame');
+      return [draw.pick(this.#frames)];
+    }
     const asked = decodeSyncRequest(request);
     const answers = (asked.ok ? this.#lies(asked.value) : []).map(encodeSyncMessage);
     return draw.chance(0.15) ? answers.map((answer) => this.#mutated(answer)) : answers;
@@ -270,6 +300,7 @@ export class HostilePeer {
   #lies(request: SyncRequest): SyncResponse[] {
     const draw = this.#draw;
     const random = (count: number): Uint8Array => draw.random.bytes(count);
+    this.#count(`lie:${request.t}`);
     switch (request.t) {
       case 'feed': {
         const last = draw.integer(0, 20);
@@ -305,7 +336,7 @@ export class HostilePeer {
         await packer.answer(this.#draw.chance(0.4) ? undefined : this.#draw.random.bytes(length));
       }
       await packer.flush();
-      if (this.#draw.chance(0.2)) return channel.reset(new Error('no more of this'));
+      if (await this.#stopsHalfWay(channel)) return;
     }
     await channel.end();
   }

@@ -44,7 +44,8 @@ export class MachineClock implements Clock {
   }
 
   nowMs(): number {
-    return this.#shared.nowMs() + this.#wallOffsetMs;
+    // Whole milliseconds, as the port promises: no record is signed with a fraction of one.
+    return Math.floor(this.#shared.nowMs() + this.#wallOffsetMs);
   }
 
   monotonicMs(): number {

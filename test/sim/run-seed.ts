@@ -1,3 +1,4 @@
+import { beginRun, endRun } from './composite-signals.ts';
 import { prepare, type RunOptions } from './scenarios.ts';
 
 /** What came of one run. */
@@ -15,6 +16,15 @@ export interface RunReport {
 
 /** Plays one seed of a scenario from start to end. Never rejects: whatever goes wrong is the report's failure. */
 export async function runSeed(options: RunOptions): Promise<RunReport> {
+  beginRun();
+  try {
+    return await playSeed(options);
+  } finally {
+    endRun();
+  }
+}
+
+async function playSeed(options: RunOptions): Promise<RunReport> {
   const { sim, play } = prepare(options);
   // A promise nobody looks at is a bug of the node as much as a wrong answer.
   const onRejection = (reason: unknown): void =>

@@ -51,7 +51,10 @@ const explain = ({ failure, traceHash, virtualMs }: RunReport, request: RunReque
 const summarise = (reports: readonly RunReport[], elapsedMs: number): void => {
   const sum = (of: (report: RunReport) => number): number => reports.reduce((total, report) => total + of(report), 0);
   const failed = reports.filter((report) => report.failure !== undefined).length;
-  const faults = sum((report) => Object.values(report.faults).reduce((total, count) => total + count, 0));
+  const kinds = new Map<string, number>();
+  for (const { faults } of reports)
+    for (const [kind, count] of Object.entries(faults)) kinds.set(kind, (kinds.get(kind) ?? 0) + count);
+  const faults = [...kinds.values()].reduce((total, count) => total + count, 0);
   console.log(
     [
       `${reports.length} runs`,
@@ -63,6 +66,8 @@ const summarise = (reports: readonly RunReport[], elapsedMs: number): void => {
       `${(elapsedMs / 1_000).toFixed(1)} s`,
     ].join(', '),
   );
+  const byCount = [...kinds].filter(([, count]) => count > 0).sort(([, left], [, right]) => right - left);
+  console.log(`faults: ${byCount.map(([kind, count]) => `${kind} ${count}`).join(', ')}`);
   if (reports.length === 1) console.log(`trace ${reports[0]?.traceHash}, ${reports[0]?.events} events`);
 };
 
@@ -86,11 +91,10 @@ const requests: RunRequest[] = names.flatMap((scenario) =>
 const startedMs = performance.now();
 let reports: RunReport[];
 const [only] = requests;
-if (requests.length === 1 && only !== undefined) {
-  const onLine = options.verbose ? (line: string): void => console.log(line) : undefined;
-  const report = await runSeed({ ...only, ...(onLine === undefined ? {} : { onLine }) });
-  explain(report, only);
-  reports = [report];
+if (options.verbose && only !== undefined) {
+  // In this process, so that events are shown as they happen.
+  reports = [await runSeed({ ...only, onLine: (line) => console.log(line) })];
+  for (const report of reports) explain(report, only);
 } else {
   reports = await sweep(requests, {
     onReport: explain,

@@ -35,15 +35,27 @@ export const scenarios = {
   calm: { ...usual, about: 'no faults at all', faults: {}, faultsPerOperation: 0, hostile: false, steadyLinks: true },
   partitions: {
     ...usual,
-    about: 'a network that falls apart and heals over and over',
-    faults: { partition: 10, heal: 6, cutOneWay: 5, clog: 6, dropConnection: 10, slowDown: 3 },
+    about: 'a network that falls apart and heals over and over, and nodes that restart',
+    faults: {
+      partition: 10,
+      heal: 6,
+      cutOneWay: 5,
+      clog: 6,
+      dropConnection: 5,
+      dropAfter: 15,
+      slowDown: 3,
+      crash: 3,
+      stop: 2,
+      pause: 1,
+      jumpClock: 2,
+    },
     faultsPerOperation: 0.4,
     hostile: false,
   },
   disks: {
     ...usual,
     about: 'disks that fail, fill up, rot, are rolled back, copied and wiped, under crashes',
-    faults: { ...allFaults, partition: 0, heal: 0, cutOneWay: 0, clog: 0, pause: 0, slowDown: 0 },
+    faults: { ...allFaults, partition: 0, heal: 0, cutOneWay: 0, clog: 0, dropAfter: 0, pause: 0, slowDown: 0 },
     faultsPerOperation: 0.4,
     hostile: false,
   },
@@ -57,7 +69,7 @@ export const scenarios = {
   hostile: {
     ...usual,
     about: 'a member that forges, replays, truncates and contradicts, on a sound network',
-    faults: { crash: 2, dropConnection: 3, partition: 1, heal: 2 },
+    faults: { crash: 2, dropConnection: 2, dropAfter: 4, partition: 1, heal: 2 },
     faultsPerOperation: 0.1,
   },
   files: {
@@ -75,6 +87,8 @@ export const scenarios = {
 
 export type ScenarioName = keyof typeof scenarios;
 
+const hourMs = 3_600_000;
+
 export interface RunOptions {
   readonly scenario: ScenarioName;
   readonly seed: number;
@@ -84,6 +98,13 @@ export interface RunOptions {
   readonly fault?: AdapterFaultName;
   readonly onLine?: (line: string) => void;
 }
+
+/**
+ * The size of mesh that the scenarios' numbers were chosen for. In a larger one each node does as much as in a small
+ * one, so all of them do more, to more keys, in the same time; a fault touches more links, and a lie reaches more nodes, so they come
+ * as much more seldom; and with more peers to ask, each is asked less often.
+ */
+const usualNodes = 5;
 
 /** The members' names, as many as are asked for. */
 function nodeNames(count: number): string[] {
@@ -102,7 +123,7 @@ export function prepare(options: RunOptions): { sim: Simulation; play: () => Pro
     hostile: scenario.hostile ? ['mallory'] : [],
     links: scenario.steadyLinks ? calm : drawLinks(shape),
     flushDelayMs: [0.5, shape.between(1, 30)],
-    syncIntervalMs: shape.pick([2_000, 10_000, 30_000]),
+    syncIntervalMs: shape.pick([2_000, 10_000, 30_000]) * Math.max(1, options.nodes / usualNodes),
     ...(options.fault === undefined ? {} : { tamper: adapterFaults[options.fault] }),
   });
   if (options.onLine !== undefined) sim.trace.print(options.onLine);
@@ -110,19 +131,23 @@ export function prepare(options: RunOptions): { sim: Simulation; play: () => Pro
 }
 
 async function play(sim: Simulation, scenario: Scenario, operations: number): Promise<Workload> {
+  const scale = Math.min(1, usualNodes / sim.machines.size);
   const pace = new Draw(sim.random.split('pace'));
-  const workload = new Workload(sim, new Draw(sim.random.split('workload')), scenario.workload);
+  const keys = Math.round(scenario.workload.keys / scale);
+  const workload = new Workload(sim, new Draw(sim.random.split('workload')), { ...scenario.workload, keys });
   const faults = new FaultSchedule(sim, new Draw(sim.random.split('faults')), scenario.faults);
+  const clocks = new Draw(sim.random.split('clocks'));
+  if (scenario.faultsPerOperation > 0 && clocks.chance(0.5)) sim.skewClocks(() => clocks.between(-12, 12) * hourMs);
   await sim.startAll();
   const mallory = scenario.hostile ? new HostilePeer(sim, 'mallory') : undefined;
   await mallory?.join();
-  const meanGapMs = pace.pick([20, 100, 300]);
+  const meanGapMs = pace.pick([20, 100, 300]) * scale;
   while (workload.started < operations) {
     await sim.advance(-Math.log(1 - pace.random.fraction()) * meanGapMs);
     faults.catchUp();
     workload.step();
-    if (pace.chance(scenario.faultsPerOperation)) faults.step();
-    if (mallory !== undefined && pace.chance(0.3)) mallory.act();
+    if (pace.chance(scenario.faultsPerOperation * scale)) faults.step();
+    if (mallory !== undefined && pace.chance(0.3 * scale)) mallory.act();
   }
   sim.trace.note('the faults end');
   await mallory?.leave();

@@ -40,6 +40,29 @@ describe('a mesh that is cut in two', () => {
   });
 });
 
+describe('a reconciliation that is cut off', () => {
+  // Far more than one takes: the last ones are never cut off, which shows that every boundary was met.
+  const boundaries = Array.from({ length: 40 }, (_, index) => index + 1);
+
+  it('is taken up again and ends, whichever message was the last to arrive', async () => {
+    let cutOff = 0;
+    for (const pieces of boundaries) {
+      const sim = await startWith(`boundary ${pieces}`, 'alice', 'bob');
+      sim.partition(['alice'], ['bob']);
+      for (const name of ['alice', 'bob']) {
+        for (let key = 0; key < 6; key += 1) await sim.write(name, `key-${key}`, `by ${name}`);
+      }
+      sim.heal();
+      sim.dropAfter('alice', 'bob', pieces);
+      await sim.runUntilQuiet();
+      for (let key = 0; key < 6; key += 1) expect(sim.headsOf('bob', `key-${key}`)).toHaveLength(2);
+      cutOff += sim.faults.get('dropAfter') ?? 0;
+    }
+    expect(cutOff).toBeGreaterThan(10);
+    expect(cutOff).toBeLessThan(boundaries.length);
+  });
+});
+
 describe('a node', () => {
   it('that crashes keeps what it acknowledged', async () => {
     const sim = await start('alice', 'bob');

@@ -33,10 +33,12 @@ export class SimLinks implements LinkModel {
   profile: LinkProfile;
   readonly #random: SeededRandom;
   readonly #trace: Trace;
-  readonly #draws = new Map<string, Draw>();
+  readonly #draws = new Map<PeerId, Map<PeerId, Draw>>();
   readonly #lagMs = new Map<PeerId, number>();
-  /** Gossip messages that were lost or repeated. */
-  faults = 0;
+  /** Links on which something is to happen when so many more pieces of streams were sent, either way. */
+  readonly #fuses: { readonly ends: readonly PeerId[]; left: number; readonly act: (arrivalMs: number) => void }[] = [];
+  /** Gossip messages that were lost or repeated, and pieces of streams that were torn. */
+  readonly faults = { lost: 0, duplicated: 0, torn: 0 };
 
   constructor(random: SeededRandom, trace: Trace, profile: LinkProfile) {
     this.#random = random;
@@ -50,6 +52,16 @@ export class SimLinks implements LinkModel {
     else this.#lagMs.delete(peer);
   }
 
+  /** Calls `act` when the so-many-th piece from now on is sent between the two, with how long it will take to arrive. */
+  countDown(a: PeerId, b: PeerId, pieces: number, act: (arrivalMs: number) => void): void {
+    this.#fuses.push({ ends: [a, b], left: pieces, act });
+  }
+
+  /** Nothing that was to happen later does. */
+  endCountdowns(): void {
+    this.#fuses.length = 0;
+  }
+
   connectDelayMs(a: PeerId, b: PeerId): number {
     return 2 * this.#delayMs(a, b, 0);
   }
@@ -60,25 +72,36 @@ export class SimLinks implements LinkModel {
   }
 
   streamDelayMs(from: PeerId, to: PeerId, bytes: number): number {
-    return this.#delayMs(from, to, bytes);
+    const delayMs = this.#delayMs(from, to, bytes);
+    for (const fuse of this.#fuses) {
+      if (!fuse.ends.includes(from) || !fuse.ends.includes(to)) continue;
+      fuse.left -= 1;
+      if (fuse.left > 0) continue;
+      this.#fuses.splice(this.#fuses.indexOf(fuse), 1);
+      fuse.act(delayMs);
+      break;
+    }
+    return delayMs;
   }
 
   streamSplitAt(from: PeerId, to: PeerId, bytes: number): number {
     const { torn } = this.profile;
     if (torn === 0 || bytes < 2) return 0;
     const draw = this.#drawOf(from, to);
-    return draw.chance(torn) ? draw.integer(1, bytes - 1) : 0;
+    if (!draw.chance(torn)) return 0;
+    this.faults.torn += 1;
+    return draw.integer(1, bytes - 1);
   }
 
   gossipDelaysMs(from: PeerId, to: PeerId, bytes: number): readonly number[] {
     const { lost, duplicated } = this.profile;
     if (lost > 0 && this.#drawOf(from, to).chance(lost)) {
-      this.faults += 1;
+      this.faults.lost += 1;
       return [];
     }
     const first = this.#delayMs(from, to, bytes);
     if (duplicated === 0 || !this.#drawOf(from, to).chance(duplicated)) return [first];
-    this.faults += 1;
+    this.faults.duplicated += 1;
     return [first, this.#delayMs(from, to, bytes)];
   }
 
@@ -92,11 +115,16 @@ export class SimLinks implements LinkModel {
   }
 
   #drawOf(from: PeerId, to: PeerId): Draw {
-    const link = `${from} ${to}`;
-    const known = this.#draws.get(link);
-    if (known !== undefined) return known;
-    const draw = new Draw(this.#random.split(link));
-    this.#draws.set(link, draw);
+    let draws = this.#draws.get(from);
+    if (draws === undefined) {
+      draws = new Map();
+      this.#draws.set(from, draws);
+    }
+    let draw = draws.get(to);
+    if (draw === undefined) {
+      draw = new Draw(this.#random.split(`${from} ${to}`));
+      draws.set(to, draw);
+    }
     return draw;
   }
 }

@@ -6,6 +6,7 @@ import { VirtualClock } from '../../src/adapters/memory/clock.ts';
 import { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
 import { MemoryHub } from '../../src/adapters/memory/network.ts';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
+import { InlineVerifier } from '../../src/adapters/memory/verifier.ts';
 import { composeNode } from '../../src/compose.ts';
 import type { NodeAdapters } from '../../src/node/mesh-node.ts';
 import { textOfRow } from '../../src/node/rows.ts';
@@ -236,7 +237,8 @@ export class SimulatedNodes implements World {
 
   /** Faults by kind, those of the links included. */
   countedFaults(): Map<string, number> {
-    return new Map([...this.faults, ['gossip', this.links.faults]]);
+    const { lost, duplicated, torn } = this.links.faults;
+    return new Map([...this.faults, ['gossipLost', lost], ['gossipDuplicated', duplicated], ['torn', torn]]);
   }
 
   #enrol(name: string): Member {
@@ -273,6 +275,7 @@ export class SimulatedNodes implements World {
       network,
       kv: machine.kv,
       blobs,
+      verifier: new InlineVerifier(),
       log,
       metrics,
     };

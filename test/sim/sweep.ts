@@ -5,8 +5,11 @@ import type { SourceFaultName } from './mutants/source-faults.ts';
 import type { RunReport } from './run-seed.ts';
 import type { RunRequest } from './worker.ts';
 
-/** A run takes a second or a minute; one that takes this long hangs. */
-const runMsMax = 300_000;
+/** A run takes a second, a large one minutes; one that takes this long hangs. */
+const runMsMax = 900_000;
+/** Nearly all that a run allocates is gone at once; with a larger nursery it costs a tenth less. In MiB, by size of mesh. */
+const youngSpace = { usual: 64, large: 256 };
+const largeMeshNodes = 20;
 
 export interface SweepOptions {
   /** Processes; as many as there are cores when absent. */
@@ -22,12 +25,14 @@ export interface SweepOptions {
 /** Plays many runs, spread over processes. Resolves with their reports in the order of the requests. */
 export async function sweep(requests: readonly RunRequest[], options: SweepOptions = {}): Promise<RunReport[]> {
   const reports: RunReport[] = [];
+  const isLarge = requests.some(({ nodes }) => nodes >= largeMeshNodes);
+  const nodeFlags = [`--max-semi-space-size=${isLarge ? youngSpace.large : youngSpace.usual}`];
   const queue = [...requests.entries()];
   const work = async (): Promise<void> => {
     let child: ChildProcess | undefined;
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const [index, request] = next;
-      child ??= startWorker(options.sourceFault);
+      child ??= startWorker(nodeFlags, options.sourceFault);
       const report = await playIn(child, request);
       if (child.exitCode !== null || child.killed) child = undefined;
       reports[index] = report;
@@ -41,11 +46,14 @@ export async function sweep(requests: readonly RunRequest[], options: SweepOptio
   return reports.filter((report) => report !== undefined);
 }
 
-function startWorker(sourceFault: SourceFaultName | undefined): ChildProcess {
+function startWorker(nodeFlags: readonly string[], sourceFault: SourceFaultName | undefined): ChildProcess {
   const worker = fileURLToPath(new URL('./worker.ts', import.meta.url));
-  if (sourceFault === undefined) return fork(worker, { execArgv: [] });
+  if (sourceFault === undefined) return fork(worker, { execArgv: [...nodeFlags] });
   const loader = new URL('./mutants/load-fault.ts', import.meta.url).href;
-  return fork(worker, { execArgv: ['--import', loader], env: { ...process.env, ANABRANCH_SIM_FAULT: sourceFault } });
+  return fork(worker, {
+    execArgv: [...nodeFlags, '--import', loader],
+    env: { ...process.env, ANABRANCH_SIM_FAULT: sourceFault },
+  });
 }
 
 function playIn(child: ChildProcess, request: RunRequest): Promise<RunReport> {

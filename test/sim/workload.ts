@@ -28,7 +28,6 @@ const expectedRefusals: ReadonlySet<RefusalCode> = new Set([
   'content_unavailable',
   'deleted',
   'disk_full',
-  'invalid_request',
   'not_found',
   'unknown_parent',
   'version_not_found',

@@ -29,12 +29,12 @@ export interface RandomHistory {
 const nodes: readonly TestNode[] = ['north', 'east', 'south'].map(testNode);
 const authors = ['admin', 'ada', 'grace'];
 
-const step = (withClones: boolean): fc.Arbitrary<Step> =>
+const step = (withClones: boolean, restartShare: number): fc.Arbitrary<Step> =>
   fc.record({
     node: fc.nat(nodes.length - 1),
     author: fc.nat(authors.length - 1),
     clone: withClones ? fc.boolean() : fc.constant(false),
-    restart: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+    restart: fc.integer({ min: 0, max: 9 }).map((n) => n < 10 * restartShare),
     kind: fc.constantFrom('put', 'put', 'put', 'delete'),
     parents: fc.array(fc.nat(1_000), { maxLength: 5 }),
     anew: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
@@ -42,13 +42,21 @@ const step = (withClones: boolean): fc.Arbitrary<Step> =>
 
 /**
  * Histories of one object: several writers on each of three nodes, first writes, blind writes, branches off old
- * versions, merges of anything, deletes and unclean restarts. With `clones`, copies of nodes issue dots twice.
+ * versions, merges of anything, deletes and unclean restarts, each of which retires an actor. With `clones`, copies of nodes issue
+ * dots twice. `restartShare` of the writes, a tenth when absent, are the first of a new actor.
  */
 export function randomHistory(options: {
   readonly stepsMax: number;
   readonly clones?: boolean;
+  readonly restartShare?: number;
 }): fc.Arbitrary<RandomHistory> {
-  return fc.array(step(options.clones ?? false), { minLength: 1, maxLength: options.stepsMax, size: 'max' }).map(play);
+  return fc
+    .array(step(options.clones ?? false, options.restartShare ?? 0.1), {
+      minLength: 1,
+      maxLength: options.stepsMax,
+      size: 'max',
+    })
+    .map(play);
 }
 
 function play(steps: readonly Step[]): RandomHistory {

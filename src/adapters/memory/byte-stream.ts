@@ -8,8 +8,8 @@ const unreadBytesMax = 4 * 1024 * 1024;
 /** Bytes on their way past which `write` waits. */
 const inFlightBytesMax = 1024 * 1024;
 
-/** Carries something to the other end after the link's delay, in order; never, when the link is cut. */
-export type Carry = (sizeBytes: number, arrive: () => void) => void;
+/** Carries something to the other end after the link's delay, in order; never, when the link is cut. `apart` by itself. */
+export type Carry = (sizeBytes: number, arrive: () => void, apart: boolean) => void;
 
 export interface StreamHooks {
   /** Called once, when the stream has ended both ways or failed. */
@@ -73,10 +73,11 @@ export class MemoryStream implements ByteStream {
     this.#inFlightBytes += bytes.byteLength;
     const cut = this.#hooks.splitAt(bytes.byteLength);
     for (const piece of cut > 0 ? [bytes.subarray(0, cut), bytes.subarray(cut)] : [bytes]) {
-      this.#carry(piece.byteLength, () => {
+      const arrive = (): void => {
         this.#other?.arrive(piece);
         this.#onArrived(piece.byteLength);
-      });
+      };
+      this.#carry(piece.byteLength, arrive, cut > 0);
     }
     if (this.#inFlightBytes <= inFlightBytesMax) return Promise.resolve();
     return new Promise((resolve, reject) => {
@@ -88,7 +89,7 @@ export class MemoryStream implements ByteStream {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#ended) return Promise.resolve();
     this.#ended = true;
-    this.#carry(0, () => this.#other?.arriveEnd());
+    this.#carry(0, () => this.#other?.arriveEnd(), false);
     this.#closeWhenBothEnded();
     return Promise.resolve();
   }
@@ -99,7 +100,7 @@ export class MemoryStream implements ByteStream {
     this.#unreadBytes = 0;
     this.#remoteEnded = false;
     this.fail(reason);
-    this.#carry(0, () => this.#other?.fail(new MeshError('stream_failed', 'the peer reset the stream')));
+    this.#carry(0, () => this.#other?.fail(new MeshError('stream_failed', 'the peer reset the stream')), false);
   }
 
   /** Fails this end alone: the link is gone, or the other end reset the stream. */

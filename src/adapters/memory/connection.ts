@@ -5,6 +5,16 @@ import { MemoryStream } from './byte-stream.ts';
 import type { LinkGates } from './link-gates.ts';
 import type { LinkModel } from './links.ts';
 
+/** What is written to a stream at one moment, up to so many bytes, travels together, as in one packet. */
+const segmentBytesMax = 1_400;
+
+/** Writes that travel together. */
+interface Segment {
+  readonly sentMs: number;
+  sizeBytes: number;
+  readonly arrivals: (() => void)[];
+}
+
 /** A node as its connections see it. */
 export interface ConnectionEnd {
   readonly localPeer: PeerId;
@@ -93,16 +103,24 @@ export class Connection {
     const clock = this.#clock;
     const links = this.#links;
     // Arrivals are taken from a queue in the order of sending, so that no pair of delays reorders a stream.
-    const arrivals: (() => void)[] = [];
+    const segments: Segment[] = [];
     let lastArrivalMs = 0;
-    const carry = (sizeBytes: number, arrive: () => void): void => {
+    const carry = (sizeBytes: number, arrive: () => void, apart: boolean): void => {
       const nowMs = clock.monotonicMs();
+      const last = segments.at(-1);
+      if (!apart && last?.sentMs === nowMs && last.sizeBytes + sizeBytes <= segmentBytesMax) {
+        last.sizeBytes += sizeBytes;
+        last.arrivals.push(arrive);
+        return;
+      }
       lastArrivalMs = Math.max(
         lastArrivalMs,
         nowMs + links.streamDelayMs(owner.localPeer, remote.localPeer, sizeBytes),
       );
-      arrivals.push(arrive);
-      this.carry(owner, lastArrivalMs - nowMs, () => arrivals.shift()?.());
+      segments.push({ sentMs: nowMs, sizeBytes, arrivals: [arrive] });
+      this.carry(owner, lastArrivalMs - nowMs, () => {
+        for (const arrival of segments.shift()?.arrivals ?? []) arrival();
+      });
     };
     const stream: MemoryStream = new MemoryStream(remote.localPeer, carry, {
       onClosed: () => this.#streams.delete(stream),

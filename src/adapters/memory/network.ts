@@ -13,6 +13,8 @@ import { steadyLinks } from './links.ts';
 
 /** Gossip larger than this is refused, as the production adapter does. */
 const gossipBytesMax = 128 * 1024;
+/** To how many peers a message is passed on: the degree of gossipsub's mesh (libp2p specs, gossipsub v1.0, D 6). */
+const forwardPeersMax = 6;
 /** How many gossip messages a node remembers, so that each is passed on once. */
 const seenGossipMax = 4_096;
 /** Streams a peer may have open to one protocol when its handler names no number. */
@@ -51,6 +53,7 @@ export class MemoryHub {
   readonly #connections = new Map<string, Connection>();
   readonly #connecting = new Set<string>();
   readonly #cut = new Set<string>();
+  readonly #gossipIds = new WeakMap<Uint8Array, string>();
 
   constructor(dependencies: MemoryHubDependencies, options: MemoryHubOptions = {}) {
     this.clock = dependencies.clock;
@@ -103,6 +106,17 @@ export class MemoryHub {
   refresh(): void {
     const nodes = [...this.#running.values()];
     for (const [index, a] of nodes.entries()) for (const b of nodes.slice(index + 1)) this.#refreshLink(a, b);
+  }
+
+  /** Messages are named by their data, as in production: the same bytes twice are one message. */
+  gossipId(data: Uint8Array): string {
+    // The very same array reaches every node many times over; it is never changed.
+    let id = this.#gossipIds.get(data);
+    if (id === undefined) {
+      id = createHash('sha256').update(data).digest('base64');
+      this.#gossipIds.set(data, id);
+    }
+    return id;
   }
 
   attach(node: MemoryNetwork): void {
@@ -338,9 +352,10 @@ export class MemoryNetwork implements Network, ConnectionEnd {
     });
   }
 
+  /** A publisher tells everyone it is connected to; whoever passes a message on tells some, as gossipsub's mesh does. */
   #spread(topic: string, data: Uint8Array, from: PeerId | undefined): number {
     let recipients = 0;
-    for (const [peer, connection] of this.#connections) {
+    for (const [peer, connection] of from === undefined ? this.#connections : this.#neighbours(from)) {
       const other = connection.otherEnd(this);
       if (peer === from || !other.subscribes(topic)) continue;
       recipients += 1;
@@ -351,15 +366,25 @@ export class MemoryNetwork implements Network, ConnectionEnd {
     return recipients;
   }
 
+  /** At most `forwardPeersMax` of the connected peers, evenly spread over all of them. */
+  #neighbours(from: PeerId): Iterable<readonly [PeerId, Connection]> {
+    const count = this.#connections.size;
+    if (count <= forwardPeersMax) return this.#connections;
+    const all = [...this.#connections];
+    const first = all.findIndex(([peer]) => peer === from);
+    return Array.from({ length: forwardPeersMax }, (_, index) => {
+      return all[(first + 1 + Math.floor((index * (count - 1)) / forwardPeersMax)) % count] as [PeerId, Connection];
+    });
+  }
+
   receiveGossip(topic: string, data: Uint8Array, from: PeerId): void {
     const receive = this.#topics.get(topic);
     if (!this.#running || receive === undefined || !this.#firstSight(data)) return;
     if (receive(data, from) === 'accept') this.#spread(topic, data, from);
   }
 
-  /** Messages are named by their data, as in production: the same bytes twice are one message. */
   #firstSight(data: Uint8Array): boolean {
-    const id = createHash('sha256').update(data).digest('base64');
+    const id = this.#hub.gossipId(data);
     if (this.#seenGossip.has(id)) return false;
     this.#seenGossip.add(id);
     if (this.#seenGossip.size > seenGossipMax) {

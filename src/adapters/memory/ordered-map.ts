@@ -1,5 +1,5 @@
 /** A block is split in two beyond so many entries: small enough to copy on a write, large enough to be few. */
-const blockEntriesMax = 256;
+const blockEntriesMax = 64;
 
 interface Block<V> {
   readonly keys: string[];
