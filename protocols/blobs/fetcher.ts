@@ -41,6 +41,8 @@ export interface FetchOptions {
   readonly holders: HolderGroup;
   /** The blob is to be stored and its bytes are of no use otherwise. */
   readonly storeOnly?: boolean;
+  /** The caller stores the blob itself. */
+  readonly unstored?: boolean;
   /** Asked before everything that is not urgent: somebody is reading. */
   readonly urgent?: boolean;
   readonly signal?: AbortSignal;
@@ -71,6 +73,8 @@ interface Need extends BlobWant {
   waiters: number;
   /** Somebody wants the bytes themselves. */
   read: boolean;
+  /** Somebody counts on the fetcher to store it. */
+  store: boolean;
 }
 
 /**
@@ -110,6 +114,7 @@ export class BlobFetcher {
     need.groups.add(options.holders);
     need.waiters += 1;
     need.read ||= options.storeOnly !== true;
+    need.store ||= options.unstored !== true;
     if (options.urgent === true && need.askedOf.size === 0) this.#enqueue(need, priority.urgent);
     this.#planDispatch();
     return signal === undefined ? need.result.promise : this.#untilAborted(need, signal);
@@ -147,6 +152,7 @@ export class BlobFetcher {
       priority: priority.normal,
       waiters: 0,
       read: false,
+      store: false,
     };
     this.#needs.set(need.hash, need);
     this.#enqueue(need, priority.normal);
@@ -222,6 +228,7 @@ export class BlobFetcher {
           score: this.#scores.of(peer),
           outstandingBytes,
           lacksContent: group.lacks(peer, nowMs),
+          isKnownHolder: group.isKnown(peer),
         });
       }
     }
@@ -271,7 +278,8 @@ export class BlobFetcher {
       this.#failNeed(need, session.peer);
       return;
     }
-    const stored = this.#dependencies.store(need.hash, blob);
+    for (const group of need.groups) group.noteHeld(session.peer);
+    const stored = need.store ? this.#dependencies.store(need.hash, blob) : Promise.resolve();
     const release = need.read ? (): void => undefined : (): void => this.#buffers.give(blob);
     stored.then(release, release);
     this.#finish(need, { sizeBytes: blob.length, bytes: blob, stored });

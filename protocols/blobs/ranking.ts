@@ -26,6 +26,8 @@ export interface HolderCandidate {
   readonly outstandingBytes: number;
   /** True when it said a moment ago that it lacks other blobs of the same content. */
   readonly lacksContent: boolean;
+  /** True when it wrote the content, or gave some of it before. */
+  readonly isKnownHolder: boolean;
 }
 
 /** Weight of the newest latency sample. */
@@ -40,6 +42,12 @@ const faultDelayMsMax = 3_600_000;
 const windowMs = 500;
 const windowBytesMin = 512 * 1024;
 const windowBytesMax = 4 * 1024 * 1024;
+
+/**
+ * How much longer a peer is expected to take that may not have the content at all: being told so costs its latency, and
+ * then another is asked. With even odds it is worth asking when it would be three times as fast.
+ */
+const doubtFactor = 3;
 
 /**
  * A holder not met before. The figures are those of a fast neighbour (1 ms, 1 MiB/ms), so that a newcomer
@@ -98,8 +106,9 @@ export function holderWindowBytes(score: HolderScore): number {
 
 /** Milliseconds until a blob of `sizeBytes` asked of this holder now would be here. */
 export function expectedMs(candidate: HolderCandidate, sizeBytes: number): number {
-  const { score, outstandingBytes } = candidate;
-  return (score.latencyMs + (outstandingBytes + sizeBytes) / bytesPerMs(score)) * (1 + score.failures);
+  const { score, outstandingBytes, isKnownHolder } = candidate;
+  const ms = (score.latencyMs + (outstandingBytes + sizeBytes) / bytesPerMs(score)) * (1 + score.failures);
+  return isKnownHolder ? ms : ms * doubtFactor;
 }
 
 /**

@@ -7,15 +7,21 @@ export class MemberDirectory {
   readonly members: readonly Member[];
 
   readonly #byPeer = new Map<PeerId, Member>();
+  readonly #byNode = new Map<NodeId, Member>();
   readonly #publicKeys = new Map<NodeId, Uint8Array>();
 
   constructor(genesis: Genesis) {
     this.members = genesis.members;
     for (const member of genesis.members) {
       this.#byPeer.set(member.peerId, member);
+      this.#byNode.set(member.nodeId, member);
       const publicKey = publicKeyOf(member.peerId);
       if (publicKey !== undefined) this.#publicKeys.set(member.nodeId, publicKey);
     }
+  }
+
+  byNode(node: NodeId): Member | undefined {
+    return this.#byNode.get(node);
   }
 
   byPeer(peer: PeerId): Member | undefined {

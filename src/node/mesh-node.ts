@@ -118,6 +118,7 @@ export class Node implements MeshNode {
     this.#content = new ContentPlane(adapters, {
       // Every member may hold everything, and everyone wants it, until placement chooses.
       holdersOf: () => network.connectedPeers(),
+      peerOf: (node) => this.#members.byNode(node)?.peerId,
       shouldHold: () => true,
     });
     const objects = this.#objects;

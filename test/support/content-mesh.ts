@@ -52,7 +52,7 @@ export class ContentMesh {
     const random = this.random.split(`${name}:${this.clock.monotonicMs()}`);
     const plane = new ContentPlane(
       { kv, blobs, network, clock: this.clock, random, log, metrics },
-      { holdersOf: () => network.connectedPeers(), shouldHold: () => true, ...options },
+      { holdersOf: () => network.connectedPeers(), peerOf: () => undefined, shouldHold: () => true, ...options },
     );
     const stored: ContentSubject[] = [];
     await this.clock.run(plane.start(), patienceMs);

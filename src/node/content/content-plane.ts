@@ -1,4 +1,5 @@
 import { defaultChunking } from '../../../crdt/chunking.ts';
+import type { NodeId, PeerId } from '../../../crdt/ids.ts';
 import type { Content } from '../../../crdt/version.ts';
 import { BlobFetcher } from '../../../protocols/blobs/fetcher.ts';
 import { blobsProtocol, inboundStreamsMax } from '../../../protocols/blobs/limits.ts';
@@ -40,6 +41,8 @@ export interface ContentPlaneDependencies {
 
 export interface ContentPlaneOptions {
   readonly holdersOf: HoldersOf;
+  /** The peer that is a node now: the writer of a version has its content. */
+  readonly peerOf: (node: NodeId) => PeerId | undefined;
   /** Whether this node is to hold the content of a version. */
   readonly shouldHold: (subject: ContentSubject) => boolean;
 }
@@ -88,7 +91,7 @@ export class ContentPlane {
     });
     this.#puller = new Puller(
       { jobs: this.#jobs, store, batcher: this.#batcher, fetcher: this.#fetcher, clock, random, log, metrics },
-      { holdersOf: options.holdersOf, onStored: (subject) => this.#announceStored(subject) },
+      { holdersOf: options.holdersOf, peerOf: options.peerOf, onStored: (subject) => this.#announceStored(subject) },
     );
     this.#reading = {
       store,
@@ -148,7 +151,7 @@ export class ContentPlane {
    */
   want(transaction: KvTransaction, content: Content, subject: ContentSubject): boolean {
     if (!this.#options.shouldHold(subject)) return false;
-    return this.#jobs.want(transaction, content.manifest, content.size, subject);
+    return this.#jobs.want(transaction, content, subject);
   }
 
   /** Looks for new jobs now. */

@@ -1,4 +1,7 @@
+import { defaultChunking } from '../../../crdt/chunking.ts';
+import { toBase32 } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
+import { buildManifest, type ManifestBlob } from '../../../crdt/manifest.ts';
 import type { BlobFetcher, FetchedBlob } from '../../../protocols/blobs/fetcher.ts';
 import type { HolderGroup } from '../../../protocols/blobs/holder-group.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -55,6 +58,8 @@ export class ContentPull {
   sizeBytes: number;
   /** Chunks from the start of the content that are stored; exact once `run` has ended. */
   chunksDone: number;
+  /** Small blobs that are to be stored in the transaction that ends the job. */
+  readonly rows: ManifestBlob[] = [];
   /** Monotonic point at which a blob of it was last stored. */
   lastProgressMs: number | undefined;
   readonly #dependencies: ContentPullDependencies;
@@ -84,7 +89,7 @@ export class ContentPull {
   async run(): Promise<PullOutcome> {
     try {
       if (this.job.kind === 'blob') await this.#obtain(this.job.hash, this.job.sizeBytes);
-      else if ((await this.#pullContent()) === 'heavier') return 'heavier';
+      else if (!(await this.#pullSmall()) && (await this.#pullContent()) === 'heavier') return 'heavier';
       await Promise.all(this.#storing);
       return 'stored';
     } catch (error) {
@@ -95,6 +100,33 @@ export class ContentPull {
       // Everything under way comes to rest before the attempt ends, whatever became of it.
       await Promise.allSettled(this.#storing);
     }
+  }
+
+  /**
+   * A content of one small chunk needs no manifest from elsewhere: the version tells the hash of the chunk, and so the
+   * manifest. One request and one transaction bring it here. False when this is no such content.
+   */
+  async #pullSmall(): Promise<boolean> {
+    const { hash, sizeBytes, b3 } = this.job;
+    if (b3 === undefined || sizeBytes === 0 || sizeBytes > smallBlobBytesMax) return false;
+    const chunk = toBase32(Buffer.from(b3, 'hex')) as BlobHash;
+    const { root, blobs } = buildManifest([{ hash: chunk, size: sizeBytes }], defaultChunking);
+    if (root !== hash) return false;
+    this.rows.push(...blobs);
+    const { store, fetcher, clock } = this.#dependencies;
+    if (await store.verify(chunk, sizeBytes)) return true;
+    if (this.#stopped) throw new Unavailable();
+    const giveBack = await this.#dependencies.wants.take(Math.max(sizeBytes, wantBytesMin));
+    try {
+      const fetched = await fetcher.fetch({ hash: chunk, sizeBytes }, { holders: this.#holders, unstored: true });
+      if (fetched === undefined) throw new Unavailable();
+      await fetched.stored;
+      this.rows.push({ hash: chunk, bytes: Uint8Array.from(fetched.bytes) });
+      this.lastProgressMs = clock.monotonicMs();
+    } finally {
+      giveBack();
+    }
+    return true;
   }
 
   async #pullContent(): Promise<'heavier' | undefined> {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isHash } from '../../../crdt/digest.ts';
 import type { BlobHash, NodeId, VersionId } from '../../../crdt/ids.ts';
+import type { Content } from '../../../crdt/version.ts';
 import type { KvReader, KvTransaction } from '../../ports/kv.ts';
 import type { Log } from '../../ports/log.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
@@ -33,6 +34,8 @@ export interface PullJob {
   readonly hash: BlobHash;
   /** Bytes of content or blob, as far as is known. */
   readonly sizeBytes: number;
+  /** BLAKE3 of the whole content in lowercase hex, where a version told it. */
+  readonly b3?: string;
 }
 
 const hashSchema = z.custom<BlobHash>((value) => typeof value === 'string' && isHash(value));
@@ -41,6 +44,7 @@ const jobSchema = z.strictObject({
   kind: z.enum(['content', 'blob']),
   hash: hashSchema,
   sizeBytes: z.int().nonnegative(),
+  b3: z.string().optional(),
 });
 const subjectSchema = z.strictObject({
   v: z.literal(1),
@@ -74,9 +78,9 @@ export class PullJobs {
   }
 
   /** Notes that a version wants this content; true when it is not complete here, so that a job now stands for it. */
-  want(transaction: KvTransaction, manifest: BlobHash, sizeBytes: number, subject: ContentSubject): boolean {
+  want(transaction: KvTransaction, { manifest, size, b3 }: Content, subject: ContentSubject): boolean {
     if (transaction.get(completeKey(manifest)) !== undefined) return false;
-    this.#add(transaction, { kind: 'content', hash: manifest, sizeBytes });
+    this.#add(transaction, { kind: 'content', hash: manifest, sizeBytes: size, b3 });
     const { ns, key, version, origin } = subject;
     transaction.put(subjectKey(manifest, version), encode({ v: 1, ns, key, origin }));
     return true;
@@ -170,7 +174,9 @@ export class PullJobs {
   #decodeJob(sequence: number, value: Uint8Array): PullJob | undefined {
     const row = decode(jobSchema, value);
     if (row === undefined) this.#log.error('content:job_unreadable', { sequence });
-    return row && { sequence, kind: row.kind, hash: row.hash, sizeBytes: row.sizeBytes };
+    if (row === undefined) return undefined;
+    const { kind, hash, sizeBytes, b3 } = row;
+    return { sequence, kind, hash, sizeBytes, ...(b3 === undefined ? {} : { b3 }) };
   }
 
   #decodeSubject(key: Uint8Array, value: Uint8Array): ContentSubject | undefined {

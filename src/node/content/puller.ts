@@ -1,4 +1,4 @@
-import type { BlobHash, PeerId } from '../../../crdt/ids.ts';
+import type { BlobHash, NodeId, PeerId } from '../../../crdt/ids.ts';
 import type { BlobFetcher } from '../../../protocols/blobs/fetcher.ts';
 import { HolderGroup } from '../../../protocols/blobs/holder-group.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -51,6 +51,7 @@ export interface PullerDependencies {
 
 export interface PullerOptions {
   readonly holdersOf: HoldersOf;
+  readonly peerOf: (node: NodeId) => PeerId | undefined;
   /** Called for each version whose content has become whole and durable here. */
   readonly onStored: (subject: ContentSubject) => void;
 }
@@ -135,7 +136,8 @@ export class Puller {
   /** The holders to ask for a content, now and while it is fetched. */
   holders(content: WantedContent | undefined): HolderGroup {
     const subject = content === undefined ? undefined : this.#dependencies.jobs.subjectOf(content.manifest);
-    return new HolderGroup(() => this.#options.holdersOf(content, subject));
+    const writer = subject?.origin === undefined ? undefined : this.#options.peerOf(subject.origin);
+    return new HolderGroup(() => this.#options.holdersOf(content, subject), writer === undefined ? [] : [writer]);
   }
 
   /** Starts no more, and waits a bounded while for what is under way. The fetcher is closed first. */
@@ -215,6 +217,7 @@ export class Puller {
     if (pull.hasLargeBlobs) await store.flush();
     let subjects: ContentSubject[] | undefined;
     await batcher.add((transaction) => {
+      for (const { hash, bytes } of pull.rows) store.putSmall(transaction, hash, bytes);
       subjects = jobs.finish(transaction, { ...pull.job, sizeBytes: pull.sizeBytes });
     });
     return () => {

@@ -22,7 +22,7 @@ function measured(bytesPerMs: number, latencyMs = 1): HolderScore {
 }
 
 function candidate(peer: string, score: HolderScore, rest: Partial<HolderCandidate> = {}): HolderCandidate {
-  return { peer: peer as PeerId, score, outstandingBytes: 0, lacksContent: false, ...rest };
+  return { peer: peer as PeerId, score, outstandingBytes: 0, lacksContent: false, isKnownHolder: true, ...rest };
 }
 
 describe('ranking of holders', () => {
