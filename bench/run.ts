@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { benchCatchup } from './catchup/catchup.ts';
 import { benchCommits } from './commits/commits.ts';
+import { benchConfirm } from './confirm/confirm.ts';
 import { benchIngest } from './ingest/ingest.ts';
 import { benchMemory } from './memory/memory.ts';
 import { benchPropagation } from './propagation/propagation.ts';
@@ -23,6 +24,7 @@ const benches: Readonly<Record<string, (say: (text: string) => void, options: Be
     ingest: benchIngest,
     replicate: benchReplicate,
     commits: benchCommits,
+    confirm: benchConfirm,
     memory: benchMemory,
     start: benchStart,
     sync: benchSync,

@@ -11,7 +11,9 @@ import type { GrowingIndex } from './control/growing-index.ts';
 import { type ControlMember, coordinatorsMax, membersMax } from './control/member.ts';
 import type { AdmitOperation, ControlOperation } from './control/operations.ts';
 import { type ControlState, type CoordinatorEpoch, coordinatorsOf, votersAmong } from './control/state.ts';
+import { toBase32 } from './digest.ts';
 import { err, type NodeId, ok, type Result } from './ids.ts';
+import { appendLeaf, leafHash, rootOf } from './merkle-log.ts';
 
 /** Namespaces with a policy, and scopes with a configuration, at most: each is in every node's memory. */
 const namespacesMax = 1_024;
@@ -23,6 +25,7 @@ type ControlRefusalCode =
   | 'operation_committed'
   | 'wrong_position'
   | 'wrong_previous'
+  | 'wrong_root'
   | 'wrong_epoch'
   | 'name_taken'
   | 'node_taken'
@@ -32,6 +35,7 @@ type ControlRefusalCode =
   | 'last_coordinator'
   | 'too_many_coordinators'
   | 'several_coordinator_changes'
+  | 'carry_over_running'
   | 'too_many';
 
 export interface ControlRefusal {
@@ -55,7 +59,7 @@ export type EntryFields = Pick<ControlEntry, 'operations' | 'actor' | 'reason' |
  * An entry changes at most one coordinator, in the sum of its operations: then a majority of the old set and one
  * of the new set have a member in common.
  */
-export function foldEntry(state: ControlState, { entry, hash }: EntryText): Result<ControlState, ControlRefusal> {
+export function foldEntry(state: ControlState, { entry, text, hash }: EntryText): Result<ControlState, ControlRefusal> {
   const misplaced = checkRepetition(state, entry) ?? checkPlace(state, entry);
   if (misplaced !== undefined) return err(misplaced);
   let next: ControlState = state;
@@ -74,6 +78,7 @@ export function foldEntry(state: ControlState, { entry, hash }: EntryText): Resu
     seq: entry.seq,
     hash,
     link: linkHash(state.cluster, controlLogRegister, registerValueOf(state, { entry, hash })),
+    tree: appendLeaf(state.tree, leafHash(Buffer.from(text, 'utf8'))).peaks,
     operations: state.operations.with(entry.operations.map(({ id }) => [id, entry.seq])),
     ...(epoch.value === undefined ? {} : { epoch: epoch.value.epoch, epochs: [...state.epochs, epoch.value] }),
   });
@@ -116,6 +121,7 @@ export function draftEntry(state: ControlState, fields: EntryFields): Result<Ent
     v: 1,
     seq: state.seq + 1,
     previous: state.hash,
+    root: treeRoot(state),
     operations,
     actor,
     reason,
@@ -127,6 +133,11 @@ export function draftEntry(state: ControlState, fields: EntryFields): Result<Ent
   const committed: GrowingIndex<number> = { get: (id) => state.operations.get(id), with: () => state.operations };
   const folded = foldEntry({ ...state, operations: committed }, encoded.value);
   return folded.ok ? encoded : folded;
+}
+
+/** The RFC 6962 root over the texts of a state's entries, the genesis included, in base32. */
+export function treeRoot({ tree }: ControlState): string {
+  return toBase32(rootOf(tree));
 }
 
 function checkRepetition(state: ControlState, entry: ControlEntry): ControlRefusal | undefined {
@@ -145,6 +156,10 @@ function checkPlace(state: ControlState, entry: ControlEntry): ControlRefusal | 
   }
   if (entry.previous !== state.hash) {
     return refusal('wrong_previous', `it follows ${entry.previous}, and entry ${state.seq} is ${state.hash}`);
+  }
+  const root = treeRoot(state);
+  if (entry.root !== root) {
+    return refusal('wrong_root', `it says the entries before it have the root ${entry.root}, and they have ${root}`);
   }
   if (entry.epoch === state.epoch) return undefined;
   return refusal('wrong_epoch', `it says it is of epoch ${entry.epoch}, and entry ${state.seq} left ${state.epoch}`);

@@ -7,11 +7,9 @@ import {
 } from './control/checkpoint.ts';
 import type { EntryText } from './control/entry.ts';
 import { type ControlState, foundingState } from './control/state.ts';
-import { checkEntryCertificate, foldEntry } from './control-log.ts';
-import { toBase32 } from './digest.ts';
+import { checkEntryCertificate, foldEntry, treeRoot } from './control-log.ts';
 import { decodeGenesis } from './genesis.ts';
 import { type ClusterId, err, ok, type Result } from './ids.ts';
-import { appendLeaf, emptyPeaks, leafHash, type MerklePeaks, rootOf } from './merkle-log.ts';
 
 /** The first line of a log that does not hold. */
 export interface LogFault {
@@ -41,7 +39,6 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export class ControlLogVerifier {
   readonly #cluster: ClusterId | undefined;
   #state: ControlState | undefined;
-  #tree: MerklePeaks = emptyPeaks;
   /** The last entry, and the state it followed. */
   #last: { readonly before: ControlState; readonly entry: EntryText } | undefined;
   #checkpoint: Checkpoint | undefined;
@@ -53,7 +50,7 @@ export class ControlLogVerifier {
 
   /** What the next line has to be. */
   get position(): LogFault['at'] {
-    return this.#checkpoint === undefined ? this.#tree.size : 'checkpoint';
+    return this.#checkpoint === undefined ? (this.#state?.tree.size ?? 0) : 'checkpoint';
   }
 
   /**
@@ -97,7 +94,6 @@ export class ControlLogVerifier {
       return this.fault(`it founds the cluster ${id}, not ${this.#cluster}`);
     }
     this.#state = foundingState(genesis, id);
-    this.#append(line);
     return undefined;
   }
 
@@ -113,7 +109,6 @@ export class ControlLogVerifier {
     if (fault !== undefined) return this.fault(fault);
     this.#last = { before: state, entry };
     this.#state = folded.value;
-    this.#append(entry.text);
     return undefined;
   }
 
@@ -129,7 +124,7 @@ export class ControlLogVerifier {
 
   #checkCheckpoint(state: ControlState, { cluster, size, root, certificate }: Checkpoint): LogFault | undefined {
     const wrong = (message: string): LogFault => faultAt('checkpoint', message);
-    const actualRoot = toBase32(rootOf(this.#tree));
+    const actualRoot = treeRoot(state);
     if (cluster !== state.cluster) {
       // With no other entry to tell, the root says which of the two was changed.
       if (size === 1 && state.seq === 0 && root !== actualRoot) {
@@ -137,16 +132,12 @@ export class ControlLogVerifier {
       }
       return wrong(`it is of the cluster ${cluster}, and the log of ${state.cluster}`);
     }
-    if (size !== this.#tree.size) return wrong(`it counts ${size} entries, and there are ${this.#tree.size}`);
+    if (size !== state.tree.size) return wrong(`it counts ${size} entries, and there are ${state.tree.size}`);
     if (root !== actualRoot) return wrong(`its Merkle root is ${root}, and that of the entries is ${actualRoot}`);
     if (this.#last === undefined) return certificate === null ? undefined : wrong('a genesis has no certificate');
     if (certificate === null) return wrong('the certificate of the last entry is missing');
     const fault = checkEntryCertificate(this.#last.before, this.#last.entry, certificate);
     return fault === undefined ? undefined : wrong(`of the last entry: ${fault}`);
-  }
-
-  #append(text: string): void {
-    this.#tree = appendLeaf(this.#tree, leafHash(Buffer.from(text, 'utf8'))).peaks;
   }
 }
 

@@ -41,6 +41,7 @@ export type VersionFaultCode =
   | 'too_large'
   | 'context_too_large'
   | 'bad_signature'
+  | 'not_permitted'
   | 'foreign_parent'
   | 'wrong_generation'
   | 'wrong_context'

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { decodeGenesis } from '../crdt/genesis.ts';
+import type { NodeId } from '../crdt/ids.ts';
 import { peerIdOf, signerFromSeed } from '../crdt/signature.ts';
 import { openFileBlobStore } from './adapters/files/blob-store.ts';
 import { lockDirectory } from './adapters/files/directory-lock.ts';
@@ -21,6 +22,8 @@ export interface NodeSpec {
   readonly keySeed: Uint8Array;
   /** The genesis entry's text, `peers.json`. */
   readonly genesisText: string;
+  /** Its name and id, for a node that was admitted after the founding; a founding member's are in the genesis entry. */
+  readonly identity?: { readonly nodeId: NodeId; readonly name: string };
   /** The program's version, for status. */
   readonly version: string;
   /** Mean time between sync rounds with each peer. */
@@ -34,7 +37,7 @@ export function composeNode(adapters: NodeAdapters, spec: NodeSpec): Node {
   const { genesis, id: cluster } = decoded.value;
   const signer = signerFromSeed(spec.keySeed);
   const peerId = peerIdOf(signer.publicKey);
-  const member = genesis.members.find((candidate) => candidate.peerId === peerId);
+  const member = genesis.members.find((candidate) => candidate.peerId === peerId) ?? spec.identity;
   if (member === undefined) {
     throw new MeshError(
       'invalid_config',
@@ -46,6 +49,7 @@ export function composeNode(adapters: NodeAdapters, spec: NodeSpec): Node {
     signer,
     cluster,
     genesis,
+    genesisText: spec.genesisText.replace(/\n$/, ''),
     version: spec.version,
     ...(spec.syncIntervalMs === undefined ? {} : { syncIntervalMs: spec.syncIntervalMs }),
   });
@@ -92,6 +96,7 @@ export async function openNode(dir: string, options: { readonly log: Log }): Pro
       { clock, random, network, kv, blobs, verifier, log, metrics },
       {
         keySeed: directory.seed,
+        identity: { nodeId: directory.nodeId, name: directory.name },
         genesisText: await readFile(directory.peersFile, 'utf8'),
         version: await programVersion(),
       },

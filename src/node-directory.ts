@@ -85,6 +85,8 @@ export interface NewNodeDirectory {
   readonly listen: readonly string[];
   /** Kept relative to the node directory when it lies beside it, so that a swarm directory can be moved. */
   readonly peersFile: string;
+  /** The text of a peers file that lies in the directory itself, and is made with it. */
+  readonly peersText?: string;
 }
 
 /**
@@ -100,6 +102,9 @@ export async function createNodeDirectory(dir: string, node: NewNodeDirectory): 
     await writeFlushed(paths.identityFile, `${toBase64Url(node.seed)}\n`);
     await writeFlushed(paths.tokenFile, `${node.token}\n`);
     await writeFlushed(paths.nodeFile, nodeFileText(dir, node));
+    if (node.peersText !== undefined) {
+      await writeFlushed(join(draft, relative(resolve(dir), resolve(node.peersFile))), `${node.peersText}\n`);
+    }
     await mkdir(paths.data, { mode: directoryMode });
     await mkdir(paths.blobs, { mode: directoryMode });
     await rename(draft, dir);
@@ -137,13 +142,8 @@ export async function readNodeDirectory(dir: string): Promise<NodeDirectory> {
   if (!decoded.ok) throw invalid(peersFile, `is not a valid peers file: ${decoded.error}`);
   const { genesis, id } = decoded.value;
   const peerId = peerIdOf(signerFromSeed(seed).publicKey);
-  const member = genesis.members.find((candidate) => candidate.peerId === peerId);
-  if (member === undefined) {
-    throw invalid(paths.identityFile, `holds the key ${peerId}, which ${peersFile} does not name as a member`);
-  }
-  if (member.nodeId !== config.nodeId) {
-    throw invalid(paths.nodeFile, `says node ${config.nodeId}, but ${peersFile} gives this key to ${member.nodeId}`);
-  }
+  const fault = checkFounder(genesis, { nodeId: config.nodeId as NodeId, peerId });
+  if (fault !== undefined) throw invalid(paths.identityFile, `holds the key ${peerId}, but ${peersFile} ${fault}`);
   return {
     dir: resolve(dir),
     name: config.name,
@@ -158,6 +158,14 @@ export async function readNodeDirectory(dir: string): Promise<NodeDirectory> {
     token,
     paths,
   };
+}
+
+/** A node that the peers file does not know was admitted later, or is to be; one that it knows has the key it names. */
+function checkFounder(genesis: Genesis, { nodeId, peerId }: Pick<NodeDirectory, 'nodeId' | 'peerId'>) {
+  const member = genesis.members.find((each) => each.nodeId === nodeId || each.peerId === peerId);
+  if (member === undefined || (member.nodeId === nodeId && member.peerId === peerId)) return undefined;
+  if (member.nodeId === nodeId) return `gives node ${nodeId} another one`;
+  return `gives it to node ${member.nodeId}, and not to ${nodeId}`;
 }
 
 /** Only what a client on this machine needs of a node directory: where the node answers, and its token. */
@@ -216,7 +224,11 @@ async function readText(path: string): Promise<string> {
   } catch (cause) {
     if (cause instanceof MeshError) throw cause;
     if (hasCode(cause, 'ENOENT', 'ENOTDIR')) {
-      throw invalid(path, 'is missing; is this a node directory? `npm run swarm` makes some', cause);
+      throw invalid(
+        path,
+        'is missing; is this a node directory? `anabranch init` makes one, `npm run swarm` some',
+        cause,
+      );
     }
     throw invalid(path, `cannot be read: ${(cause as Error).message}`, cause);
   }

@@ -45,6 +45,8 @@ export async function exchange<T>(
     digestOf: (doc) => asker.view.digestOf(doc),
     slotOf: (doc) => asker.view.slotOf(doc),
     headsOf: (doc) => asker.view.headsOf(doc),
+    positionOf: (doc) => asker.view.positionOf(doc),
+    receiveCertificates: async () => undefined,
     nowMs: () => clock.nowMs(),
     heardTime: () => undefined,
     async receive(texts) {

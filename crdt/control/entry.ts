@@ -21,6 +21,11 @@ export interface ControlEntry {
   readonly seq: number;
   /** Hash of the entry before it; of entry 1, the cluster's id. */
   readonly previous: string;
+  /**
+   * RFC 6962 root over the texts of entries 0 to seq - 1, 52 characters of base32: a certificate of this entry is one
+   * of that root too, so who has only the certificate can check an inclusion proof against it.
+   */
+  readonly root: string;
   /** 1 to 64, done in this order, all or none. */
   readonly operations: readonly ControlOperation[];
   /** The principal who asked: 1 to 256 bytes of text without control characters. */
@@ -42,7 +47,7 @@ export interface EntryText {
   readonly hash: string;
 }
 
-const entryFields = ['actor', 'epoch', 'operations', 'previous', 'reason', 'seq', 'time', 'v'];
+const entryFields = ['actor', 'epoch', 'operations', 'previous', 'reason', 'root', 'seq', 'time', 'v'];
 
 /** The text of an entry. Refuses what `decodeEntry` would refuse, with its sentence; never throws. */
 export function encodeEntry(entry: ControlEntry): Result<EntryText, string> {
@@ -69,10 +74,11 @@ export function decodeEntry(text: string): Result<EntryText, string> {
 
 function checkEntry(value: unknown): string | undefined {
   if (!hasExactly(value, entryFields)) return `an entry has exactly the fields ${entryFields.join(', ')}`;
-  const { v, seq, previous, operations, actor, reason, time, epoch } = value;
+  const { v, seq, previous, root, operations, actor, reason, time, epoch } = value;
   if (v !== 1) return 'this is not version 1 of the entry format';
   if (!isIntegerFrom(1, seq)) return 'seq is not an integer from 1';
   if (typeof previous !== 'string' || !isHash(previous)) return 'previous is not the hash of an entry';
+  if (typeof root !== 'string' || !isHash(root)) return 'root is not a hash';
   if (!isText(actor, actorBytesMax) || actor === '') {
     return `actor is not 1 to ${actorBytesMax} bytes of text without control characters`;
   }

@@ -1,4 +1,5 @@
 import { encodeCanonical } from '../canonical-json.ts';
+import { rawHash, toBase32 } from '../digest.ts';
 import type { ClusterId, NodeId, PeerId } from '../ids.ts';
 import { type GrowingIndex, MemoryIndex } from './growing-index.ts';
 import type { ControlMember } from './member.ts';
@@ -12,6 +13,8 @@ interface PlainState {
   readonly seq: number;
   readonly hash: string;
   readonly link: string | null;
+  /** Peaks of the Merkle tree in base32, whose size is `seq` + 1. */
+  readonly tree: readonly string[];
   readonly members: readonly ControlMember[];
   readonly removed: readonly RemovedMember[];
   readonly namespaces: readonly (readonly [string, NamespacePolicy])[];
@@ -32,6 +35,7 @@ export function encodeState(state: ControlState): string {
     seq: state.seq,
     hash: state.hash,
     link: state.link,
+    tree: state.tree.hashes.map(toBase32),
     members: [...state.members.values()],
     removed: [...state.removed].map(([, member]) => member),
     namespaces: [...state.namespaces],
@@ -58,6 +62,7 @@ export function decodeState(text: string, operations: GrowingIndex<number>): Con
     seq: plain.seq,
     hash: plain.hash,
     link: plain.link,
+    tree: { size: plain.seq + 1, hashes: plain.tree.map(rawHash) },
     epoch: plain.epochs.length,
     members: new Map(plain.members.map((member) => [member.nodeId, member])),
     removed: MemoryIndex.empty<RemovedMember>().with(plain.removed.map((member) => [member.peerId, member])),

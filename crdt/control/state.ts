@@ -1,5 +1,6 @@
-import { foundingMembers, type Genesis } from '../genesis.ts';
+import { encodeGenesis, foundingMembers, type Genesis } from '../genesis.ts';
 import type { ClusterId, NodeId, PeerId } from '../ids.ts';
+import { appendLeaf, emptyPeaks, leafHash, type MerklePeaks } from '../merkle-log.ts';
 import { publicKeyOf } from '../signature.ts';
 import { type GrowingIndex, MemoryIndex } from './growing-index.ts';
 import { type ControlMember, isCoordinator } from './member.ts';
@@ -40,6 +41,8 @@ export interface ControlState {
   readonly hash: string;
   /** Link hash of the register value that holds the last entry: what the next value names. Null after the genesis. */
   readonly link: string | null;
+  /** The Merkle tree over the texts of all entries up to this one, the genesis first. */
+  readonly tree: MerklePeaks;
   /** Of the coordinators who certify the next entry. */
   readonly epoch: number;
   readonly members: ReadonlyMap<NodeId, ControlMember>;
@@ -62,6 +65,7 @@ export function foundingState(genesis: Genesis, cluster: ClusterId): ControlStat
     seq: 0,
     hash: cluster,
     link: null,
+    tree: appendLeaf(emptyPeaks, leafHash(Buffer.from(encodeGenesis(genesis), 'utf8'))).peaks,
     epoch: 1,
     members,
     removed: MemoryIndex.empty(),

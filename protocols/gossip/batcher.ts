@@ -11,10 +11,11 @@ const batchHintsMax = 256;
 interface Batch {
   readonly hints: GossipHint[];
   bytes: number;
-  readonly cancelTimer: () => void;
+  dueMs: number;
+  cancelTimer: () => void;
 }
 
-/** Gathers hints for up to 25 ms, so that a burst of writes is a few messages. */
+/** Gathers hints for up to 25 ms, or as long as each may wait, so that a burst of writes is a few messages. */
 export class HintBatcher {
   readonly #clock: Clock;
   readonly #publish: (slot: number, message: Uint8Array) => void;
@@ -28,10 +29,10 @@ export class HintBatcher {
     this.#publish = dependencies.publish;
   }
 
-  /** Adds a hint for a slot. One whose records are too large for a message goes without them. */
-  add(slot: number, hint: GossipHint): void {
+  /** Adds a hint for a slot, to be sent within `delayMs` at the latest. One that is too large for a message goes without its records. */
+  add(slot: number, hint: GossipHint, delayMs: number = batchDelayMs): void {
     const fits = bytesOf(hint) <= batchBytesMax;
-    const added = fits ? hint : { ...hint, records: [] };
+    const added = fits ? hint : { doc: hint.doc, heads: hint.heads, records: [] };
     const bytes = bytesOf(added);
     let batch = this.#batches.get(slot);
     if (batch !== undefined && (batch.bytes + bytes > batchBytesMax || batch.hints.length === batchHintsMax)) {
@@ -39,11 +40,22 @@ export class HintBatcher {
       batch = undefined;
     }
     if (batch === undefined) {
-      batch = { hints: [], bytes: 0, cancelTimer: this.#clock.setTimer(batchDelayMs, () => this.#send(slot)) };
+      batch = { hints: [], bytes: 0, dueMs: Number.POSITIVE_INFINITY, cancelTimer: () => undefined };
       this.#batches.set(slot, batch);
+    }
+    const dueMs = this.#clock.monotonicMs() + delayMs;
+    if (dueMs < batch.dueMs) {
+      batch.cancelTimer();
+      batch.dueMs = dueMs;
+      batch.cancelTimer = this.#clock.setTimer(delayMs, () => this.#send(slot));
     }
     batch.hints.push(added);
     batch.bytes += bytes;
+  }
+
+  /** Sends what is waiting for a slot: somebody waits for it to arrive. */
+  flushSlot(slot: number): void {
+    this.#send(slot);
   }
 
   /** Sends what is waiting. */
@@ -63,5 +75,6 @@ export class HintBatcher {
 function bytesOf(hint: GossipHint): number {
   let bytes = hintOverheadBytes + 34 * hint.heads.length;
   for (const record of hint.records) bytes += record.length + 8;
+  for (const certificate of hint.certificates ?? []) bytes += certificate.length + 8;
   return bytes;
 }

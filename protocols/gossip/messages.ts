@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { certificateBytesMax } from '../../crdt/certificate.ts';
 import { rawHash } from '../../crdt/digest.ts';
 import { type ClusterId, type DocId, err, ok, type Result, type VersionId } from '../../crdt/ids.ts';
 import { decodeCbor, encodeCbor } from '../wire/cbor.ts';
@@ -10,6 +11,8 @@ export const gossipBytesMax = 64 * 1024;
 const hintsMax = 256;
 /** Heads a hint names; an object with more is hinted by its record alone. */
 const hintHeadsMax = 16;
+/** Certificates of one document in a hint: one is enough to say what is confirmed. */
+const hintCertificatesMax = 2;
 
 const message = z.strictObject({
   v: z.literal(1),
@@ -21,6 +24,8 @@ const message = z.strictObject({
         heads: z.array(rawHashSchema).max(hintHeadsMax),
         /** Records' texts, parents first, when they fit. */
         records: z.array(byteString).max(hintsMax),
+        /** Certificates' texts; left out when there are none. */
+        certificates: z.array(z.string().max(certificateBytesMax)).max(hintCertificatesMax).optional(),
       }),
     )
     .min(1)
@@ -49,6 +54,11 @@ export function decodeGossip(bytes: Uint8Array): Result<GossipMessage, string> {
   if (!value.ok) return value;
   const parsed = message.safeParse(value.value);
   return parsed.success ? ok(parsed.data) : err(z.prettifyError(parsed.error));
+}
+
+/** A hint that carries a certificate, and names the head that it proves. */
+export function certificateHint(doc: DocId, head: VersionId, certificate: string): GossipHint {
+  return { doc: rawHash(doc), heads: [rawHash(head)], records: [], certificates: [certificate] };
 }
 
 /** A hint that carries a version's record. */

@@ -31,12 +31,16 @@ export interface SyncSink {
   /** Which slot a document belongs to. */
   slotOf(doc: DocId): number;
   headsOf(doc: DocId): readonly VersionId[];
+  /** The position of the newest certificate of a document here; 0 when there is none. */
+  positionOf(doc: DocId): number;
   /** Milliseconds since the epoch here, for display. */
   nowMs(): number;
   /** The peer said what time it is: `peerMs`, asked and answered at these points of `nowMs`. */
   heardTime(sample: { readonly sentMs: number; readonly peerMs: number; readonly receivedMs: number }): void;
   /** Takes in records, parents first. Resolves with how many were new; rejects when the peer sent what can never be valid. */
   receive(texts: readonly Uint8Array[]): Promise<number>;
+  /** Takes in certificates; rejects when the peer sent what can never hold. One of an epoch not known here is passed over. */
+  receiveCertificates(texts: readonly string[]): Promise<void>;
 }
 
 /** How far a peer's feed was followed. */
@@ -154,6 +158,7 @@ export class SyncClient {
           .headsOf(doc)
           .slice(0, haveHeadsMax)
           .map((id) => rawHash(id)),
+        certified: this.#sink.positionOf(doc),
       }));
       const { more, received } = await this.#receiveRecords({ t: 'records', wants });
       if (!more || received === 0) return;
@@ -163,10 +168,14 @@ export class SyncClient {
   async #receiveRecords(request: SyncRequest): Promise<{ more: boolean; received: number }> {
     let received = 0;
     let response = await this.#ask(request);
-    while (response.t === 'records') {
-      const fresh = await this.#sink.receive(response.texts);
-      received += fresh;
-      this.round.recordsReceived += fresh;
+    while (response.t === 'records' || response.t === 'certificates') {
+      if (response.t === 'certificates') {
+        await this.#sink.receiveCertificates(response.texts);
+      } else {
+        const fresh = await this.#sink.receive(response.texts);
+        received += fresh;
+        this.round.recordsReceived += fresh;
+      }
       response = await this.#receive();
     }
     if (response.t !== 'done') throw unexpected(response);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { certificateBytesMax } from '../../crdt/certificate.ts';
 import { hashBytes, toBase32 } from '../../crdt/digest.ts';
 import { branches, depthMax, fingerprintBytes, type Item, type Summary } from '../../crdt/fingerprint-tree.ts';
 import { err, ok, type Result } from '../../crdt/ids.ts';
@@ -27,6 +28,8 @@ export const requestHeadsMax = 4_096;
 export const versionsMax = 1_024;
 /** Text bytes packed into one message, so that a largest record still fits beside what is there. */
 export const recordsMessageBytes = 128 * 1024;
+/** Certificates in one message: 128 KiB at most, as each takes up to 4 KiB. */
+export const certificatesMax = 32;
 
 /** A feed is named by its node's incarnation. */
 const feedName = z.string().min(1).max(64);
@@ -48,10 +51,15 @@ const request = z.discriminatedUnion('t', [
   z.strictObject({ t: z.literal('feed'), feed: feedName.nullable(), after: changeNumber }),
   /** Asks which ranges differ, and what is in those that do. */
   z.strictObject({ t: z.literal('ranges'), ranges: z.array(packedRange).min(1).max(rangesMax) }),
-  /** Asks for the versions of documents that the asker, who holds these heads, lacks. */
+  /**
+   * Asks for the versions of documents that the asker, who holds these heads, lacks, and for the certificates beyond
+   * the position of the newest one it has (none when that is left out).
+   */
   z.strictObject({
     t: z.literal('records'),
-    wants: z.array(z.strictObject({ doc: hash, have: z.array(hash).max(haveHeadsMax) })).max(wantsMax),
+    wants: z
+      .array(z.strictObject({ doc: hash, have: z.array(hash).max(haveHeadsMax), certified: changeNumber.optional() }))
+      .max(wantsMax),
   }),
   /** Asks for versions by id. */
   z.strictObject({ t: z.literal('fetch'), versions: z.array(hash).max(versionsMax) }),
@@ -83,7 +91,12 @@ const response = z.discriminatedUnion('t', [
   z.strictObject({ t: z.literal('ranges'), answers: z.array(packedAnswer).max(rangesMax) }),
   /** Records' texts, parents before children. */
   z.strictObject({ t: z.literal('records'), texts: z.array(byteString) }),
-  /** Ends the records of a request; `more` says that a bound cut them short. */
+  /** Certificates' texts, of the documents that records were asked for; they come after those records. */
+  z.strictObject({
+    t: z.literal('certificates'),
+    texts: z.array(z.string().max(certificateBytesMax)).min(1).max(certificatesMax),
+  }),
+  /** Ends the records and certificates of a request; `more` says that a bound cut them short. */
   z.strictObject({ t: z.literal('done'), more: z.boolean() }),
 ]);
 

@@ -6,6 +6,7 @@ import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
 import { Channel } from '../wire/channel.ts';
 import {
+  certificatesMax,
   decodeSyncRequest,
   encodeSyncMessage,
   feedEntriesMax,
@@ -33,6 +34,8 @@ export interface SyncSource {
   versionsBeyond(doc: DocId, have: readonly VersionId[]): readonly VersionId[];
   /** A record's text. */
   recordText(version: VersionId): Uint8Array | undefined;
+  /** Texts of the certificates kept of a document that are of a higher position, in order. */
+  certificatesBeyond(doc: DocId, position: number): readonly string[];
 }
 
 /**
@@ -67,14 +70,12 @@ async function answer(channel: Channel, source: SyncSource, request: SyncRequest
       return channel.send(encodeSyncMessage({ t: 'ranges', answers: answers.map(packAnswer) }));
     }
     case 'records':
-      return sendRecords(channel, source, wantedVersions(source, request.wants), clock);
-    case 'fetch':
-      return sendRecords(
-        channel,
-        source,
-        request.versions.map((id) => idOf<VersionId>(id)),
-        clock,
-      );
+      return answerWants(channel, source, request.wants, clock);
+    case 'fetch': {
+      const versions = request.versions.map((id) => idOf<VersionId>(id));
+      const more = await sendRecords(channel, source, versions, clock);
+      return channel.send(encodeSyncMessage({ t: 'done', more }));
+    }
   }
 }
 
@@ -86,10 +87,21 @@ function feedAnswer(source: SyncSource, feed: string | null, after: number, cloc
   return { ...answer, through, entries: packItems(items) };
 }
 
-function* wantedVersions(
-  source: SyncSource,
-  wants: readonly { readonly doc: Uint8Array; readonly have: readonly Uint8Array[] }[],
-): Generator<VersionId> {
+type Wants = Extract<SyncRequest, { t: 'records' }>['wants'];
+
+/** Records first: where a certificate comes, its head is there already. */
+async function answerWants(channel: Channel, source: SyncSource, wants: Wants, clock: Clock): Promise<void> {
+  const more = await sendRecords(channel, source, wantedVersions(source, wants), clock);
+  const texts = wants.flatMap(({ doc, certified = 0 }) => source.certificatesBeyond(idOf<DocId>(doc), certified));
+  for (let start = 0; start < texts.length; start += certificatesMax) {
+    const message = { t: 'certificates', texts: texts.slice(start, start + certificatesMax) } as const;
+    await channel.send(encodeSyncMessage(message));
+    await clock.sleep(0);
+  }
+  await channel.send(encodeSyncMessage({ t: 'done', more }));
+}
+
+function* wantedVersions(source: SyncSource, wants: Wants): Generator<VersionId> {
   for (const { doc, have } of wants) {
     yield* source.versionsBeyond(
       idOf<DocId>(doc),
@@ -98,12 +110,13 @@ function* wantedVersions(
   }
 }
 
+/** Resolves with whether a bound cut them short. */
 async function sendRecords(
   channel: Channel,
   source: SyncSource,
   versions: Iterable<VersionId>,
   clock: Clock,
-): Promise<void> {
+): Promise<boolean> {
   let texts: Uint8Array[] = [];
   let bytes = 0;
   let sent = 0;
@@ -126,5 +139,5 @@ async function sendRecords(
     bytes = 0;
   }
   if (texts.length > 0) await channel.send(encodeSyncMessage({ t: 'records', texts }));
-  await channel.send(encodeSyncMessage({ t: 'done', more }));
+  return more;
 }

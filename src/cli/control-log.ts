@@ -6,6 +6,7 @@ import { isHash } from '../../crdt/digest.ts';
 import { genesisBytesMax } from '../../crdt/genesis.ts';
 import { type ClusterId, err, type Result } from '../../crdt/ids.ts';
 import type { Cli } from './cli.ts';
+import { addReadingCommands } from './control-log-read.ts';
 import { CommandFailure, exitCodes, UsageError } from './errors.ts';
 import { printable } from './output.ts';
 
@@ -25,6 +26,7 @@ export function controlLogCommand(cli: Cli): Command {
     .option('--cluster <id>', 'the id of the cluster whose log it has to be')
     .option('--json', 'print the result as JSON')
     .action((file: string, flags: VerifyFlags) => verify(cli, file, flags));
+  addReadingCommands(command, cli);
   return command;
 }
 

@@ -1,14 +1,17 @@
 import { Command } from 'commander';
 import { projectVersion } from '../project-root.ts';
 import { Cli } from './cli.ts';
+import { confirmCommand } from './confirm.ts';
 import { conflictsCommand } from './conflicts.ts';
 import { controlLogCommand } from './control-log.ts';
 import { type ExitCode, failureOf } from './errors.ts';
 import { getCommand } from './get.ts';
 import { headsCommand } from './heads.ts';
+import { initCommand } from './init.ts';
 import { listCommand } from './list.ts';
 import { logCommand } from './log.ts';
 import { mergeCommand } from './merge.ts';
+import { namespacesCommand } from './namespaces.ts';
 import { nodesCommand } from './nodes.ts';
 import type { CliIo } from './output.ts';
 import { putCommand } from './put.ts';
@@ -19,6 +22,7 @@ import { swarmCommand } from './swarm.ts';
 
 const commands = [
   swarmCommand,
+  initCommand,
   serveCommand,
   putCommand,
   getCommand,
@@ -27,9 +31,11 @@ const commands = [
   logCommand,
   headsCommand,
   mergeCommand,
+  confirmCommand,
   conflictsCommand,
   statusCommand,
   nodesCommand,
+  namespacesCommand,
   controlLogCommand,
 ];
 

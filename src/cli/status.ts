@@ -21,7 +21,7 @@ export function statusCommand(cli: Cli): Command {
 }
 
 function rowsOf(status: NodeStatus, url: string): [string, string][] {
-  const { peers, disk } = status;
+  const { peers, disk, quorum } = status;
   return [
     ['node', `${printable(status.name)} at ${url}`],
     ['node id', status.nodeId],
@@ -31,9 +31,28 @@ function rowsOf(status: NodeStatus, url: string): [string, string][] {
     ['up for', `${Math.round(status.uptimeMs / 1000)} s`],
     ['peers', `${peers.connected} of ${peers.known} connected`],
     ['objects', `${status.objects}, in ${status.versions} versions`],
+    ['confirmed', `${status.confirmed} versions; ${status.provisional} provisional`],
+    ['quorum', quorumText(quorum)],
+    ['control log', controlText(status)],
     ['conflicts', String(status.conflicts)],
     ['content on its way', String(status.pendingContent)],
     ['disk', `${formatBytes(disk.freeBytes)} free of ${formatBytes(disk.capacityBytes)}`],
     ['version', status.version],
   ];
+}
+
+/** An unfinished carry-over holds up the next change of coordinators, and a restored one has to be replaced. */
+function controlText({ control }: NodeStatus): string {
+  const { seq, coordinator, carryOver, restored } = control;
+  const carrying =
+    carryOver === null || carryOver.complete ? '' : `; ${carryOver.carried} registers carried over so far`;
+  const forgotten = restored.length === 0 ? '' : `; RESTORED, to be replaced: ${restored.join(' ')}`;
+  return `entry ${seq}${coordinator ? ', and this node votes' : ''}${carrying}${forgotten}`;
+}
+
+/** Whoever is on the minority's side of a partition is to know it. */
+function quorumText({ epoch, coordinators, reachable, available, pending }: NodeStatus['quorum']): string {
+  const reach = `${reachable} of ${coordinators} coordinators of epoch ${epoch} reachable`;
+  const waiting = pending === 0 ? '' : `; ${pending} objects wait to be confirmed`;
+  return `${available ? 'available' : 'NOT AVAILABLE: nothing is confirmed until it is back'} (${reach})${waiting}`;
 }

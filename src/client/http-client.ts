@@ -1,6 +1,7 @@
 import { createBlake3, toHex } from '../../crdt/digest.ts';
 import type {
   CommitMode,
+  Confirmation,
   ConflictPage,
   Listing,
   MeshEvent,
@@ -12,6 +13,7 @@ import type {
   WrittenVersion,
 } from '../node/api.ts';
 import { clientError } from './api-error.ts';
+import { ClusterClient } from './cluster-client.ts';
 import { parseEventStream } from './event-stream.ts';
 import type { Answer, UploadBody } from './transport.ts';
 import { Transport } from './transport.ts';
@@ -73,9 +75,12 @@ export interface ReadObject {
 /** The HTTP API of one node. Every call rejects with `ApiError`, or with its signal's reason. */
 export class AnabranchClient {
   readonly #transport: Transport;
+  /** Members, namespaces and the control log. */
+  readonly cluster: ClusterClient;
 
   constructor(options: ClientOptions) {
     this.#transport = new Transport(options);
+    this.cluster = new ClusterClient(this.#transport);
   }
 
   get url(): string {
@@ -132,6 +137,21 @@ export class AnabranchClient {
       signal: options.signal,
     });
     return answer as WrittenVersion;
+  }
+
+  /** Has a version confirmed, the newest when none is named. */
+  async confirm(
+    ns: string,
+    key: string,
+    options: { readonly version?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Confirmation> {
+    const answer = await this.#transport.json({
+      method: 'POST',
+      path: objectPath('confirmations', ns, key),
+      query: { version: options.version },
+      signal: options.signal,
+    });
+    return answer as Confirmation;
   }
 
   async list(ns: string, options: ListOptions = {}, signal?: AbortSignal): Promise<Listing> {
@@ -192,7 +212,7 @@ export class AnabranchClient {
   }
 }
 
-function objectPath(resource: 'objects' | 'graphs' | 'merges', ns: string, key: string): string {
+function objectPath(resource: 'objects' | 'graphs' | 'merges' | 'confirmations', ns: string, key: string): string {
   const segments = key.split('/').map(encodeSegment);
   return `/v1/${resource}/${encodeSegment(ns)}/${segments.join('/')}`;
 }

@@ -242,7 +242,7 @@ function drained(request: ClientRequest): Promise<void> {
   });
 }
 
-async function readText(answer: Answer): Promise<string> {
+export async function readText(answer: Answer): Promise<string> {
   const pieces: Uint8Array[] = [];
   let bytes = 0;
   for await (const piece of answer.body()) {

@@ -1,7 +1,7 @@
 import { isSameValue, type RegisterValue } from '../../crdt/certificate.ts';
 import { type CertifiedEntry, decodeLogLine } from '../../crdt/control/checkpoint.ts';
 import { decodeEntry, type EntryText } from '../../crdt/control/entry.ts';
-import { foldEntry, registerValueOf } from '../../crdt/control-log.ts';
+import { type ControlRefusal, foldEntry, registerValueOf } from '../../crdt/control-log.ts';
 import type { PeerId } from '../../crdt/ids.ts';
 import type { Verdict } from '../../crdt/quorum/proposer.ts';
 import type { RegisterKind } from '../../protocols/quorum/register-kind.ts';
@@ -15,7 +15,9 @@ export interface ControlLogKindDependencies {
   /** The text of an entry that a peer proposes, or undefined when it has none of that hash. */
   readonly fetchCandidate: (from: PeerId, hash: string, signal: AbortSignal) => Promise<string | undefined>;
   /** The head that this node's acceptor has voted for in the register, if any. */
-  readonly accepted: () => string | undefined;
+  readonly accepted: () => Promise<string | undefined>;
+  /** Why no entry that changes who votes may be chosen now; undefined when one may. */
+  readonly holdsBack: () => ControlRefusal | undefined;
 }
 
 /**
@@ -31,7 +33,7 @@ export class ControlLogKind implements RegisterKind {
   }
 
   check(_register: string, current: RegisterValue | null, candidate: string): Verdict {
-    const { store } = this.#dependencies;
+    const { store, holdsBack } = this.#dependencies;
     const state = store.state();
     if (candidate === state.hash || candidate === current?.head) return 'held';
     const entry = store.candidates.get(candidate);
@@ -42,7 +44,7 @@ export class ControlLogKind implements RegisterKind {
       return moved(`the register is at entry ${current?.position ?? 0}, and this node's log at entry ${state.seq}`);
     }
     const folded = foldEntry(state, entry);
-    if (folded.ok) return 'accept';
+    if (folded.ok) return (folded.value.epoch > state.epoch ? holdsBack() : undefined) ?? 'accept';
     const { code, message } = folded.error;
     return code === 'wrong_position' || code === 'wrong_previous' ? moved(message) : { code, message };
   }
@@ -55,7 +57,7 @@ export class ControlLogKind implements RegisterKind {
     const entry = store.candidates.get(value.head) ?? (await this.#fetch(value.head, from, signal));
     if (entry === undefined || !isSameValue(registerValueOf(state, entry), value)) return false;
     if (!foldEntry(state, entry).ok) return false;
-    await store.candidates.hold(entry, accepted());
+    await store.candidates.hold(entry, await accepted());
     return true;
   }
 
@@ -70,7 +72,8 @@ export class ControlLogKind implements RegisterKind {
     while (store.state().seq < upTo) {
       const before = store.state().seq;
       const entries: CertifiedEntry[] = [];
-      for (const line of (await fetchEntries(from, before, signal)).slice(0, appendEntriesMax)) {
+      const lines = await orNothing(fetchEntries(from, before, signal), signal);
+      for (const line of (lines ?? []).slice(0, appendEntriesMax)) {
         const decoded = decodeLogLine(line);
         if (!decoded.ok) break;
         entries.push(decoded.value);
@@ -83,10 +86,18 @@ export class ControlLogKind implements RegisterKind {
   }
 
   async #fetch(hash: string, from: PeerId, signal: AbortSignal): Promise<EntryText | undefined> {
-    const text = await this.#dependencies.fetchCandidate(from, hash, signal);
+    const text = await orNothing(this.#dependencies.fetchCandidate(from, hash, signal), signal);
     const decoded = text === undefined ? undefined : decodeEntry(text);
     return decoded?.ok === true && decoded.value.hash === hash ? decoded.value : undefined;
   }
+}
+
+/** A peer that does not answer has nothing to give. */
+function orNothing<T>(fetched: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  return fetched.catch(() => {
+    signal.throwIfAborted();
+    return undefined;
+  });
 }
 
 /** The entry was drafted for a place that is taken: who asked drafts it again, under the same operation ids. */

@@ -6,7 +6,7 @@ import {
   encodeLogLine,
 } from '../../crdt/control/checkpoint.ts';
 import { type ControlState, foundingState } from '../../crdt/control/state.ts';
-import { type ControlRefusal, checkEntryCertificate, foldEntry } from '../../crdt/control-log.ts';
+import { type ControlRefusal, checkEntryCertificate, foldEntry, treeRoot } from '../../crdt/control-log.ts';
 import { toBase32 } from '../../crdt/digest.ts';
 import { decodeGenesis } from '../../crdt/genesis.ts';
 import { err, ok, type Result } from '../../crdt/ids.ts';
@@ -17,7 +17,6 @@ import {
   inclusionProof,
   leafHash,
   type MerkleNode,
-  type MerklePeaks,
   peaksOf,
   rootOf,
 } from '../../crdt/merkle-log.ts';
@@ -37,9 +36,10 @@ import {
   StoredOperations,
 } from './log-rows.ts';
 import { damaged } from './sealed-rows.ts';
+import { blockEntries, type WriterPosition, WriterPositions } from './writer-positions.ts';
 
 /** A state is kept every so many entries: what a start folds, and a look at an old state, is less than that. */
-const snapshotEntries = 512;
+const snapshotEntries = blockEntries;
 /** States that were asked for and may be again; they share whatever they do not differ in. */
 const cachedStatesMax = 64;
 /** Entries one append takes, so that a transaction stays small. */
@@ -70,10 +70,11 @@ export class ControlStore {
 
   readonly #kv: Kv;
   #state: ControlState;
-  #tree: MerklePeaks;
   #last: CertifiedEntry | undefined;
+  readonly #positions: WriterPositions;
   /** The newest last. */
   readonly #cached = new Map<number, ControlState>();
+  readonly #listeners = new Set<(state: ControlState, before: ControlState) => void>();
   /** Appends go one after the other: each starts from what the one before it has flushed. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -81,9 +82,12 @@ export class ControlStore {
     this.#kv = kv;
     this.genesisText = genesisText;
     this.#state = loaded.state;
-    this.#tree = loaded.tree;
     this.#last = loaded.last;
     this.candidates = new CandidateShelf(kv);
+    this.#positions = new WriterPositions(
+      () => this.#state,
+      (from, to, each) => foldStored(kv, snapshotBefore(kv, from), to, each),
+    );
   }
 
   /**
@@ -106,6 +110,12 @@ export class ControlStore {
   /** The state after the last entry. */
   state(): ControlState {
     return this.#state;
+  }
+
+  /** Calls back after each append, once `state` shows it. Returns the unsubscriber. */
+  onAppended(listener: (state: ControlState, before: ControlState) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** The certified entry at a position from 1; undefined when there is none. */
@@ -137,7 +147,7 @@ export class ControlStore {
 
   async #append(entries: readonly CertifiedEntry[]): Promise<Result<ControlState, AppendRefusal>> {
     const accepted: Accepted[] = [];
-    let [state, tree, refusal] = [this.#state, this.#tree, undefined as AppendRefusal | undefined];
+    let [state, refusal] = [this.#state, undefined as AppendRefusal | undefined];
     for (const certified of entries) {
       if (certified.entry.entry.seq <= this.#state.seq) {
         refusal = this.#checkSame(certified);
@@ -149,16 +159,15 @@ export class ControlStore {
         refusal = followed.error;
         break;
       }
+      const { nodes } = appendLeaf(state.tree, leafOf(certified.entry.text));
       state = followed.value;
-      const { peaks, nodes } = appendLeaf(tree, leafOf(certified.entry.text));
-      tree = peaks;
       accepted.push({ certified, state, nodes });
     }
-    if (accepted.length > 0) await this.#write(accepted, tree);
+    if (accepted.length > 0) await this.#write(accepted);
     return refusal === undefined ? ok(this.#state) : err(refusal);
   }
 
-  async #write(accepted: readonly Accepted[], tree: MerklePeaks): Promise<void> {
+  async #write(accepted: readonly Accepted[]): Promise<void> {
     const { state, certified } = accepted.at(-1) as Accepted;
     await this.#kv.transact((transaction) => {
       for (const each of accepted) {
@@ -169,9 +178,10 @@ export class ControlStore {
       this.candidates.discard(transaction, state.seq);
     });
     this.candidates.forget(state.seq);
+    const before = this.#state;
     this.#state = { ...state, operations: new StoredOperations(this.#kv, state.seq) };
-    this.#tree = tree;
     this.#last = certified;
+    for (const listener of [...this.#listeners]) listener(this.#state, before);
   }
 
   /** An entry whose place is taken has to be the one that is there: two certified ones would be a fork. */
@@ -197,6 +207,11 @@ export class ControlStore {
     return state;
   }
 
+  /** The entry at a position and the members after it; undefined when the log has not come so far. Cheap for many positions. */
+  positionAt(seq: number): WriterPosition | undefined {
+    return this.#positions.at(seq);
+  }
+
   #foldTo(seq: number): ControlState {
     let state = snapshotBefore(this.#kv, seq);
     for (const cached of this.#cached.values()) {
@@ -209,30 +224,30 @@ export class ControlStore {
    * Proof that the entry at `seq` is the one of that number in the tree of the first `size` entries (the genesis is
    * entry 0); undefined when there are no such entries. The entry's leaf hash is that of its text.
    */
-  proof(seq: number, size: number = this.#tree.size): LogProof | undefined {
+  proof(seq: number, size: number = this.#state.tree.size): LogProof | undefined {
     if (!this.#hasTree(size) || !Number.isInteger(seq) || seq < 0 || seq >= size) return undefined;
     return this.#proofOver(size, inclusionProof(seq, size, nodeReader(this.#kv)));
   }
 
   /** Proof that the tree of `second` entries only adds to that of `first`; undefined when there are no such trees. */
-  consistency(first: number, second: number = this.#tree.size): LogProof | undefined {
+  consistency(first: number, second: number = this.#state.tree.size): LogProof | undefined {
     if (!this.#hasTree(first) || !this.#hasTree(second) || first > second) return undefined;
     return this.#proofOver(second, consistencyProof(first, second, nodeReader(this.#kv)));
   }
 
   #hasTree(size: number): boolean {
-    return Number.isInteger(size) && size >= 1 && size <= this.#tree.size;
+    return Number.isInteger(size) && size >= 1 && size <= this.#state.tree.size;
   }
 
   #proofOver(size: number, path: readonly Uint8Array[]): LogProof {
-    const root = rootOf(size === this.#tree.size ? this.#tree : peaksOf(size, nodeReader(this.#kv)));
+    const root = rootOf(size === this.#state.tree.size ? this.#state.tree : peaksOf(size, nodeReader(this.#kv)));
     return { size, root: toBase32(root), path: path.map(toBase32) };
   }
 
   /** Where the log ends. */
   checkpoint(): Checkpoint {
     const certificate: Certificate | null = this.#last?.certificate ?? null;
-    return { cluster: this.#state.cluster, size: this.#tree.size, root: toBase32(rootOf(this.#tree)), certificate };
+    return { cluster: this.#state.cluster, size: this.#state.tree.size, root: treeRoot(this.#state), certificate };
   }
 
   /** The whole log up to this moment as `anabranch control-log verify` reads it, line by line, without newlines. */
@@ -255,7 +270,6 @@ interface Accepted {
 
 interface LoadedLog {
   readonly state: ControlState;
-  readonly tree: MerklePeaks;
   readonly last: CertifiedEntry | undefined;
 }
 
@@ -281,7 +295,10 @@ async function begin(kv: Kv, text: string, founded: ControlState): Promise<void>
 
 function loadLog(kv: Kv): LoadedLog {
   const { state, last } = foldStored(kv, snapshotBefore(kv, Number.MAX_SAFE_INTEGER - 1));
-  return { state, tree: peaksOf(state.seq + 1, nodeReader(kv)), last: last ?? lastOf(kv, state.seq) };
+  // Proofs need the tree's nodes: whether they are there shows now, and not when somebody asks.
+  const root = toBase32(rootOf(peaksOf(state.seq + 1, nodeReader(kv))));
+  if (root !== treeRoot(state)) throw damaged("the control log's Merkle tree", 'it is not that of the entries');
+  return { state, last: last ?? lastOf(kv, state.seq) };
 }
 
 /** The founding state was kept when the log began, so there is always one. */
@@ -302,14 +319,17 @@ function foldStored(
   kv: Kv,
   start: ControlState,
   upTo?: number,
+  each?: (state: ControlState) => void,
 ): { readonly state: ControlState; readonly last: CertifiedEntry | undefined } {
   let state = start;
   let last: CertifiedEntry | undefined;
+  each?.(state);
   for (const certified of readEntries(kv, start.seq, upTo === undefined ? undefined : upTo - start.seq)) {
     const folded = foldEntry(state, certified.entry);
     if (!folded.ok) throw damaged(entryName(certified.entry.entry.seq), folded.error.message);
     last = certified;
     state = { ...folded.value, operations: new StoredOperations(kv, folded.value.seq) };
+    each?.(state);
   }
   return { state, last };
 }

@@ -16,6 +16,8 @@ const room = {
   snapshot: 0x6b,
   /** Entry hash → text of an entry that was proposed and is not certified yet. */
   candidate: 0x6c,
+  /** How far the registers have been carried to the present coordinators. */
+  carry: 0x6d,
 } as const;
 
 const integerBytes = 8;
@@ -53,6 +55,8 @@ export function snapshotRange(upTo: number): { readonly start: KvKey; readonly e
 export function candidateKey(hash: string): KvKey {
   return Uint8Array.of(room.candidate, ...rawHash(hash));
 }
+
+export const carryKey: KvKey = Uint8Array.of(room.carry);
 
 export const candidateRange = { start: Uint8Array.of(room.candidate), end: Uint8Array.of(room.candidate + 1) };
 

@@ -37,6 +37,19 @@ export const written = {
     heads: [first],
     conflict: false,
   },
+  confirmed: {
+    ns,
+    key,
+    version: first,
+    kind: 'put',
+    state: 'confirmed',
+    parents: [],
+    generation: 1,
+    size: 17,
+    b3: firstB3,
+    heads: [first],
+    conflict: false,
+  },
   branch: {
     ns,
     key,
@@ -75,6 +88,32 @@ export const written = {
     b3: null,
     heads: [merged],
     conflict: false,
+  },
+};
+
+const signature = 'q'.repeat(86);
+
+export const confirmation = {
+  ns,
+  key,
+  version: first,
+  state: 'confirmed',
+  confirmedHead: first,
+  position: 1,
+  certificate: {
+    statement: {
+      v: 1,
+      register: 'c7ddqbf6wtyd3qlahg3xsmw2lzvpupf7gfmcnxuo4hhxqqxg2cva',
+      epoch: 1,
+      position: 1,
+      head: first,
+      previous: null,
+      ballot: { counter: 1, proposer: `${nodeA}.${incarnation}` },
+    },
+    signatures: [
+      [nodeB, signature],
+      [nodeA, signature],
+    ],
   },
 };
 
@@ -145,6 +184,7 @@ export const events = [
   { id: 43, type: 'confirmed', data: { ns, key, version: merged, position: 1 } },
   { id: 44, type: 'node', data: { nodeId: nodeB, name: 'n2', state: 'online' } },
   { id: 45, type: 'replication', data: { ns, key, version: right, status: 'stored' } },
+  { id: 46, type: 'quorum', data: { epoch: 1, coordinators: 3, reachable: 1, available: false } },
 ] as const;
 
 export const status = {
@@ -160,14 +200,35 @@ export const status = {
   objects: 12,
   versions: 31,
   conflicts: 1,
+  confirmed: 28,
+  provisional: 3,
+  quorum: { epoch: 1, coordinators: 3, reachable: 3, available: true, pending: 0 },
   pendingContent: 0,
   peers: { connected: 4, known: 4 },
   disk: { capacityBytes: 494_384_795_648, freeBytes: 121_212_080_128 },
+  control: {
+    seq: 3,
+    hash: 'b7a3sirmkgiwscyf27qr3jziuub4kp43yhw2jcxvpqcqckhxanra',
+    epoch: 1,
+    coordinator: true,
+    coordinators: [nodeA],
+    restored: [],
+    carryOver: { epoch: 1, carried: 0, complete: true },
+  },
 };
 
 export const nodes = {
   nodes: [
-    { nodeId: nodeA, peerId: peerA, name: 'n1', state: 'online', self: true, addresses: ['/ip4/127.0.0.1/tcp/41001'] },
+    {
+      nodeId: nodeA,
+      peerId: peerA,
+      name: 'n1',
+      state: 'online',
+      self: true,
+      addresses: ['/ip4/127.0.0.1/tcp/41001'],
+      roles: ['coordinator', 'storage'],
+      labels: { dc: 'dc1' },
+    },
     {
       nodeId: nodeB,
       peerId: peerB,
@@ -175,6 +236,8 @@ export const nodes = {
       state: 'offline',
       self: false,
       addresses: ['/ip4/127.0.0.1/tcp/41002'],
+      roles: ['storage'],
+      labels: {},
     },
   ],
 };
@@ -196,6 +259,8 @@ export const headerValues = {
   'WWW-Authenticate': 'Bearer realm="anabranch"',
   Allow: 'GET, HEAD',
 };
+
+const operationId = 'k5sh3k2jq7v6x4m2n3p5r7t2wa';
 
 type ProblemExample = readonly [detail: string, extras?: Readonly<Record<string, unknown>>];
 
@@ -232,6 +297,20 @@ const problemDetails: Readonly<Record<ProblemCode, ProblemExample>> = {
   too_many_streams: ['64 event streams are open already; close one first.', { streamsMax: 64 }],
   not_ready: ['The node is starting or stopping.'],
   shutting_down: ['The node is shutting down; ask another one.'],
+  unknown_outcome: ['Ask again with this operation id as Idempotency-Key.', { operationId }],
+  not_permitted: ['This node is no member that writes, as far as its control log says.'],
+  unknown_node: ['Node 6ygitilw4io3owygr557wh2ose is no member.', { operationId }],
+  operation_reused: ['Entry 3 has the operation id for something else: use another one.', { operationId }],
+  name_taken: ['The name n3 is that of node ly7nosw4ggaaled6pdwj46iepq.', { operationId }],
+  node_taken: ['Node 6ygitilw4io3owygr557wh2ose is a member already.', { operationId }],
+  key_taken: ['The key is that of n1.', { operationId }],
+  key_removed: ['The key was removed by entry 4: a new key is needed.', { operationId }],
+  last_coordinator: ['No coordinator would be left.', { operationId }],
+  too_many_coordinators: ['A cluster has at most 7 coordinators.', { operationId }],
+  several_coordinator_changes: ['An entry changes at most one coordinator, and this one changes 2.', { operationId }],
+  carry_over_running: ['12 registers have reached the coordinators of epoch 2 so far; try again.', { operationId }],
+  too_many: ['A cluster has at most 1024 members.', { operationId }],
+  log_moved: ['The log went on while this was asked for; try again.', { operationId }],
   disk_full: ['There is no room left on this node; nothing was stored.'],
 };
 

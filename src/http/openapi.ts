@@ -2,7 +2,8 @@ import { z } from 'zod';
 import type { Resource } from './context.ts';
 import { type ProblemCode, problemMediaType, problemStatus } from './errors.ts';
 import { headerValues, problemExamples } from './examples.ts';
-import { type Answer, type Body, commonProblems, type HeaderName, type Operation, operations } from './operations.ts';
+import type { Answer, Body, HeaderName, Operation } from './operation.ts';
+import { commonProblems, operations } from './operations.ts';
 import { namedSchemas, problem } from './schemas.ts';
 
 /** The OpenAPI 3.1 document, made of the schemas requests are parsed with and of examples that tests hold against them. */
@@ -58,7 +59,12 @@ function describeOperation(operation: Operation): Json {
     parameters: [...pathParameters(operation.path), ...queryParameters(operation), ...headerParameters(operation)],
     ...(operation.requestBody === undefined
       ? undefined
-      : { requestBody: { required: operation.method === 'post', content: contentOf(operation.requestBody) } }),
+      : {
+          requestBody: {
+            required: operation.method === 'post' || operation.requestBody.mediaType === 'application/json',
+            content: contentOf(operation.requestBody),
+          },
+        }),
     responses: {
       ...Object.fromEntries(operation.answers.map((answer) => [answer.status, describeAnswer(answer)])),
       ...problemResponses(codes, operation.method !== 'head'),
@@ -112,6 +118,16 @@ const pathParameterDocs: Readonly<Record<string, Json>> = {
     description: 'Namespace.',
     schema: { type: 'string', pattern: '^[a-z0-9][a-z0-9.-]{1,62}$' },
     example: 'team-docs',
+  },
+  id: {
+    description: 'Node id.',
+    schema: { type: 'string', pattern: '^[a-z2-7]{26}$' },
+    example: '6ygitilw4io3owygr557wh2ose',
+  },
+  scope: {
+    description: 'What the settings are for, such as `cluster` or `node/<id>`. Slashes may stand as they are.',
+    schema: { type: 'string' },
+    example: 'cluster',
   },
   key: {
     description:

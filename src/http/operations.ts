@@ -1,49 +1,10 @@
-import type { z } from 'zod';
+import { clusterOperations } from './cluster-operations.ts';
 import type { ProblemCode } from './errors.ts';
 import * as examples from './examples.ts';
+import { type Body, json, type Operation, type RequestHeader } from './operation.ts';
 import * as schemas from './schemas.ts';
 
 /** Every call of the API as data: what it takes, what it answers, and how it can be refused. */
-
-export type HeaderName = keyof typeof examples.headerValues;
-
-export interface Answer {
-  readonly status: number;
-  readonly description: string;
-  readonly headers?: readonly HeaderName[];
-  /** Absent when there is no body. */
-  readonly body?: Body;
-}
-
-export interface Body {
-  readonly mediaType: string;
-  /** Absent for bytes of any kind. */
-  readonly schema?: z.ZodType;
-  readonly examples: Readonly<Record<string, unknown>>;
-}
-
-export interface Operation {
-  readonly method: 'get' | 'head' | 'put' | 'post' | 'delete';
-  readonly path: string;
-  readonly id: string;
-  readonly summary: string;
-  readonly description?: string;
-  /** Query parameters. */
-  readonly parameters?: z.ZodObject;
-  readonly requestHeaders?: readonly RequestHeader[];
-  readonly requestBody?: Body;
-  readonly answers: readonly Answer[];
-  /** Beside those every call has. */
-  readonly problems: readonly ProblemCode[];
-  /** True when no token is needed. */
-  readonly open?: boolean;
-}
-
-interface RequestHeader {
-  readonly name: string;
-  readonly description: string;
-  readonly example: string;
-}
 
 /** Any call can end so, whatever it is. */
 export const commonProblems: readonly ProblemCode[] = [
@@ -56,18 +17,18 @@ export const commonProblems: readonly ProblemCode[] = [
   'shutting_down',
 ];
 
-const json = (schema: z.ZodType, named: Readonly<Record<string, unknown>>): Body => ({
-  mediaType: 'application/json',
-  schema,
-  examples: named,
-});
-
 const objectPath = '/v1/objects/{ns}/{key}';
 const addressProblems = ['invalid_key', 'invalid_namespace'] as const;
 const parentProblems = ['invalid_version', 'unknown_parent', 'foreign_parent'] as const;
 const historyProblems = ['too_many_heads', 'context_too_large', 'not_a_descendant'] as const;
 const storeProblems = ['quorum_unavailable', 'disk_full'] as const;
-const writeProblems = [...addressProblems, ...parentProblems, ...historyProblems, ...storeProblems] as const;
+const writeProblems = [
+  'not_permitted',
+  ...addressProblems,
+  ...parentProblems,
+  ...historyProblems,
+  ...storeProblems,
+] as const;
 const missing = ['not_found', 'deleted', 'version_not_found', 'not_confirmed'] as const;
 const stateHeaders = ['ETag', 'X-Anabranch-State', 'X-Anabranch-Heads', 'X-Anabranch-Newer', 'X-Anabranch-B3'] as const;
 const contentHeaders = [...stateHeaders, 'X-Anabranch-Meta-Title', 'Accept-Ranges'] as const;
@@ -102,11 +63,12 @@ export const operations: readonly Operation[] = [
     answers: [
       {
         status: 201,
-        description: 'Stored and flushed.',
+        description: 'Stored and flushed; with `?commit=quorum`, confirmed as well.',
         headers: ['ETag'],
         body: json(schemas.writtenVersion, {
           first: examples.written.put,
           besideAnother: examples.written.branch,
+          byQuorum: examples.written.confirmed,
           merge: examples.written.merge,
         }),
       },
@@ -203,6 +165,29 @@ export const operations: readonly Operation[] = [
     problems: [...writeProblems, 'not_found', 'incomplete_body', 'too_large', 'unsupported_media_type'],
   },
   {
+    method: 'post',
+    path: '/v1/confirmations/{ns}/{key}',
+    id: 'confirmVersion',
+    summary: 'Have a version confirmed by a quorum of the coordinators',
+    description: 'Confirmation follows a write by itself; this asks for it now, and gives the certificate.',
+    parameters: schemas.confirmationParameters,
+    answers: [
+      {
+        status: 200,
+        description: 'It is the confirmed head or an ancestor of it.',
+        body: json(schemas.confirmation, { first: examples.confirmation }),
+      },
+    ],
+    problems: [
+      ...addressProblems,
+      'invalid_version',
+      'not_found',
+      'version_not_found',
+      'not_a_descendant',
+      'quorum_unavailable',
+    ],
+  },
+  {
     method: 'get',
     path: '/v1/conflicts',
     id: 'listConflicts',
@@ -248,6 +233,7 @@ export const operations: readonly Operation[] = [
     answers: [{ status: 200, description: 'The members.', body: json(schemas.nodeList, { two: examples.nodes }) }],
     problems: [],
   },
+  ...clusterOperations,
   {
     method: 'get',
     path: '/healthz',

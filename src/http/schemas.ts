@@ -9,27 +9,27 @@ import { pageEntriesMax } from './limits.ts';
 /** Schemas that the OpenAPI document names; the rest stand inline. */
 export const namedSchemas = z.registry<{ id: string }>();
 
-function named<Schema extends z.ZodType>(schema: Schema, id: string, description: string): Schema {
+export function named<Schema extends z.ZodType>(schema: Schema, id: string, description: string): Schema {
   const described = schema.describe(description) as Schema;
   namedSchemas.add(described, { id });
   return described;
 }
 
-const count = z.int().min(0);
+export const count = z.int().min(0);
 /** BLAKE3 in base32: 256 bits leave one bit for the last character. */
-const hash = /^[a-z2-7]{51}[aq]$/;
+export const hash = /^[a-z2-7]{51}[aq]$/;
 
 const versionId = named(
   z.string().regex(hash),
   'VersionId',
   'BLAKE3 of the version record: 52 characters of lowercase base32.',
 );
-const nodeId = named(
+export const nodeId = named(
   z.string().regex(/^[a-z2-7]{26}$/),
   'NodeId',
   'A node, for life: 26 characters of lowercase base32.',
 );
-const peerId = named(
+export const peerId = named(
   z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/),
   'PeerId',
   'A node’s current ed25519 key as a libp2p peer id.',
@@ -71,6 +71,38 @@ export const writtenVersion = named(
   }),
   'WrittenVersion',
   'The version a write made, and the object’s heads after it. `size` and `b3` are null for a tombstone.',
+);
+
+const hashText = z.string().regex(hash);
+const certificate = named(
+  z.strictObject({
+    statement: z.strictObject({
+      v: z.literal(1),
+      register: hashText,
+      epoch: z.int().min(1),
+      position: z.int().min(1),
+      head: versionId,
+      previous: hashText.nullable(),
+      ballot: z.strictObject({ counter: z.int().min(1), proposer: z.string().regex(/^[a-z2-7]{26}\.[a-z2-7]{13}$/) }),
+    }),
+    signatures: z.array(z.tuple([nodeId, z.string().regex(/^[\w-]{86}$/)])).min(1),
+  }),
+  'Certificate',
+  'Signatures of a majority of an epoch’s coordinators under one statement; docs/consistency.md says what it proves.',
+);
+
+export const confirmation = named(
+  z.strictObject({
+    ns,
+    key,
+    version: versionId,
+    state: z.literal('confirmed'),
+    confirmedHead: versionId,
+    position: z.int().min(1),
+    certificate,
+  }),
+  'Confirmation',
+  'That a version is the confirmed head or an ancestor of it, with the proof. The register is the object’s document id.',
 );
 
 export const listing = named(
@@ -124,6 +156,20 @@ export const conflictPage = named(
   'A page of conflicts. `next` is the `after` of the next page, or null.',
 );
 
+const quorumState = {
+  epoch: z.int().min(1),
+  coordinators: count,
+  reachable: count,
+  available: z.boolean(),
+};
+
+export const roles = named(
+  z.array(z.enum(['agent', 'coordinator', 'storage'])).min(1),
+  'Roles',
+  'What the node does, in ascending order, each once: `coordinator` votes, `storage` holds content, `agent` only follows.',
+);
+export const labels = named(z.record(z.string(), z.string()), 'Labels', 'Where and what the node is; at most 32.');
+
 const nodeState = named(z.enum(['online', 'offline']), 'NodeState', 'As the answering node sees it.');
 
 export const nodeList = named(
@@ -136,6 +182,8 @@ export const nodeList = named(
         state: nodeState,
         self: z.boolean(),
         addresses: z.array(z.string()),
+        roles,
+        labels,
       }),
     ),
   }),
@@ -157,12 +205,24 @@ export const nodeStatus = named(
     objects: count,
     versions: count,
     conflicts: count,
+    confirmed: count,
+    provisional: count,
+    quorum: z.strictObject({ ...quorumState, pending: count }),
     pendingContent: count,
     peers: z.strictObject({ connected: count, known: count }),
     disk: z.strictObject({ capacityBytes: z.number().min(0), freeBytes: z.number().min(0) }),
+    control: z.strictObject({
+      seq: count,
+      hash: z.string().regex(hash),
+      epoch: z.int().min(1),
+      coordinator: z.boolean(),
+      coordinators: z.array(nodeId),
+      restored: z.array(nodeId),
+      carryOver: z.strictObject({ epoch: z.int().min(1), carried: count, complete: z.boolean() }).nullable(),
+    }),
   }),
   'NodeStatus',
-  'The answering node. `pendingContent` counts contents it wants and does not hold whole yet.',
+  'The answering node. `quorum` tells whether it can have anything confirmed now, and how many objects wait for that; `pendingContent` counts contents it wants and does not hold whole yet; `control` is where its control log ends.',
 );
 
 const eventOf = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
@@ -173,6 +233,7 @@ export const meshEvent = named(
     eventOf('version', z.strictObject({ ns, key, version: versionId, kind, node: nodeId, heads })),
     eventOf('conflict', conflict),
     eventOf('confirmed', z.strictObject({ ns, key, version: versionId, position: z.int().min(1) })),
+    eventOf('quorum', z.strictObject(quorumState)),
     eventOf('node', z.strictObject({ nodeId, name: z.string(), state: nodeState })),
     eventOf('replication', z.strictObject({ ns, key, version: versionId, status: z.literal('stored') })),
   ]),
@@ -211,12 +272,12 @@ export const mergeBody = named(
   'The heads to join, and the one whose content the merge adopts.',
 );
 
-const pageSize = z
+export const pageSize = z
   .string()
   .regex(/^[1-9]\d{0,3}$/, `a whole number from 1 to ${pageEntriesMax} is expected`)
   .transform(Number)
   .pipe(z.int().min(1).max(pageEntriesMax));
-const text = (description: string) => z.string().optional().describe(description);
+export const text = (description: string) => z.string().optional().describe(description);
 const page = {
   after: text('Continue after this entry: the `next` of the page before.'),
   limit: pageSize.optional().describe('Entries on the page.'),
@@ -234,6 +295,9 @@ export const writeParameters = z.strictObject({
   commit,
 });
 export const mergeParameters = z.strictObject({ commit });
+export const confirmationParameters = z.strictObject({
+  version: text('The version to confirm; the newest one that is or descends from the preferred head when absent.'),
+});
 export const readParameters = z.strictObject({
   mode: z
     .enum(['preferred', 'confirmed_only', 'provisional_allowed'])

@@ -4,9 +4,11 @@ import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { checkHost, createTokenGate, loopbackAddress, type TokenGate } from './auth.ts';
+import { confirmations } from './confirmations.ts';
 import { conflicts } from './conflicts.ts';
 import { Connections } from './connections.ts';
 import type { HttpContext, HttpNode, Resource } from './context.ts';
+import { controlLog } from './control-log.ts';
 import { HttpProblem, problemOf, sendProblem } from './errors.ts';
 import { events } from './events.ts';
 import { graphs } from './graphs.ts';
@@ -20,7 +22,9 @@ import {
   jsonBodyBytesMax,
   keepAliveMs,
 } from './limits.ts';
+import { members } from './members.ts';
 import { merges } from './merges.ts';
+import { namespaces } from './namespaces.ts';
 import { objects } from './objects.ts';
 import { openApi } from './openapi.ts';
 import { status } from './status.ts';
@@ -51,7 +55,18 @@ export interface HttpServer {
 }
 
 /** Everything under `/v1` needs the token; what supervisors, scrapers and API explorers read does not. */
-const guardedResources: readonly Resource[] = [objects, graphs, merges, conflicts, events, status];
+const guardedResources: readonly Resource[] = [
+  objects,
+  graphs,
+  merges,
+  confirmations,
+  conflicts,
+  events,
+  status,
+  members,
+  namespaces,
+  controlLog,
+];
 const openResources: readonly Resource[] = [health, openApi];
 
 /** Serves API version 1. Rejects with `MeshError` `invalid_config` when it may not or cannot listen there. */
@@ -136,7 +151,7 @@ function buildApp(context: HttpContext, checkToken: TokenGate): FastifyInstance 
 }
 
 /** True for a path that should name an object. */
-const isKeyed = (url: string): boolean => /^\/v1\/(?:objects|graphs|merges)\/[^/?]+\//.test(url);
+const isKeyed = (url: string): boolean => /^\/v1\/(?:objects|graphs|merges|confirmations)\/[^/?]+\//.test(url);
 
 /** What every request passes first. */
 function enter(context: HttpContext, request: FastifyRequest, reply: FastifyReply): void {

@@ -1,4 +1,24 @@
+import type { Certificate } from '../../crdt/certificate.ts';
+import type { Labels, Role } from '../../crdt/control/member.ts';
 import type { ClusterId, Dot, NodeId, PeerId, Result, VersionId } from '../../crdt/ids.ts';
+
+import type { ClusterApi, ControlStatus } from './cluster-api.ts';
+
+export type {
+  AskedOperation,
+  ChangeInput,
+  Checkpoint,
+  ClusterApi,
+  CommittedChange,
+  ConsistencyProof,
+  ControlStatus,
+  InclusionProof,
+  LoggedEntry,
+  LogListing,
+  NamespaceInfo,
+  NamespacePolicy,
+  ScopeConfiguration,
+} from './cluster-api.ts';
 
 /** The node's public face: what the HTTP API, the CLI's server side, examples and tests call. */
 
@@ -21,6 +41,20 @@ export type RefusalCode =
   | 'too_large'
   | 'content_unavailable'
   | 'quorum_unavailable'
+  | 'unknown_outcome'
+  | 'not_permitted'
+  | 'operation_reused'
+  | 'name_taken'
+  | 'node_taken'
+  | 'key_taken'
+  | 'key_removed'
+  | 'unknown_node'
+  | 'last_coordinator'
+  | 'too_many_coordinators'
+  | 'several_coordinator_changes'
+  | 'carry_over_running'
+  | 'too_many'
+  | 'log_moved'
   | 'disk_full';
 
 export interface Refusal {
@@ -78,6 +112,41 @@ export interface WrittenVersion {
   /** The object's heads after this write, sorted. */
   readonly heads: readonly VersionId[];
   readonly conflict: boolean;
+}
+
+/** Asks for a version to be confirmed. */
+export interface ConfirmInput {
+  readonly ns: string;
+  readonly key: string;
+  /** The greatest head that is or descends from the preferred one when absent. */
+  readonly version?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** That a version is confirmed, with the proof. */
+export interface Confirmation {
+  readonly ns: string;
+  readonly key: string;
+  readonly version: VersionId;
+  readonly state: 'confirmed';
+  /** The confirmed head, which is the version or a descendant of it, and what the certificate proves. */
+  readonly confirmedHead: VersionId;
+  readonly position: number;
+  readonly certificate: Certificate;
+}
+
+/** Whether this node can have anything confirmed: false on the minority's side of a partition. */
+export interface QuorumState {
+  readonly epoch: number;
+  /** How many coordinators vote, and how many of them are connected, this node counted if it is one. */
+  readonly coordinators: number;
+  readonly reachable: number;
+  readonly available: boolean;
+}
+
+export interface QuorumStatus extends QuorumState {
+  /** Objects with versions of this node that wait to be confirmed. */
+  readonly pending: number;
 }
 
 export interface ReadInput {
@@ -206,6 +275,8 @@ export type MeshEvent = { readonly id: number } & (
         readonly position: number;
       };
     }
+  /** A majority of the coordinators can be reached from here now, or can no longer. */
+  | { readonly type: 'quorum'; readonly data: QuorumState }
   | {
       readonly type: 'node';
       readonly data: { readonly nodeId: NodeId; readonly name: string; readonly state: NodeState };
@@ -231,6 +302,8 @@ export interface NodeInfo {
   /** True for the node that answers. */
   readonly self: boolean;
   readonly addresses: readonly string[];
+  readonly roles: readonly Role[];
+  readonly labels: Labels;
 }
 
 export interface NodeStatus {
@@ -246,10 +319,15 @@ export interface NodeStatus {
   readonly objects: number;
   readonly versions: number;
   readonly conflicts: number;
+  /** Versions that are confirmed, and those that are not. */
+  readonly confirmed: number;
+  readonly provisional: number;
+  readonly quorum: QuorumStatus;
   /** Contents this node wants and does not hold whole yet. */
   readonly pendingContent: number;
   readonly peers: { readonly connected: number; readonly known: number };
   readonly disk: { readonly capacityBytes: number; readonly freeBytes: number };
+  readonly control: ControlStatus;
 }
 
 export interface MeshNode {
@@ -259,6 +337,8 @@ export interface MeshNode {
   put(input: PutInput): Promise<Outcome<WrittenVersion>>;
   delete(input: WriteTarget): Promise<Outcome<WrittenVersion>>;
   merge(input: MergeInput): Promise<Outcome<WrittenVersion>>;
+  /** Resolves when a quorum has answered, or within 10 s. `not_a_descendant` and `quorum_unavailable` carry the version. */
+  confirm(input: ConfirmInput): Promise<Outcome<Confirmation>>;
   read(input: ReadInput): Outcome<ReadVersion>;
   list(input: ListInput): Outcome<Listing>;
   graph(input: { readonly ns: string; readonly key: string }): Outcome<ObjectGraph>;
@@ -270,5 +350,7 @@ export interface MeshNode {
   events(options: { readonly after?: number; readonly signal: AbortSignal }): AsyncIterable<MeshEvent>;
   status(): Promise<NodeStatus>;
   nodes(): readonly NodeInfo[];
+  /** Members, policies and settings, and the log of everything that administrators did. */
+  readonly cluster: ClusterApi;
   ready(): boolean;
 }

@@ -1,12 +1,20 @@
+import { type Certificate, encodeCertificate } from '../../crdt/certificate.ts';
 import { blake3, toBase32 } from '../../crdt/digest.ts';
 import type { ClusterId, DocId, PeerId, VersionId } from '../../crdt/ids.ts';
 import type { Version } from '../../crdt/version.ts';
 import { HintBatcher } from '../../protocols/gossip/batcher.ts';
-import { decodeGossip, type GossipHint, gossipTopic, hintOf } from '../../protocols/gossip/messages.ts';
+import {
+  certificateHint,
+  decodeGossip,
+  type GossipHint,
+  gossipTopic,
+  hintOf,
+} from '../../protocols/gossip/messages.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { GossipVerdict, Network } from '../ports/network.ts';
+import type { Certificates } from './confirmation/certificates.ts';
 import type { Appended, ObjectStore } from './object-store.ts';
 import type { PropagationMonitor } from './propagation.ts';
 import type { IntakeReport, RecordIntake } from './record-intake.ts';
@@ -15,6 +23,8 @@ import type { SyncWorker } from './sync-worker.ts';
 
 /** Messages being taken in at once; past it hints are dropped, and sync asks for what they told of. */
 const intakeAtOnceMax = 64;
+/** A certificate is waited for by nobody who did not ask for it, and many share a message. */
+const certificateDelayMs = 100;
 
 interface Dependencies {
   readonly network: Network;
@@ -22,10 +32,17 @@ interface Dependencies {
   readonly objects: ObjectStore;
   readonly view: SyncView;
   readonly intake: RecordIntake;
+  readonly certificates: Pick<Certificates, 'check' | 'keep'>;
   readonly sync: Pick<SyncWorker, 'requestDocuments'>;
   readonly propagation: Pick<PropagationMonitor, 'arrived'>;
   readonly log: Log;
   readonly metrics: Metrics;
+}
+
+/** What a message brought that is new here. */
+interface Brought {
+  readonly versions: readonly Version[];
+  readonly proofs: readonly Certificate[];
 }
 
 /**
@@ -76,10 +93,17 @@ export class GossipWorker {
     for (const unsubscribe of this.#unsubscribers.splice(0)) unsubscribe();
   }
 
-  /** Tells of a version that was written here and is on disk. */
-  announce({ doc, version, headsAfter }: Appended): void {
-    const hint = hintOf(doc, headsAfter, [Buffer.from(version.text)]);
-    this.#batcher.add(this.#dependencies.objects.slotOf(doc), hint);
+  /** Tells of a version that was written here and is on disk; at once when somebody waits for it to be confirmed. */
+  announce({ doc, version, headsAfter }: Appended, isUrgent: boolean): void {
+    const slot = this.#dependencies.objects.slotOf(doc);
+    this.#batcher.add(slot, hintOf(doc, headsAfter, [Buffer.from(version.text)]));
+    if (isUrgent) this.#batcher.flushSlot(slot);
+  }
+
+  /** Tells of a certificate that was made here and is on disk. */
+  announceCertificate(doc: DocId, certificate: Certificate): void {
+    const hint = certificateHint(doc, certificate.statement.head as VersionId, encodeCertificate(certificate));
+    this.#batcher.add(this.#dependencies.objects.slotOf(doc), hint, certificateDelayMs);
   }
 
   async #publish(slot: number, message: Uint8Array): Promise<void> {
@@ -94,7 +118,7 @@ export class GossipWorker {
   }
 
   #judge(data: Uint8Array, from: PeerId): GossipVerdict {
-    const { log, intake, sync } = this.#dependencies;
+    const { log, sync } = this.#dependencies;
     const message = decodeGossip(data);
     if (!message.ok) {
       log.warn('gossip:refused', { from, reason: message.error, message: toBase32(blake3(data)) });
@@ -108,26 +132,41 @@ export class GossipWorker {
       );
       return 'ignore';
     }
-    const versions: Version[] = [];
-    for (const hint of message.value.hints) {
-      for (const text of hint.records) {
-        const { version, fault } = intake.check(text);
-        if (fault !== undefined) {
-          log.warn('gossip:refused', { from, reason: fault.message });
-          return 'reject';
-        }
-        if (version !== undefined) versions.push(version);
-      }
+    const brought = this.#check(message.value.hints, from);
+    if (typeof brought === 'string') {
+      log.warn('gossip:refused', { from, reason: brought });
+      return 'reject';
     }
-    void this.#takeIn(message.value.hints, versions, from);
+    void this.#takeIn(message.value.hints, brought, from);
     return 'accept';
   }
 
-  async #takeIn(hints: readonly GossipHint[], versions: readonly Version[], from: PeerId): Promise<void> {
-    const { intake, sync, objects, view, propagation, log } = this.#dependencies;
+  /** What the hints bring, as far as it is new; or what is wrong with it. */
+  #check(hints: readonly GossipHint[], from: PeerId): Brought | string {
+    const { intake, certificates } = this.#dependencies;
+    const versions: Version[] = [];
+    const proofs: Certificate[] = [];
+    for (const hint of hints) {
+      for (const text of hint.records) {
+        const { version, fault } = intake.check(text, from);
+        if (fault !== undefined) return fault.message;
+        if (version !== undefined) versions.push(version);
+      }
+      for (const text of hint.certificates ?? []) {
+        const { certificate, fault } = certificates.check(text, from);
+        if (fault !== undefined) return fault;
+        if (certificate !== undefined) proofs.push(certificate);
+      }
+    }
+    return { versions, proofs };
+  }
+
+  async #takeIn(hints: readonly GossipHint[], { versions, proofs }: Brought, from: PeerId): Promise<void> {
+    const { intake, certificates, sync, objects, view, propagation, log } = this.#dependencies;
     this.#takingIn += 1;
     try {
       const report = await intake.receiveChecked(versions, from);
+      await Promise.all(proofs.map((certificate) => certificates.keep(certificate)));
       propagation.arrived(report.added, 'gossip');
       this.#count(report, versions.length);
       const gaps = new Set<DocId>();
@@ -145,6 +184,7 @@ export class GossipWorker {
       this.#takingIn -= 1;
     }
   }
+
   #count({ added, incomplete, faults }: IntakeReport, received: number): void {
     this.#records.add(added.length, { outcome: 'new' });
     this.#records.add(incomplete.length, { outcome: 'incomplete' });

@@ -1,35 +1,49 @@
-import type { Genesis, Member } from '../../crdt/genesis.ts';
+import type { ControlMember } from '../../crdt/control/member.ts';
+import type { ControlState } from '../../crdt/control/state.ts';
 import type { NodeId, PeerId } from '../../crdt/ids.ts';
-import { publicKeyOf } from '../../crdt/signature.ts';
 
-/** Who belongs to the cluster, as the genesis entry lists them. */
+/** The members of a state, as they are looked up. */
+interface MemberIndex {
+  readonly of: ControlState['members'];
+  readonly sorted: readonly ControlMember[];
+  readonly byPeer: ReadonlyMap<PeerId, ControlMember>;
+}
+
+/** Who belongs to the cluster now, as the control log says. */
 export class MemberDirectory {
-  readonly members: readonly Member[];
+  readonly #state: () => ControlState;
+  #indexed: MemberIndex | undefined;
 
-  readonly #byPeer = new Map<PeerId, Member>();
-  readonly #byNode = new Map<NodeId, Member>();
-  readonly #publicKeys = new Map<NodeId, Uint8Array>();
+  constructor(state: () => ControlState) {
+    this.#state = state;
+  }
 
-  constructor(genesis: Genesis) {
-    this.members = genesis.members;
-    for (const member of genesis.members) {
-      this.#byPeer.set(member.peerId, member);
-      this.#byNode.set(member.nodeId, member);
-      const publicKey = publicKeyOf(member.peerId);
-      if (publicKey !== undefined) this.#publicKeys.set(member.nodeId, publicKey);
+  /** By name. */
+  get members(): readonly ControlMember[] {
+    return this.#index().sorted;
+  }
+
+  /** How many members there are beside a node. */
+  others(node: NodeId): number {
+    const { members } = this.#state();
+    return members.size - (members.has(node) ? 1 : 0);
+  }
+
+  byNode(node: NodeId): ControlMember | undefined {
+    return this.#state().members.get(node);
+  }
+
+  byPeer(peer: PeerId): ControlMember | undefined {
+    return this.#index().byPeer.get(peer);
+  }
+
+  /** A state that leaves the members alone shares its map with the one before. */
+  #index(): MemberIndex {
+    const { members } = this.#state();
+    if (this.#indexed?.of !== members) {
+      const sorted = [...members.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+      this.#indexed = { of: members, sorted, byPeer: new Map(sorted.map((member) => [member.peerId, member])) };
     }
-  }
-
-  byNode(node: NodeId): Member | undefined {
-    return this.#byNode.get(node);
-  }
-
-  byPeer(peer: PeerId): Member | undefined {
-    return this.#byPeer.get(peer);
-  }
-
-  /** The 32-byte ed25519 key that signs a node's records. */
-  publicKey(node: NodeId): Uint8Array | undefined {
-    return this.#publicKeys.get(node);
+    return this.#indexed;
   }
 }

@@ -1,6 +1,10 @@
+import { controlLogRegister } from '../../crdt/certificate.ts';
+import { type ControlState, coordinatorsOfEpoch } from '../../crdt/control/state.ts';
 import type { Genesis } from '../../crdt/genesis.ts';
 import { type ClusterId, type NodeId, ok, type PeerId } from '../../crdt/ids.ts';
 import type { Signer } from '../../crdt/signature.ts';
+import { QuorumEngine } from '../../protocols/quorum/engine.ts';
+import { ControlLog } from '../control/control-log.ts';
 import type { BlobStore } from '../ports/blob-store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv } from '../ports/kv.ts';
@@ -10,6 +14,8 @@ import type { Network } from '../ports/network.ts';
 import type { Random } from '../ports/random.ts';
 import type { Verifier } from '../ports/verifier.ts';
 import type {
+  Confirmation,
+  ConfirmInput,
   ConflictPage,
   ConflictsInput,
   ListInput,
@@ -27,6 +33,13 @@ import type {
   WriteTarget,
   WrittenVersion,
 } from './api.ts';
+import { ClusterAdmin } from './cluster-admin.ts';
+import { KvAcceptorStore } from './confirmation/acceptor-store.ts';
+import { Certificates } from './confirmation/certificates.ts';
+import { Confirmations } from './confirmation/confirmations.ts';
+import { DocumentPuller } from './confirmation/document-puller.ts';
+import { ObjectKind } from './confirmation/object-kind.ts';
+import { RegisterBooks } from './confirmation/register-books.ts';
 import { ContentPlane } from './content/content-plane.ts';
 import { DocumentCompactor } from './document-compactor.ts';
 import { EventLog } from './event-log.ts';
@@ -41,8 +54,10 @@ import { OpenDocuments } from './open-documents.ts';
 import { PropagationMonitor } from './propagation.ts';
 import { RecordIntake } from './record-intake.ts';
 import { refuse } from './refusals.ts';
+import { syncSink } from './sync-sink.ts';
 import { SyncView } from './sync-view.ts';
 import { SyncWorker } from './sync-worker.ts';
+import { TipFinder } from './tip-finder.ts';
 import { VersionJournal } from './version-journal.ts';
 import { WriteGate } from './write-gate.ts';
 
@@ -76,6 +91,8 @@ export interface NodeSettings {
   readonly signer: Signer;
   readonly cluster: ClusterId;
   readonly genesis: Genesis;
+  /** The genesis entry's text, without a newline at its end. */
+  readonly genesisText: string;
   /** The program's version, for status. */
   readonly version: string;
   readonly syncIntervalMs?: number;
@@ -86,11 +103,18 @@ export class Node implements MeshNode {
   readonly #adapters: NodeAdapters;
   readonly #settings: NodeSettings;
   readonly #members: MemberDirectory;
+  readonly #control: ControlLog;
+  readonly #votes: KvAcceptorStore;
+  readonly #intake: RecordIntake;
   readonly #objects: ObjectStore;
   readonly #incarnation: Incarnation;
   readonly #events: EventLog;
   readonly #recorder: EventRecorder;
   readonly #content: ContentPlane;
+  readonly #certificates: Certificates;
+  readonly #confirmations: Confirmations;
+  readonly #objectKind: ObjectKind;
+  readonly #puller: DocumentPuller;
   readonly #writer: ObjectWriter;
   readonly #reader: ObjectReader;
   readonly #documents: OpenDocuments;
@@ -101,7 +125,9 @@ export class Node implements MeshNode {
   readonly #startedMs: number;
   readonly #stopping = new AbortController();
   #ready = false;
-  #unsubscribe: () => void = () => undefined;
+  #quorum: QuorumEngine | undefined;
+  readonly cluster: ClusterAdmin;
+  readonly #unsubscribers: (() => void)[] = [];
 
   constructor(adapters: NodeAdapters, settings: NodeSettings) {
     const { clock, kv, log, metrics, network, random, verifier } = adapters;
@@ -110,7 +136,14 @@ export class Node implements MeshNode {
     this.#settings = settings;
     this.#startedMs = clock.monotonicMs();
     this.#gate = new WriteGate(clock);
-    this.#members = new MemberDirectory(settings.genesis);
+    this.#votes = new KvAcceptorStore(kv);
+    const control = new ControlLog(
+      { kv, network, clock, random, log, votes: this.#votes, quorum: () => this.#quorum },
+      { nodeId: identity.nodeId, genesis: settings.genesis, genesisText: settings.genesisText, cluster },
+    );
+    this.#control = control;
+    this.cluster = new ClusterAdmin(control, settings.genesisText);
+    this.#members = new MemberDirectory(() => control.state());
     this.#objects = new ObjectStore({ cluster, slots: slotsDefault });
     this.#incarnation = new Incarnation({ kv, random }, identity.nodeId);
     this.#events = new EventLog(kv);
@@ -125,30 +158,60 @@ export class Node implements MeshNode {
     const content = this.#content;
     this.#documents = new OpenDocuments({ kv, objects, log, metrics });
     this.#compactor = new DocumentCompactor({ kv, clock, objects, documents: this.#documents, log, metrics });
-    const journal = new VersionJournal({ objects, events: this.#events, compactor: this.#compactor, log, metrics });
-    const view = new SyncView({ kv, objects, incarnation: this.#incarnation });
-    const intake = new RecordIntake(
+    const { nodeId } = identity;
+    const events = this.#events;
+    this.#certificates = new Certificates(
       {
         kv,
         clock,
-        verifier,
         objects,
-        journal,
-        members: this.#members,
-        incarnation: this.#incarnation,
-        content,
+        events,
         log,
         metrics,
+        coordinatorsOf: (epoch) => coordinatorsOfEpoch(control.state(), epoch),
+        epochAhead: (peer) => control.followLater(peer),
+        announce: (doc, certificate) => this.#gossip.announceCertificate(doc, certificate),
+        changed: ({ doc, row }) => row !== undefined && this.#confirmations.changed(doc, row),
       },
+      { cluster, nodeId },
+    );
+    const certificates = this.#certificates;
+    this.#confirmations = new Confirmations(
+      {
+        ...adapters,
+        objects,
+        certificates,
+        engine: {
+          propose: (...proposal) => this.#engine().propose(...proposal),
+          restoredCoordinators: () => this.#quorum?.restoredCoordinators() ?? [],
+        },
+        recorder: this.#recorder,
+        view: () => control.view(),
+        writesUnderWay: () => this.#gate.underWay,
+      },
+      { nodeId },
+    );
+    const journal = new VersionJournal({
+      objects,
+      events,
+      compactor: this.#compactor,
+      changed: (doc, row) => this.#confirmations.changed(doc, row),
+      log,
+      metrics,
+    });
+    const view = new SyncView({ kv, objects, incarnation: this.#incarnation });
+    const intake = new RecordIntake(
+      { kv, clock, verifier, objects, journal, control, incarnation: this.#incarnation, content, log, metrics },
       cluster,
     );
+    this.#intake = intake;
     const propagation = new PropagationMonitor({ clock, members: this.#members, metrics });
     this.#sync = new SyncWorker(
-      { network, clock, random, kv, objects, view, intake, propagation, log, metrics },
+      { network, clock, random, kv, objects, view, intake, propagation, certificates, control, log, metrics },
       { slots: slotsDefault, intervalMs: settings.syncIntervalMs ?? syncIntervalMsDefault },
     );
     this.#gossip = new GossipWorker(
-      { network, clock, objects, view, intake, sync: this.#sync, propagation, log, metrics },
+      { network, clock, objects, view, intake, certificates, sync: this.#sync, propagation, log, metrics },
       { cluster, slots: slotsDefault },
     );
     this.#writer = new ObjectWriter(
@@ -160,24 +223,43 @@ export class Node implements MeshNode {
         journal,
         incarnation: this.#incarnation,
         content,
-        announce: (appended) => this.#gossip.announce(appended),
+        control,
+        tips: new TipFinder(objects),
+        announce: (appended, isUrgent) => this.#gossip.announce(appended, isUrgent),
+        settle: (doc, written, signal) => this.#confirmations.settle(doc, written, signal),
       },
       { identity, cluster },
     );
     this.#reader = new ObjectReader({ kv, objects, content });
+    const parts = { clock, view, propagation, certificates };
+    this.#puller = new DocumentPuller({
+      network,
+      clock,
+      sinkOf: (peer) => syncSink(parts, peer, (texts) => intake.receive(texts, peer)),
+    });
+    this.#objectKind = new ObjectKind({
+      kv,
+      objects,
+      localPeer: network.localPeer,
+      pull: (peer, doc, signal) => this.#puller.pull(peer, doc, signal),
+    });
   }
 
   async start(): Promise<void> {
     const { network, log } = this.#adapters;
     const incarnation = await this.#incarnation.start();
+    await this.#startControl();
     await this.#content.start();
     this.#content.onStored(({ ns, key, version }) => {
       this.#recorder.record({ type: 'replication', data: { ns, key, version, status: 'stored' } });
     });
     this.#sync.start();
     this.#gossip.start();
-    this.#unsubscribe = network.onPeerChange(({ kind, peer }) => this.#peerChanged(kind === 'connected', peer));
+    this.#unsubscribers.push(network.onPeerChange(({ kind, peer }) => this.#peerChanged(kind === 'connected', peer)));
+    this.#puller.start();
+    this.#confirmations.start();
     await network.start();
+    this.#control.resume();
     this.#ready = true;
     const { nodeId, name } = this.#settings.identity;
     log.info('node:started', { nodeId, name, incarnation: this.#incarnation.name, was: incarnation });
@@ -186,9 +268,13 @@ export class Node implements MeshNode {
   async stop(): Promise<void> {
     const { kv, blobs, network, log } = this.#adapters;
     this.#ready = false;
+    await this.#confirmations.stop();
     const unfinished = await this.#gate.close(drainMsMax);
     this.#stopping.abort();
-    this.#unsubscribe();
+    for (const unsubscribe of this.#unsubscribers.splice(0)) unsubscribe();
+    this.#quorum?.stop();
+    this.#control.stop();
+    this.#puller.stop();
     this.#gossip.stop();
     this.#sync.stop();
     await this.#content.stop();
@@ -217,6 +303,10 @@ export class Node implements MeshNode {
 
   merge(input: MergeInput): Promise<Outcome<WrittenVersion>> {
     return this.#gate.pass(() => this.#writer.merge(input));
+  }
+
+  confirm(input: ConfirmInput): Promise<Outcome<Confirmation>> {
+    return this.#gate.pass(() => this.#confirmations.confirm(input));
   }
 
   read(input: ReadInput): Outcome<ReadVersion> {
@@ -249,6 +339,7 @@ export class Node implements MeshNode {
   async status(): Promise<NodeStatus> {
     const { kv, blobs, clock, network } = this.#adapters;
     const { cluster, genesis, identity, version } = this.#settings;
+    const counts = this.#objects.counts(kv);
     return {
       cluster,
       clusterName: genesis.cluster,
@@ -259,20 +350,61 @@ export class Node implements MeshNode {
       incarnation: this.#incarnation.name,
       ready: this.#ready,
       uptimeMs: Math.round(clock.monotonicMs() - this.#startedMs),
-      ...this.#objects.counts(kv),
+      ...counts,
+      provisional: counts.versions - counts.confirmed,
+      quorum: this.#confirmations.status(),
       pendingContent: this.#content.pending(),
-      peers: { connected: network.connectedPeers().length, known: this.#members.members.length - 1 },
+      peers: { connected: network.connectedPeers().length, known: this.#members.others(identity.nodeId) },
       disk: await blobs.space(),
+      control: this.#control.status(),
     };
   }
 
   nodes(): readonly NodeInfo[] {
     const connected = new Set(this.#adapters.network.connectedPeers());
     const ownId = this.#settings.identity.nodeId;
-    return this.#members.members.map(({ nodeId, peerId, name, addresses }) => {
+    return this.#members.members.map(({ nodeId, peerId, name, addresses, roles, labels }) => {
       const self = nodeId === ownId;
-      return { nodeId, peerId, name, state: self || connected.has(peerId) ? 'online' : 'offline', self, addresses };
+      const state = self || connected.has(peerId) ? 'online' : 'offline';
+      return { nodeId, peerId, name, state, self, addresses, roles, labels };
     });
+  }
+
+  /** The control log comes first: who may connect, vote and write follows from it. */
+  async #startControl(): Promise<void> {
+    const { network, clock, random, log } = this.#adapters;
+    const control = this.#control;
+    await control.start();
+    this.#quorum = new QuorumEngine({
+      nodeId: this.#settings.identity.nodeId,
+      signer: this.#settings.signer,
+      network,
+      clock,
+      random,
+      log,
+      store: this.#votes,
+      certificates: new RegisterBooks((name) =>
+        name === controlLogRegister ? control.certificates : this.#certificates,
+      ),
+      view: () => control.view(),
+      kindOf: (register) => (register === controlLogRegister ? control.kind : this.#objectKind),
+      epochAhead: (peer) => control.followLater(peer),
+    });
+    this.#quorum.start();
+    network.setMembers(this.#members.members);
+    this.#unsubscribers.push(control.onChange((state, before) => this.#controlChanged(state, before)));
+  }
+
+  #controlChanged(state: ControlState, before: ControlState): void {
+    if (state.members !== before.members) this.#adapters.network.setMembers(this.#members.members);
+    this.#intake.logReached(state.seq);
+    if (state.epoch !== before.epoch) this.#confirmations.epochChanged();
+    this.#adapters.log.info('control:appended', { seq: state.seq, hash: state.hash, epoch: state.epoch });
+  }
+
+  #engine(): QuorumEngine {
+    if (this.#quorum === undefined) throw new Error('the quorum engine has not started yet');
+    return this.#quorum;
   }
 
   #peerChanged(isOnline: boolean, peer: PeerId): void {

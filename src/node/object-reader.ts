@@ -1,7 +1,7 @@
 import { isHash } from '../../crdt/digest.ts';
 import { ok, type VersionId } from '../../crdt/ids.ts';
 import { checkKey, checkNamespace } from '../../crdt/object-name.ts';
-import type { Version } from '../../crdt/version.ts';
+import type { AncestryLookup, Version } from '../../crdt/version.ts';
 import { compareHeads, preferredHead } from '../../crdt/version-graph.ts';
 import type { Kv } from '../ports/kv.ts';
 import { MeshError } from '../ports/mesh-error.ts';
@@ -17,6 +17,7 @@ import type {
   Outcome,
   ReadInput,
   ReadVersion,
+  VersionState,
 } from './api.ts';
 import type { ContentPlane } from './content/content-plane.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -54,7 +55,7 @@ export class ObjectReader {
     }
     return ok({
       version: version.id,
-      state: 'provisional',
+      state: this.#stateOf(row, version.id),
       size: content.size,
       b3: content.b3,
       type,
@@ -93,7 +94,7 @@ export class ObjectReader {
           version: row.version,
           heads: row.heads,
           size: row.size,
-          state: 'provisional',
+          state: row.confirmed ? 'confirmed' : 'provisional',
           time: row.time,
         });
         from = afterKey(listingKey(input.ns, key));
@@ -106,11 +107,14 @@ export class ObjectReader {
     const found = this.#find(input.ns, input.key);
     if (!found.ok) return found;
     const { kv, objects } = this.#dependencies;
+    const { heads, confirmed } = found.value;
+    const versions = objects.versions(kv, objects.documentId(input.ns, input.key));
+    const isConfirmed = confirmedAmong(versions, confirmed?.id);
     return ok({
-      versions: objects.versions(kv, objects.documentId(input.ns, input.key)).map(graphVersion),
-      heads: found.value.heads.map((head) => head.id),
-      preferred: preferredHead(found.value.heads),
-      confirmedHead: null,
+      versions: versions.map((version) => graphVersion(version, isConfirmed.has(version.id))),
+      heads: heads.map((head) => head.id),
+      preferred: preferredHead(heads, confirmed?.id),
+      confirmedHead: confirmed?.id ?? null,
     });
   }
 
@@ -146,15 +150,7 @@ export class ObjectReader {
   }
 
   #choose(row: ObjectRow, input: ReadInput): Outcome<Version> {
-    if (input.version === undefined) {
-      if (input.mode === 'confirmed_only') {
-        return refuse('not_confirmed', `${input.ns}/${input.key} has no confirmed version yet`, {
-          heads: row.heads.map((head) => head.id),
-        });
-      }
-      // Nothing is confirmed yet, so the preferred head is also the greatest one that is or descends from it.
-      return ok(this.#stored(preferredHead(row.heads)));
-    }
+    if (input.version === undefined) return this.#chooseByMode(row, input);
     if (!isHash(input.version)) return refuse('invalid_version', `'${input.version}' is not a version id`);
     const { kv, objects } = this.#dependencies;
     const version = objects.version(kv, input.version as VersionId);
@@ -162,6 +158,22 @@ export class ObjectReader {
       return refuse('version_not_found', `${input.ns}/${input.key} has no version ${input.version} here`);
     }
     return ok(version);
+  }
+
+  #chooseByMode(row: ObjectRow, { ns, key, mode }: ReadInput): Outcome<Version> {
+    const { kv, objects } = this.#dependencies;
+    if (mode === 'confirmed_only' && row.confirmed === undefined) {
+      return refuse('not_confirmed', `${ns}/${key} has no confirmed version yet`, {
+        heads: row.heads.map((head) => head.id),
+      });
+    }
+    if (mode !== 'provisional_allowed') return ok(this.#stored(preferredHead(row.heads, row.confirmed?.id)));
+    return ok(this.#stored(newestHead(row, objects.ancestry(kv))));
+  }
+
+  #stateOf(row: ObjectRow, version: VersionId): VersionState {
+    const { kv, objects } = this.#dependencies;
+    return objects.isConfirmed(kv, row, version) ? 'confirmed' : 'provisional';
   }
 
   #stored(id: VersionId): Version {
@@ -186,12 +198,29 @@ export class ObjectReader {
   }
 }
 
-function graphVersion({ id, record }: Version): GraphVersion {
+/** The greatest head that is or descends from the preferred one: what the mode `provisional_allowed` shows. */
+export function newestHead({ heads, confirmed }: ObjectRow, isAncestor: AncestryLookup): VersionId {
+  if (confirmed === undefined) return preferredHead(heads);
+  const greatestFirst = [...heads].sort((left, right) => compareHeads(right, left));
+  const shown = greatestFirst.find(({ id }) => id === confirmed.id || isAncestor(confirmed.id, id));
+  return shown?.id ?? confirmed.id;
+}
+
+/** The confirmed head and its ancestors, of versions that stand in the order of their generations. */
+function confirmedAmong(versions: readonly Version[], confirmed: VersionId | undefined): ReadonlySet<VersionId> {
+  const found = new Set<VersionId>(confirmed === undefined ? [] : [confirmed]);
+  for (const { id, record } of versions.toReversed()) {
+    if (found.has(id)) for (const parent of record.parents) found.add(parent);
+  }
+  return found;
+}
+
+function graphVersion({ id, record }: Version, isConfirmed: boolean): GraphVersion {
   const { kind, parents, generation, dot, author, node, time, content, type, meta } = record;
   return {
     version: id,
     kind,
-    state: 'provisional',
+    state: isConfirmed ? 'confirmed' : 'provisional',
     parents,
     generation,
     dot,

@@ -1,29 +1,31 @@
 import { contextAdd, contextHas, decodeContext, emptyContext, encodeContext } from '../../crdt/causality.ts';
+import type { Certificate } from '../../crdt/certificate.ts';
 import { rawHash } from '../../crdt/digest.ts';
 import { documentDigest } from '../../crdt/document-digest.ts';
 import { setItem } from '../../crdt/fingerprint-tree.ts';
-import { isReachable } from '../../crdt/graph-difference.ts';
+import { isReachable, missingVersions } from '../../crdt/graph-difference.ts';
 import type { ClusterId, DocId, Result, VersionId } from '../../crdt/ids.ts';
 import { buildChange, documentId, slotOf } from '../../crdt/object-document.ts';
 import { type AncestryLookup, decodeVersion, type Version } from '../../crdt/version.ts';
-import { nextHeads, preferredHead } from '../../crdt/version-graph.ts';
+import { nextHeads } from '../../crdt/version-graph.ts';
 import type { KvReader, KvTransaction } from '../ports/kv.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import { changeFeed, FeedNumbers } from './change-feed.ts';
+import { certificateRows } from './confirmation/certificate-rows.ts';
+import { countsOf, indexObject } from './object-index.ts';
 import {
-  type ConflictRow,
+  type ConfirmedRow,
   type CountsRow,
   decodeRow,
   encodeRow,
   foldedHashOf,
   foldedRow,
   type HeadRow,
-  type ListingRow,
   type ObjectRow,
   textOfRow,
 } from './rows.ts';
 import { slotTreeWriter } from './slot-tree.ts';
-import { conflictKey, listingKey, metaKey, objectKey, snapshotKey, versionKey } from './storage-keys.ts';
+import { objectKey, snapshotKey, versionKey } from './storage-keys.ts';
 import { VersionCache } from './version-cache.ts';
 
 /** Decoded versions kept in memory; at about 2 KiB each this is some 16 MiB. */
@@ -40,6 +42,17 @@ export interface Appended {
   readonly row: ObjectRow;
   /** The dot was already held by another version: its actor was cloned, or lies. */
   readonly dotReused: boolean;
+  /** A certificate waited for this version, which is the confirmed head now. */
+  readonly isConfirmed: boolean;
+}
+
+/** What a certificate changed. */
+export interface Certified {
+  readonly doc: DocId;
+  /** The object's row as it is now; undefined when none of its versions is here. */
+  readonly row: ObjectRow | undefined;
+  /** The confirmed head, when it is another one than before. */
+  readonly advanced: ConfirmedRow | undefined;
 }
 
 /**
@@ -77,8 +90,7 @@ export class ObjectStore {
   }
 
   counts(reader: KvReader): CountsRow {
-    const bytes = reader.get(metaKey('counts'));
-    return bytes === undefined ? { objects: 0, versions: 0, conflicts: 0 } : decodeRow<CountsRow>(bytes, 'counts');
+    return countsOf(reader);
   }
 
   holds(reader: KvReader, id: VersionId): boolean {
@@ -193,24 +205,71 @@ export class ObjectStore {
     const heads = orderedHeads([...headsBefore, headOf(version)], headIdsAfter);
     const dots = before === undefined ? emptyContext : unwrap(decodeContext(before.dots));
     const dotReused = contextHas(dots, record.dot);
+    const proof = this.#proofAfter(transaction, doc, before, version);
     const after: ObjectRow = {
       ns: record.ns,
       key: record.key,
       heads,
+      ...proof,
       versions: (before?.versions ?? 0) + 1,
       dots: encodeContext(contextAdd(dots, record.dot)),
       increments: (before?.increments ?? 0) + 1,
       change: this.#feedNumbers.next(transaction),
     };
-    const preferred = preferredHead(heads);
-
     transaction.put(versionKey(version.id), Buffer.from(version.text));
-    transaction.put(objectKey(doc), encodeRow(after));
-    changeFeed.append(transaction, rawHash(doc), after.change, before?.change);
-    const slot = this.slotOf(doc);
-    setItem(slotTreeWriter(transaction, slot), rawHash(doc), documentDigest(doc, headIdsAfter, 0));
-    this.#index(transaction, doc, before, after, preferred);
-    return { version, doc, headsBefore: headIdsBefore, headsAfter: headIdsAfter, preferred, row: after, dotReused };
+    this.#putRow(transaction, doc, before, after);
+    const isConfirmed = proof.confirmed?.id === version.id;
+    const confirmed = isConfirmed ? this.#confirmedCount(transaction, before, version.id) : 0;
+    const preferred = indexObject(transaction, { doc, before, after, added: 1, confirmed });
+    const headsAfter = headIdsAfter;
+    return { version, doc, headsBefore: headIdsBefore, headsAfter, preferred, row: after, dotReused, isConfirmed };
+  }
+
+  /**
+   * Takes in a certificate that holds. Of each object the one of the highest position is kept, and while its head is
+   * not here the highest one whose head is: that head is the confirmed one. Undefined when it changes nothing.
+   */
+  certify(transaction: KvTransaction, certificate: Certificate): Certified | undefined {
+    const { register, position, head } = certificate.statement;
+    const doc = register as DocId;
+    const known = certificateRows.get(transaction, doc);
+    const latest = known?.latest.statement.position ?? 0;
+    const before = this.object(transaction, doc);
+    const version = this.sound(transaction, head as VersionId);
+    const isHere = version !== undefined && this.documentId(version.record.ns, version.record.key) === doc;
+    if (position > latest) {
+      const earlier = before?.certified === undefined ? known?.latest : known?.earlier;
+      const isNeeded = !isHere && before !== undefined && earlier !== undefined;
+      certificateRows.put(transaction, doc, { latest: certificate, ...(isNeeded ? { earlier } : {}) });
+    } else {
+      const isBetter = isHere && before?.certified !== undefined && position > (before.confirmed?.position ?? 0);
+      if (!isBetter || position === latest || known === undefined) return undefined;
+      certificateRows.put(transaction, doc, { latest: known.latest, earlier: certificate });
+    }
+    if (before === undefined) return { doc, row: undefined, advanced: undefined };
+    const { certified, confirmed, ...rest } = before;
+    const awaited = position > latest ? { position, head: head as VersionId } : certified;
+    const advanced = isHere ? confirmedOf(version, position) : undefined;
+    const current = advanced ?? confirmed;
+    const after: ObjectRow = {
+      ...rest,
+      ...(current === undefined ? {} : { confirmed: current }),
+      ...((isHere && position > latest) || awaited === undefined ? {} : { certified: awaited }),
+      change: this.#feedNumbers.next(transaction),
+    };
+    this.#putRow(transaction, doc, before, after);
+    if (advanced !== undefined) {
+      const count = this.#confirmedCount(transaction, before, advanced.id);
+      indexObject(transaction, { doc, before, after, added: 0, confirmed: count });
+    }
+    return { doc, row: after, advanced };
+  }
+
+  /** True when the version is the object's confirmed head or one of its ancestors. */
+  isConfirmed(reader: KvReader, row: ObjectRow, version: VersionId): boolean {
+    const confirmed = row.confirmed?.id;
+    if (confirmed === undefined) return false;
+    return confirmed === version || this.ancestry(reader)(version, confirmed);
   }
 
   /** Keeps a version in memory once its transaction is on disk. */
@@ -237,39 +296,54 @@ export class ObjectStore {
     return { changes, hashes };
   }
 
-  #index(
-    transaction: KvTransaction,
+  /** What the row says of certificates once the version is here. */
+  #proofAfter(
+    reader: KvReader,
     doc: DocId,
     before: ObjectRow | undefined,
-    after: ObjectRow,
-    preferred: VersionId,
-  ): void {
-    const { ns, key, heads } = after;
-    const shown = heads.find((head) => head.id === preferred);
-    // A key is listed while any head of it holds content; what is deleted on every branch is not.
-    if (shown !== undefined && heads.some((head) => head.kind !== 'delete')) {
-      const { size, time } = shown;
-      const row: ListingRow = { doc, version: preferred, heads: heads.length, size, time };
-      transaction.put(listingKey(ns, key), encodeRow(row));
-    } else {
-      transaction.delete(listingKey(ns, key));
-    }
-    const wasConflict = (before?.heads.length ?? 0) > 1;
-    const isConflict = heads.length > 1;
-    if (isConflict) {
-      const row: ConflictRow = { heads: heads.map((head) => head.id), preferred };
-      transaction.put(conflictKey(ns, key), encodeRow(row));
-    } else if (wasConflict) {
-      transaction.delete(conflictKey(ns, key));
-    }
-    const counts = this.counts(transaction);
-    const next: CountsRow = {
-      objects: counts.objects + (before === undefined ? 1 : 0),
-      versions: counts.versions + 1,
-      conflicts: counts.conflicts + Number(isConflict) - Number(wasConflict),
+    version: Version,
+  ): Pick<ObjectRow, 'confirmed' | 'certified'> {
+    const awaited = before === undefined ? this.#earlyCertificate(reader, doc) : before.certified;
+    if (awaited?.head === version.id) return { confirmed: confirmedOf(version, awaited.position) };
+    return {
+      ...(before?.confirmed === undefined ? {} : { confirmed: before.confirmed }),
+      ...(awaited === undefined ? {} : { certified: awaited }),
     };
-    transaction.put(metaKey('counts'), encodeRow(next));
   }
+
+  /** A certificate of an object that came before any version of it. */
+  #earlyCertificate(reader: KvReader, doc: DocId): ObjectRow['certified'] {
+    const statement = certificateRows.get(reader, doc)?.latest.statement;
+    return statement === undefined ? undefined : { position: statement.position, head: statement.head as VersionId };
+  }
+
+  /** Puts an object's row, and what sync compares and follows. */
+  #putRow(transaction: KvTransaction, doc: DocId, before: ObjectRow | undefined, after: ObjectRow): void {
+    transaction.put(objectKey(doc), encodeRow(after));
+    changeFeed.append(transaction, rawHash(doc), after.change, before?.change);
+    const digest = documentDigest(
+      doc,
+      after.heads.map((head) => head.id),
+      certificatePosition(after),
+    );
+    setItem(slotTreeWriter(transaction, this.slotOf(doc)), rawHash(doc), digest);
+  }
+
+  /** How many versions become confirmed with a new confirmed head. */
+  #confirmedCount(reader: KvReader, before: ObjectRow | undefined, head: VersionId): number {
+    const had = before?.confirmed === undefined ? [] : [before.confirmed.id];
+    return missingVersions([head], had, (id) => this.sound(reader, id)?.record).length;
+  }
+}
+
+/** The position of the newest certificate that is known of an object; 0 when there is none. */
+export function certificatePosition(row: ObjectRow): number {
+  return row.certified?.position ?? row.confirmed?.position ?? 0;
+}
+
+function confirmedOf({ id, record }: Version, position: number): ConfirmedRow {
+  const { generation, kind, content, time } = record;
+  return { id, position, generation, kind, size: content?.size ?? null, time };
 }
 
 function byGeneration(left: Version, right: Version): number {

@@ -13,17 +13,20 @@ import {
   type VersionDraft,
   type VersionFields,
 } from '../../crdt/version.ts';
-import { preferredHead } from '../../crdt/version-graph.ts';
+import type { ControlLog } from '../control/control-log.ts';
+import { mayWrite } from '../control/writer-rights.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import type { MergeInput, Outcome, PutInput, WriteTarget, WrittenVersion } from './api.ts';
+import type { Confirmations } from './confirmation/confirmations.ts';
 import type { ContentPlane, StagedContent } from './content/content-plane.ts';
 import type { Incarnation } from './incarnation.ts';
 import type { NodeIdentity } from './mesh-node.ts';
 import type { Appended, ObjectStore } from './object-store.ts';
 import { refuse } from './refusals.ts';
 import type { ObjectRow } from './rows.ts';
+import type { TipFinder } from './tip-finder.ts';
 import type { JournalEntry, VersionJournal } from './version-journal.ts';
 
 /** Heads past which an object takes no blind writes until someone merges. */
@@ -39,8 +42,12 @@ interface Dependencies {
   readonly journal: VersionJournal;
   readonly incarnation: Incarnation;
   readonly content: Pick<ContentPlane, 'ingest' | 'keep' | 'want' | 'kick'>;
-  /** Tells the mesh of a version once it is on disk. */
-  readonly announce: (appended: Appended) => void;
+  readonly control: Pick<ControlLog, 'state'>;
+  readonly tips: TipFinder;
+  /** Tells the mesh of a version once it is on disk; at once when somebody waits for it to be confirmed. */
+  readonly announce: (appended: Appended, isUrgent: boolean) => void;
+  /** Waits until a version is confirmed, or is not. */
+  readonly settle: Confirmations['settle'];
 }
 
 /** What a new version holds, apart from its place in the graph. */
@@ -150,21 +157,18 @@ export class ObjectWriter {
   }
 
   async #write(input: WriteTarget, payloadOf: PayloadOf): Promise<Outcome<WrittenVersion>> {
-    const { kv, journal, content, announce } = this.#dependencies;
+    const { kv, journal, content, announce, settle, tips } = this.#dependencies;
     const committed = await this.#transact(kv, (transaction) => this.#append(transaction, input, payloadOf));
     if (!committed.ok) return committed;
     journal.publish(committed.value);
     const [appended] = committed.value.appended;
     if (appended === undefined) throw new Error('a write appended no version');
-    announce(appended);
+    announce(appended, input.commit === 'quorum');
     content.kick();
+    const { doc, row, version } = appended;
+    if (input.parents === undefined) tips.extended(doc, { author: input.author, change: row.change, tip: version.id });
     const written = writtenVersion(appended);
-    if (input.commit !== 'quorum') return ok(written);
-    return refuse(
-      'quorum_unavailable',
-      `no quorum of coordinators answered; version ${written.version} is stored as provisional and nothing is lost`,
-      { ...written },
-    );
+    return input.commit === 'quorum' ? settle(doc, written, input.signal) : ok(written);
   }
 
   async #transact<T>(kv: Kv, change: (transaction: KvTransaction) => Outcome<T>): Promise<Outcome<T>> {
@@ -191,7 +195,12 @@ export class ObjectWriter {
     input: WriteTarget,
     payloadOf: PayloadOf,
   ): Outcome<{ draft: VersionDraft; payload: Payload }> {
-    const { objects, clock, incarnation } = this.#dependencies;
+    const { objects, clock, incarnation, control } = this.#dependencies;
+    const state = control.state();
+    const member = state.members.get(this.#identity.nodeId);
+    if (member === undefined || !mayWrite(member)) {
+      return refuse('not_permitted', 'this node is no member that writes, as far as its control log says');
+    }
     const doc = objects.documentId(input.ns, input.key);
     const row = objects.object(reader, doc);
     const parents = this.#parents(reader, { doc, row }, input);
@@ -210,7 +219,7 @@ export class ObjectWriter {
       author: input.author,
       node: this.#identity.nodeId,
       time: clock.nowMs(),
-      log: { seq: 0, hash: this.#cluster },
+      log: { seq: state.seq, hash: state.hash },
     };
     const draft = draftVersion(parents.value, fields, objects.ancestry(reader));
     if (draft.ok) return ok({ draft: draft.value, payload: payload.value });
@@ -225,7 +234,7 @@ export class ObjectWriter {
     { doc, row }: { readonly doc: DocId; readonly row: ObjectRow | undefined },
     input: WriteTarget,
   ): Outcome<Version[]> {
-    const { objects } = this.#dependencies;
+    const { objects, tips } = this.#dependencies;
     if (input.parents !== undefined) return this.#namedParents(reader, doc, input.parents);
     if (row === undefined) return ok([]);
     if (row.heads.length > headsMax) {
@@ -235,8 +244,8 @@ export class ObjectWriter {
         { heads: row.heads.length },
       );
     }
-    // Nothing is confirmed yet, so the preferred head has no descendants and is itself the tip.
-    const tip = objects.version(reader, preferredHead(row.heads));
+    const writer = { author: input.author, node: this.#identity.nodeId };
+    const tip = objects.version(reader, tips.find(reader, doc, row, writer));
     return ok(tip === undefined ? [] : [tip]);
   }
 

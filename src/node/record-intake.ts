@@ -8,6 +8,8 @@ import {
   type VersionFault,
   verifyVersion,
 } from '../../crdt/version.ts';
+import type { ControlLog } from '../control/control-log.ts';
+import { judgeWriter } from '../control/writer-rights.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
@@ -15,10 +17,10 @@ import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { Verifier } from '../ports/verifier.ts';
 import type { ContentPlane } from './content/content-plane.ts';
 import type { Incarnation } from './incarnation.ts';
-import type { MemberDirectory } from './member-directory.ts';
 import type { ObjectStore } from './object-store.ts';
 import { ParkedRecords } from './parked-records.ts';
 import type { JournalEntry, VersionJournal } from './version-journal.ts';
+import { WaitingRecords } from './waiting-records.ts';
 
 /** Records decoded, or written in one transaction, in one turn of the event loop: this bounds how long it is held. */
 const recordsPerTurnMax = 16;
@@ -47,7 +49,7 @@ interface Dependencies {
   readonly verifier: Verifier;
   readonly objects: ObjectStore;
   readonly journal: VersionJournal;
-  readonly members: MemberDirectory;
+  readonly control: Pick<ControlLog, 'positionAt' | 'followLater'>;
   readonly incarnation: Incarnation;
   readonly content: Pick<ContentPlane, 'want' | 'kick'>;
   readonly log: Log;
@@ -62,6 +64,7 @@ export class RecordIntake {
   readonly #dependencies: Dependencies;
   readonly #cluster: ClusterId;
   readonly #parked = new ParkedRecords();
+  readonly #waiting = new WaitingRecords();
   readonly #refused: Counter;
 
   constructor(dependencies: Dependencies, cluster: ClusterId) {
@@ -76,19 +79,23 @@ export class RecordIntake {
 
   /**
    * Step one, by the record alone. A record that stands on a log position this node does not know is no
-   * fault: it is left out until the log is here.
+   * fault: it waits until the log is here.
    */
-  check(text: Uint8Array | string): { readonly version?: Version; readonly fault?: VersionFault } {
-    const { version, publicKey, fault } = this.#decode(text);
+  check(text: Uint8Array | string, from: PeerId): { readonly version?: Version; readonly fault?: VersionFault } {
+    const { version, publicKey, fault } = this.#decode(text, from);
     if (version === undefined || publicKey === undefined) return fault === undefined ? {} : { fault };
+    // The id is a hash of the whole text, so one that is held is this very record.
+    const { kv, objects } = this.#dependencies;
+    if (objects.holds(kv, version.id)) return { version };
     return verifyVersion(version, this.#cluster, publicKey) ? { version } : { fault: badSignature(version) };
   }
 
   /** Step one for many records, with the signatures verified off this thread. */
   async #checkAll(
     texts: readonly (Uint8Array | string)[],
+    from: PeerId,
   ): Promise<{ readonly versions: Version[]; readonly faults: VersionFault[] }> {
-    const decoded = texts.map((text) => this.#decode(text));
+    const decoded = texts.map((text) => this.#decode(text, from));
     const faults = decoded.flatMap(({ fault }) => fault ?? []);
     const signed = decoded.flatMap(({ version, publicKey }) =>
       version === undefined || publicKey === undefined
@@ -105,7 +112,10 @@ export class RecordIntake {
   }
 
   /** What of step one needs no signature: the version and the key it must be signed with, a fault, or neither. */
-  #decode(text: Uint8Array | string): {
+  #decode(
+    text: Uint8Array | string,
+    from: PeerId,
+  ): {
     readonly version?: Version;
     readonly publicKey?: Uint8Array;
     readonly fault?: VersionFault;
@@ -113,16 +123,28 @@ export class RecordIntake {
     const decoded = decodeVersion(text);
     if (!decoded.ok) return { fault: decoded.error };
     const version = decoded.value;
-    const { log, node } = version.record;
-    if (log.seq > 0) return {};
-    if (log.hash !== this.#cluster) {
-      return { fault: { code: 'malformed', message: 'the record belongs to another cluster' } };
+    const { control } = this.#dependencies;
+    const verdict = judgeWriter((seq) => control.positionAt(seq), version.record);
+    switch (verdict.kind) {
+      case 'may':
+        return { version, publicKey: verdict.publicKey };
+      case 'fault':
+        return { fault: verdict.fault };
+      case 'unknown':
+        this.#waiting.add({ id: version.id, text, from, seq: version.record.log.seq });
+        control.followLater(from);
+        return {};
     }
-    const publicKey = this.#dependencies.members.publicKey(node);
-    if (publicKey === undefined) {
-      return { fault: { code: 'bad_signature', message: `node ${node} is not a member` } };
+  }
+
+  /** The control log has come to an entry: what has waited for it is taken in, as if it came now. */
+  logReached(seq: number): void {
+    for (const [from, records] of this.#waiting.takeUpTo(seq)) {
+      this.receive(
+        records.map(({ text }) => text),
+        from,
+      ).catch((error: unknown) => this.#dependencies.log.warn('records:not-taken-in', { from, error }));
     }
-    return { version, publicKey };
   }
 
   /**
@@ -164,7 +186,7 @@ export class RecordIntake {
     before: Promise<unknown>,
     from: PeerId,
   ): Promise<{ readonly stored: Promise<IntakeReport> }> {
-    const { versions, faults } = await this.#checkAll(texts);
+    const { versions, faults } = await this.#checkAll(texts, from);
     await before;
     this.#reportFaults(faults, from);
     const stored = this.receiveChecked(versions, from);
@@ -175,7 +197,7 @@ export class RecordIntake {
   async repair(texts: readonly Uint8Array[], from: PeerId): Promise<IntakeReport> {
     const { kv, objects, log } = this.#dependencies;
     const damaged = new Set(objects.damaged());
-    const { versions } = await this.#checkAll(texts);
+    const { versions } = await this.#checkAll(texts, from);
     const restored = versions.filter((version) => damaged.has(version.id));
     if (restored.length > 0) {
       await kv.transact((transaction) => {

@@ -16,11 +16,26 @@ export interface HeadRow {
   readonly node: NodeId;
 }
 
+/** What is kept of a confirmed head, so that reading and listing need neither its certificate nor its record. */
+export interface ConfirmedRow {
+  readonly id: VersionId;
+  /** Of its certificate, from 1. */
+  readonly position: number;
+  readonly generation: number;
+  readonly kind: VersionKind;
+  readonly size: number | null;
+  readonly time: number;
+}
+
 export interface ObjectRow {
   readonly ns: string;
   readonly key: string;
   /** Sorted by id as text. */
   readonly heads: readonly HeadRow[];
+  /** The confirmed head: that of the newest certificate whose head is here. Absent before the first. */
+  readonly confirmed?: ConfirmedRow;
+  /** The newest certificate known, while its head is not here. */
+  readonly certified?: { readonly position: number; readonly head: VersionId };
   readonly versions: number;
   /** The dots of every version held, by which a dot that was issued twice is noticed. */
   readonly dots: EncodedContext;
@@ -37,6 +52,8 @@ export interface ListingRow {
   readonly heads: number;
   readonly size: number | null;
   readonly time: number;
+  /** True when the preferred head is the confirmed one. */
+  readonly confirmed: boolean;
 }
 
 export interface ConflictRow {
@@ -48,6 +65,8 @@ export interface CountsRow {
   readonly objects: number;
   readonly versions: number;
   readonly conflicts: number;
+  /** Versions that are a confirmed head or an ancestor of one. */
+  readonly confirmed: number;
 }
 
 export function encodeRow(row: object): Uint8Array {

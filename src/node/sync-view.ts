@@ -1,3 +1,4 @@
+import { encodeCertificate } from '../../crdt/certificate.ts';
 import { rawHash } from '../../crdt/digest.ts';
 import { type Item, itemValue, type TreeReader } from '../../crdt/fingerprint-tree.ts';
 import { missingVersions } from '../../crdt/graph-difference.ts';
@@ -5,8 +6,9 @@ import type { DocId, VersionId } from '../../crdt/ids.ts';
 import type { SyncSource } from '../../protocols/sync/server.ts';
 import type { Kv } from '../ports/kv.ts';
 import { changeFeed } from './change-feed.ts';
+import { certificateRows } from './confirmation/certificate-rows.ts';
 import type { Incarnation } from './incarnation.ts';
-import type { ObjectStore } from './object-store.ts';
+import { certificatePosition, type ObjectStore } from './object-store.ts';
 import { slotTree } from './slot-tree.ts';
 
 /** What sync compares and sends, read from the store. */
@@ -49,6 +51,18 @@ export class SyncView implements SyncSource {
 
   headsOf(doc: DocId): VersionId[] {
     return this.#objects.object(this.#kv, doc)?.heads.map((head) => head.id) ?? [];
+  }
+
+  /** The position that the digest of the document's state counts. */
+  positionOf(doc: DocId): number {
+    const row = this.#objects.object(this.#kv, doc);
+    return row === undefined ? 0 : certificatePosition(row);
+  }
+
+  certificatesBeyond(doc: DocId, position: number): string[] {
+    const row = certificateRows.get(this.#kv, doc);
+    const known = row === undefined ? [] : row.earlier === undefined ? [row.latest] : [row.earlier, row.latest];
+    return known.filter(({ statement }) => statement.position > position).map(encodeCertificate);
   }
 
   versionsBeyond(doc: DocId, have: readonly VersionId[]): VersionId[] {

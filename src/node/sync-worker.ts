@@ -4,6 +4,7 @@ import { syncProtocol } from '../../protocols/sync/messages.ts';
 import { serveSync } from '../../protocols/sync/server.ts';
 import { Channel } from '../../protocols/wire/channel.ts';
 import { withDeadline } from '../../protocols/wire/deadline.ts';
+import type { ControlLog } from '../control/control-log.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
@@ -12,11 +13,13 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { Network } from '../ports/network.ts';
 import type { Random } from '../ports/random.ts';
 import { changeFeed } from './change-feed.ts';
+import type { Certificates } from './confirmation/certificates.ts';
 import { CountedStream } from './counted-stream.ts';
 import type { ObjectStore } from './object-store.ts';
 import type { PropagationMonitor } from './propagation.ts';
 import type { IntakeReport, RecordIntake } from './record-intake.ts';
 import { SyncMetrics, type SyncTally } from './sync-metrics.ts';
+import { syncSink } from './sync-sink.ts';
 import type { SyncView } from './sync-view.ts';
 
 export interface SyncOptions {
@@ -61,6 +64,8 @@ interface Dependencies {
   readonly view: SyncView;
   readonly intake: RecordIntake;
   readonly propagation: PropagationMonitor;
+  readonly certificates: Pick<Certificates, 'receive'>;
+  readonly control: Pick<ControlLog, 'follow'>;
   readonly log: Log;
   readonly metrics: Metrics;
 }
@@ -196,6 +201,7 @@ export class SyncWorker {
       clock,
       roundDeadlineMs,
       async (signal) => {
+        if (due !== 'nothing') await this.#followLog(peer);
         const stream = new CountedStream(await network.open(peer, syncProtocol, signal), (sentBytes, receivedBytes) => {
           tally.bytes += sentBytes + receivedBytes;
         });
@@ -217,6 +223,20 @@ export class SyncWorker {
       },
       this.#stopping.signal,
     );
+  }
+
+  /**
+   * Who may write what is decided by the control log, so a peer's comes before its documents. One that has none to
+   * give may have documents all the same.
+   */
+  async #followLog(peer: PeerId): Promise<void> {
+    const { control, log } = this.#dependencies;
+    try {
+      await control.follow(peer);
+    } catch (error) {
+      if (error instanceof MeshError && error.code === 'protocol_violation') throw error;
+      log.debug('sync:without_control_log', { peer, error });
+    }
   }
 
   async #catchUp(client: SyncClient, peer: PeerId, due: Due): Promise<void> {
@@ -242,28 +262,6 @@ export class SyncWorker {
   }
 
   #sink(peer: PeerId, take: (texts: readonly Uint8Array[]) => Promise<IntakeReport>): SyncSink {
-    const { clock, propagation, view } = this.#dependencies;
-    return {
-      slotTree: (slot) => view.slotTree(slot),
-      digestOf: (doc) => view.digestOf(doc),
-      slotOf: (doc) => view.slotOf(doc),
-      headsOf: (doc) => view.headsOf(doc),
-      nowMs: () => clock.nowMs(),
-      heardTime: (sample) => propagation.heardTime(peer, sample),
-      receive: async (texts) => {
-        const report = await take(texts);
-        propagation.arrived(report.added, 'sync');
-        return accepted(report);
-      },
-    };
+    return syncSink(this.#dependencies, peer, take);
   }
-}
-
-/** How many records were new; a record that can never be valid ends the round. */
-function accepted(report: IntakeReport): number {
-  const fault = report.faults[0];
-  if (fault !== undefined) {
-    throw new MeshError('protocol_violation', `the peer sent a record that can never be valid: ${fault.message}`);
-  }
-  return report.added.length;
 }

@@ -6,6 +6,7 @@ import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { DocumentCompactor } from './document-compactor.ts';
 import type { EventBody, EventLog } from './event-log.ts';
 import type { Appended, ObjectStore } from './object-store.ts';
+import type { ObjectRow } from './rows.ts';
 
 /** What one transaction added, to be announced once it is on disk. */
 export interface JournalEntry {
@@ -22,6 +23,7 @@ export class VersionJournal {
   readonly #objects: ObjectStore;
   readonly #events: EventLog;
   readonly #compactor: Pick<DocumentCompactor, 'changed'>;
+  readonly #changed: (doc: DocId, row: ObjectRow) => void;
   readonly #log: Log;
   readonly #accepted: Counter;
   readonly #raised: Counter;
@@ -31,6 +33,8 @@ export class VersionJournal {
     readonly objects: ObjectStore;
     readonly events: EventLog;
     readonly compactor: Pick<DocumentCompactor, 'changed'>;
+    /** An object has changed, and that is on disk. */
+    readonly changed: (doc: DocId, row: ObjectRow) => void;
     readonly log: Log;
     readonly metrics: Metrics;
   }) {
@@ -38,6 +42,7 @@ export class VersionJournal {
     this.#objects = dependencies.objects;
     this.#events = dependencies.events;
     this.#compactor = dependencies.compactor;
+    this.#changed = dependencies.changed;
     this.#log = dependencies.log;
     this.#accepted = metrics.counter({
       name: 'anabranch_versions_accepted_total',
@@ -57,7 +62,10 @@ export class VersionJournal {
   /** Adds checked versions, parents before children, with what happened to each object as a whole. */
   append(transaction: KvTransaction, versions: readonly Version[]): JournalEntry {
     const appended = versions.map((version) => this.#objects.append(transaction, version));
-    const lastEvent = this.#events.append(transaction, [...appended.map(versionEvent), ...conflictEvents(appended)]);
+    const lastEvent = this.#events.append(transaction, [
+      ...appended.flatMap(versionEvents),
+      ...conflictEvents(appended),
+    ]);
     return { appended, lastEvent };
   }
 
@@ -66,6 +74,7 @@ export class VersionJournal {
     for (const { version, doc, row, dotReused } of entry.appended) {
       this.#objects.remember(version);
       this.#compactor.changed(doc, row);
+      this.#changed(doc, row);
       this.#accepted.add(1, { kind: version.record.kind });
       if (!dotReused) continue;
       const { ns, key, node, dot } = version.record;
@@ -77,9 +86,16 @@ export class VersionJournal {
   }
 }
 
-function versionEvent({ version, headsAfter }: Appended): EventBody {
+function versionEvents({ version, headsAfter, row, isConfirmed }: Appended): EventBody[] {
   const { ns, key, kind, node } = version.record;
-  return { type: 'version', data: { ns, key, version: version.id, kind, node, heads: headsAfter } };
+  const event: EventBody = { type: 'version', data: { ns, key, version: version.id, kind, node, heads: headsAfter } };
+  return isConfirmed ? [event, ...confirmedEvents(row)] : [event];
+}
+
+/** That an object's confirmed head is another one now. */
+export function confirmedEvents({ ns, key, confirmed }: ObjectRow): EventBody[] {
+  if (confirmed === undefined) return [];
+  return [{ type: 'confirmed', data: { ns, key, version: confirmed.id, position: confirmed.position } }];
 }
 
 /** One conflict an object whose heads became more, seen over all that was added to it. */

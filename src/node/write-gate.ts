@@ -12,6 +12,11 @@ export class WriteGate {
     this.#clock = clock;
   }
 
+  /** How many operations are under way. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
   /** Runs an operation; throws `MeshError` `shutting_down` once the gate is closed. */
   async pass<T>(operation: () => Promise<T>): Promise<T> {
     if (this.#closed) throw new MeshError('shutting_down', 'the node is stopping: write to another one');

@@ -7,6 +7,11 @@ import type { PeerId } from '../../crdt/ids.ts';
  */
 export interface Network {
   readonly localPeer: PeerId;
+  /**
+   * Says who the members are from now on, this node among them or not: the adapter connects to those it can reach, and
+   * at once closes the connections to everyone else. May be called before `start`.
+   */
+  setMembers(members: readonly NetworkMember[]): void;
   start(): Promise<void>;
   /** Closes every connection; open streams fail. Resolves within a bound of the adapter's. */
   stop(): Promise<void>;
@@ -22,6 +27,13 @@ export interface Network {
   subscribe(topic: string, receive: (data: Uint8Array, from: PeerId) => GossipVerdict): () => void;
   /** Publishes best effort and says how many peers it was handed to. Never rejects for want of peers. */
   publish(topic: string, data: Uint8Array): Promise<number>;
+}
+
+/** A member as far as reaching it goes. */
+export interface NetworkMember {
+  readonly peerId: PeerId;
+  /** Multiaddrs; may be empty, and then the member has to connect by itself. */
+  readonly addresses: readonly string[];
 }
 
 export interface PeerChange {

@@ -22,6 +22,10 @@ export const swarmNodesMax = 64;
 const swarmHttpPortDefault = 7_400;
 const portMax = 65_535;
 const clusterName = 'laptop';
+/** Nodes that vote on what is confirmed, where there are so many: one of them may fail. */
+const coordinatorsWanted = 3;
+/** Data centres that the nodes of one machine are labelled with, so that policies about places can be tried. */
+const placesPretended = 3;
 
 export interface SwarmNode {
   readonly name: string;
@@ -126,11 +130,13 @@ async function createSwarm(dir: string, count: number, httpPort = swarmHttpPortD
     v: 1,
     cluster: clusterName,
     seed: toBase32(randomBytes(32)),
-    members: drafts.map(({ name, nodeId, seed, listen }) => ({
+    members: drafts.map(({ name, nodeId, seed, listen }, index) => ({
       name,
       nodeId,
       peerId: peerIdOf(signerFromSeed(seed).publicKey),
       addresses: listen,
+      roles: index < coordinatorsAmong(count) ? ['coordinator', 'storage'] : ['storage'],
+      labels: { dc: `dc${(index % placesPretended) + 1}` },
     })),
   });
   // The peers file comes last: without it no node has ever run, so an interrupted setup can be begun again.
@@ -139,6 +145,11 @@ async function createSwarm(dir: string, count: number, httpPort = swarmHttpPortD
     await createNodeDirectory(join(dir, draft.name), draft);
   }
   await writePeersFile(peersFile, genesis);
+}
+
+/** An even number would survive no more failures than one less. */
+function coordinatorsAmong(count: number): number {
+  return count < coordinatorsWanted ? 1 : coordinatorsWanted;
 }
 
 async function removeUnusedNode(dir: string): Promise<void> {

@@ -15,12 +15,12 @@ import { createLibp2p } from 'libp2p';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { PeerId } from '../../crdt/ids.ts';
 import { peerIdOf, signerFromSeed } from '../../crdt/signature.ts';
-import type { DialTarget } from '../../src/adapters/libp2p/dialer.ts';
 import { createLibp2pNetwork } from '../../src/adapters/libp2p/network.ts';
 import { MemoryLog } from '../../src/adapters/memory/log.ts';
 import { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
 import { SystemClock } from '../../src/adapters/system/clock.ts';
 import { SystemRandom } from '../../src/adapters/system/random.ts';
+import type { NetworkMember } from '../../src/ports/network.ts';
 
 const protocol = '/test/1.0.0';
 const waitOptions = { timeout: 10_000, interval: 5 };
@@ -31,7 +31,7 @@ describe('Libp2pNetwork', () => {
     await Promise.all(closers.splice(0).map((close) => close()));
   });
 
-  const createNode = async (name: string, members: readonly DialTarget[], listen = '/ip4/127.0.0.1/tcp/0') => {
+  const createNode = async (name: string, members: readonly NetworkMember[], listen = '/ip4/127.0.0.1/tcp/0') => {
     const log = new MemoryLog();
     const metrics = new MemoryMetrics();
     const node = await createLibp2pNetwork(
@@ -46,7 +46,7 @@ describe('Libp2pNetwork', () => {
 
   /** Connected nodes, and the member list they all look at. */
   const createMesh = async (names: readonly string[]) => {
-    const members: DialTarget[] = [];
+    const members: NetworkMember[] = [];
     const nodes: Created[] = [];
     for (const name of names) {
       const created = await createNode(name, members);
@@ -83,7 +83,7 @@ describe('Libp2pNetwork', () => {
     ['@libp2p/noise', noise(), '/noise'],
   ])('speaks with a libp2p node that has %s, whoever dials', async (_name, encrypter, negotiated) => {
     const foreigner = await createForeigner('foreigner', encrypter as Encrypter);
-    const members: DialTarget[] = [{ peerId: foreigner.peerId.toString() as PeerId, addresses: [] }];
+    const members: NetworkMember[] = [{ peerId: foreigner.peerId.toString() as PeerId, addresses: [] }];
     const { node } = await createNode('alice', members);
     const received = new Promise<number>((resolve) => {
       node.handle(protocol, async (stream) => {
@@ -159,7 +159,7 @@ describe('Libp2pNetwork', () => {
   });
 
   it('does not take one member for another', async () => {
-    const members: DialTarget[] = [];
+    const members: NetworkMember[] = [];
     const { node: bob } = await createNode('bob', members);
     const { node: alice, metrics } = await createNode('alice', members);
     await bob.start();
@@ -175,7 +175,7 @@ describe('Libp2pNetwork', () => {
 
   it('drops a member that announces a yamux frame without bound', async () => {
     const foreigner = await createForeigner('foreigner', tls() as Encrypter);
-    const members: DialTarget[] = [{ peerId: foreigner.peerId.toString() as PeerId, addresses: [] }];
+    const members: NetworkMember[] = [{ peerId: foreigner.peerId.toString() as PeerId, addresses: [] }];
     const { node } = await createNode('alice', members);
     await node.start();
     const connection = await foreigner.dial(node.addresses().map((address) => multiaddr(address)));

@@ -50,6 +50,20 @@ export function networkContract(name: string, createMesh: (size: number) => Prom
       }
     });
 
+    it('drops who is named a member no more, at once, and takes who is named again', async () => {
+      const { alice, bob, carol } = await connect(3);
+      const named = (...nodes: readonly Network[]) =>
+        nodes.map(({ localPeer }) => ({ peerId: localPeer, addresses: [] }));
+      bob.handle(protocol, async (stream) => void (await readAll(stream)));
+      const stream = await alice.open(bob.localPeer, protocol);
+      alice.setMembers(named(alice, carol));
+      await expect(stream.read()).rejects.toMatchObject({ code: 'stream_failed' });
+      await vi.waitFor(() => expect(alice.connectedPeers()).toEqual([carol.localPeer]), waitOptions);
+      await vi.waitFor(() => expect(bob.connectedPeers()).toEqual([carol.localPeer]), waitOptions);
+      alice.setMembers(named(alice, bob, carol));
+      await connected([alice, bob, carol]);
+    });
+
     it('carries bytes both ways in order, and ends each side by itself', async () => {
       const { alice, bob } = await connect(2);
       bob.handle(protocol, async (stream) => {

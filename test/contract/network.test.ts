@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { PeerId } from '../../crdt/ids.ts';
-import type { DialTarget } from '../../src/adapters/libp2p/dialer.ts';
 import type { Libp2pNetwork } from '../../src/adapters/libp2p/network.ts';
 import { createLibp2pNetwork } from '../../src/adapters/libp2p/network.ts';
 import { MemoryLog } from '../../src/adapters/memory/log.ts';
@@ -8,7 +7,7 @@ import { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
 import { MemoryHub } from '../../src/adapters/memory/network.ts';
 import { SystemClock } from '../../src/adapters/system/clock.ts';
 import { SystemRandom } from '../../src/adapters/system/random.ts';
-import type { Network } from '../../src/ports/network.ts';
+import type { Network, NetworkMember } from '../../src/ports/network.ts';
 import type { MeshHarness } from './network.contract.ts';
 import { networkContract } from './network.contract.ts';
 
@@ -39,7 +38,7 @@ async function createMemoryMesh(size: number): Promise<MeshHarness> {
 }
 
 async function createLibp2pMesh(size: number): Promise<MeshHarness> {
-  const members: DialTarget[] = [];
+  const members: NetworkMember[] = [];
   const seeds = new Map<PeerId, Uint8Array>();
   const nodes: Libp2pNetwork[] = [];
   const create = async (seed: Uint8Array, listen = '/ip4/127.0.0.1/tcp/0') => {

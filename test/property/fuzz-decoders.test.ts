@@ -12,7 +12,8 @@ import { checkKey, checkNamespace } from '../../crdt/object-name.ts';
 import { fromBase64Url, peerIdOf, publicKeyOf } from '../../crdt/signature.ts';
 import { decodeVersion } from '../../crdt/version.ts';
 import { decodeWant, encodeWant } from '../../protocols/blobs/messages.ts';
-import { decodeGossip, encodeGossip, hintOf } from '../../protocols/gossip/messages.ts';
+import { decodeControlRequest, decodeControlResponse, encodeControlMessage } from '../../protocols/control/messages.ts';
+import { certificateHint, decodeGossip, encodeGossip, hintOf } from '../../protocols/gossip/messages.ts';
 import {
   decodeSyncRequest,
   decodeSyncResponse,
@@ -71,7 +72,7 @@ const edges: Readonly<Record<string, Edge>> = {
     sound: [
       encodeSyncMessage({ t: 'fetch', versions: [raw] }),
       encodeSyncMessage({ t: 'feed', feed: 'a', after: 1 }),
-      encodeSyncMessage({ t: 'records', wants: [{ doc: raw, have: [raw, raw] }] }),
+      encodeSyncMessage({ t: 'records', wants: [{ doc: raw, have: [raw, raw], certified: 3 }] }),
       encodeSyncMessage({ t: 'ranges', ranges: [[3, Uint8Array.of(1, 15), new Uint8Array(summaryBytes)]] }),
     ],
   },
@@ -82,10 +83,33 @@ const edges: Readonly<Record<string, Edge>> = {
       encodeSyncMessage({ t: 'ranges', answers: [0, 1, { items: Buffer.concat([raw, raw]) }] }),
       encodeSyncMessage({ t: 'ranges', answers: [{ split: new Uint8Array(16 * summaryBytes) }] }),
       encodeSyncMessage({ t: 'feed', feed: 'a', last: 2, through: 1, entries: Buffer.concat([raw, raw]), time: 3 }),
+      encodeSyncMessage({ t: 'certificates', texts: ['{}'] }),
       encodeSyncMessage({ t: 'done', more: true }),
     ],
   },
-  'gossip message': { decode: decodeGossip, sound: [encodeGossip([hintOf(doc, [root.id], text(root.text))])] },
+  'control request': {
+    decode: decodeControlRequest,
+    sound: [
+      encodeControlMessage({ t: 'entries', after: 3 }),
+      encodeControlMessage({ t: 'candidate', hash }),
+      encodeControlMessage({ t: 'tip', tip: { seq: 2, hash } }),
+    ],
+  },
+  'control response': {
+    decode: decodeControlResponse,
+    sound: [
+      encodeControlMessage({ t: 'entries', tip: { seq: 2, hash }, lines: ['{}', '[]'] }),
+      encodeControlMessage({ t: 'candidate', text: null }),
+      encodeControlMessage({ t: 'tip', tip: { seq: 2, hash } }),
+    ],
+  },
+  'gossip message': {
+    decode: decodeGossip,
+    sound: [
+      encodeGossip([hintOf(doc, [root.id], text(root.text))]),
+      encodeGossip([certificateHint(doc, root.id, '{}')]),
+    ],
+  },
   want: { decode: decodeWant, sound: [encodeWant([hash, hash])] },
   CBOR: { decode: decodeCbor, sound: [encodeCbor({ a: [1, 'x', null, raw] })] },
   frames: { decode: decodeFrames, sound: [Buffer.concat([helloFrame(), dataFrame(raw), creditFrame(9), endFrame()])] },

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { toBase32 } from '../../crdt/digest.ts';
 import type { DocId, Result, VersionId } from '../../crdt/ids.ts';
 import type { RangeAnswer } from '../../crdt/reconcile.ts';
-import { decodeGossip, encodeGossip, hintOf } from '../../protocols/gossip/messages.ts';
+import { certificateHint, decodeGossip, encodeGossip, hintOf } from '../../protocols/gossip/messages.ts';
 import {
   decodeSyncRequest,
   decodeSyncResponse,
@@ -34,7 +34,13 @@ const requests: fc.Arbitrary<SyncRequest> = fc.oneof(
   }),
   fc.record({
     t: fc.constant('records' as const),
-    wants: fc.array(fc.record({ doc: hash, have: fc.array(hash, { maxLength: 5 }) }), { maxLength: 10 }),
+    wants: fc.array(
+      fc.record(
+        { doc: hash, have: fc.array(hash, { maxLength: 5 }), certified: fc.nat() },
+        { requiredKeys: ['doc', 'have'] },
+      ),
+      { maxLength: 10 },
+    ),
   }),
   fc.record({ t: fc.constant('fetch' as const), versions: fc.array(hash, { maxLength: 10 }) }),
 );
@@ -59,22 +65,35 @@ const responses: fc.Arbitrary<SyncResponse> = fc.oneof(
   }),
   fc.record({ t: fc.constant('ranges' as const), answers: fc.array(answers.map(packAnswer), { maxLength: 20 }) }),
   fc.record({ t: fc.constant('records' as const), texts: fc.array(text) }),
+  fc.record({
+    t: fc.constant('certificates' as const),
+    texts: fc.array(fc.string({ maxLength: 100 }), { minLength: 1, maxLength: 32 }),
+  }),
   fc.record({ t: fc.constant('done' as const), more: fc.boolean() }),
 );
 
 const gossip = fc
-  .array(fc.record({ doc: hash, heads: fc.array(hash, { maxLength: 16 }), records: fc.array(text) }), {
-    minLength: 1,
-    maxLength: 20,
-  })
+  .array(
+    fc.record({
+      doc: hash,
+      heads: fc.array(hash, { maxLength: 16 }),
+      records: fc.array(text),
+      certificate: fc.option(fc.string({ maxLength: 100 })),
+    }),
+    { minLength: 1, maxLength: 20 },
+  )
   .map((hints) =>
-    hints.map(({ doc, heads, records }) =>
-      hintOf(
+    hints.map(({ doc, heads, records, certificate }) => {
+      const [head] = heads;
+      if (certificate !== null && head !== undefined) {
+        return certificateHint(toBase32(doc) as DocId, toBase32(head) as VersionId, certificate);
+      }
+      return hintOf(
         toBase32(doc) as DocId,
-        heads.map((head) => toBase32(head) as VersionId),
+        heads.map((each) => toBase32(each) as VersionId),
         records,
-      ),
-    ),
+      );
+    }),
   );
 
 describe('sync and gossip messages', () => {
@@ -135,11 +154,21 @@ describe('sync and gossip messages', () => {
       { t: 'ranges', ranges: [[0, new Uint8Array(17), new Uint8Array(20)]] },
       { t: 'ranges', ranges: [[0, new Uint8Array(0), new Uint8Array(19)]] },
       { t: 'fetch', versions: ['text'] },
+      { t: 'records', wants: [{ doc: new Uint8Array(32), have: [], certified: -1 }] },
       { t: 'unknown' },
       null,
     ];
     for (const message of refused) {
       expect(decodeSyncRequest(encodeSyncMessage(message as SyncRequest)).ok).toBe(false);
+    }
+    const refusedAnswers: unknown[] = [
+      { t: 'certificates', texts: [] },
+      { t: 'certificates', texts: Array(33).fill('{}') },
+      { t: 'certificates', texts: ['x'.repeat(4_097)] },
+      { t: 'certificates', texts: [new Uint8Array(1)] },
+    ];
+    for (const message of refusedAnswers) {
+      expect(decodeSyncResponse(encodeSyncMessage(message as SyncResponse)).ok).toBe(false);
     }
   });
 });

@@ -25,6 +25,13 @@ const proofs: readonly Proof[] = [
   { fault: 'accept-wrong-generation', kind: 'source', seeds: 4, finders: ['causality'] },
   { fault: 'accept-wrong-context', kind: 'source', seeds: 4, finders: ['causality'] },
   { fault: 'accept-forged-signature', kind: 'source', seeds: 4, finders: ['verified-bytes'] },
+  {
+    fault: 'confirm-without-majority',
+    kind: 'source',
+    seeds: 4,
+    scenario: 'partitions',
+    finders: ['confirmations', 'convergence'],
+  },
 ];
 
 test.each(proofs)('$fault is found within $seeds seeds', { timeout: 120_000 }, async (proof) => {

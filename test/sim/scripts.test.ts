@@ -42,7 +42,7 @@ describe('a mesh that is cut in two', () => {
 
 describe('a reconciliation that is cut off', () => {
   // Far more than one takes: the last ones are never cut off, which shows that every boundary was met.
-  const boundaries = Array.from({ length: 40 }, (_, index) => index + 1);
+  const boundaries = Array.from({ length: 100 }, (_, index) => index + 1);
 
   it('is taken up again and ends, whichever message was the last to arrive', async () => {
     let cutOff = 0;

@@ -37,6 +37,8 @@ export interface SimulationOptions {
   readonly nodes: readonly string[];
   /** Members that keep no rule; no node runs for them. */
   readonly hostile?: readonly string[];
+  /** Names of those who vote; the first three nodes when absent, or the first of fewer. */
+  readonly coordinators?: readonly string[];
   readonly links?: LinkProfile;
   /** How long a transaction waits for its flush; 1 ms when absent. */
   readonly flushDelayMs?: readonly [min: number, max: number];
@@ -245,7 +247,10 @@ export class SimulatedNodes implements World {
     const keySeed = this.random.split(`key:${name}`).bytes(32);
     this.#keySeeds.set(name, keySeed);
     const nodeId = toBase32(this.random.split(`id:${name}`).bytes(16)) as NodeId;
-    return { name, nodeId, peerId: peerIdOf(signerFromSeed(keySeed).publicKey), addresses: [] };
+    const member = { name, nodeId, peerId: peerIdOf(signerFromSeed(keySeed).publicKey), addresses: [] };
+    const { nodes, coordinators = nodes.slice(0, nodes.length < 3 ? 1 : 3) } = this.#options;
+    const votes = coordinators.includes(name);
+    return votes ? { ...member, roles: ['coordinator', 'storage'] } : member;
   }
 
   #build(member: Member): Machine {

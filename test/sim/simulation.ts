@@ -2,8 +2,11 @@ import type { BlobHash, DocId, VersionId } from '../../crdt/ids.ts';
 import { documentId } from '../../crdt/object-document.ts';
 import type { Version } from '../../crdt/version.ts';
 import type { ObjectGraph, Outcome, WrittenVersion } from '../../src/node/api.ts';
+import { certificateRows } from '../../src/node/confirmation/certificate-rows.ts';
 import { completeKey } from '../../src/node/content/content-keys.ts';
 import type { Node } from '../../src/node/mesh-node.ts';
+import type { ObjectRow } from '../../src/node/rows.ts';
+import { objectKey } from '../../src/node/storage-keys.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { FaultyMesh } from './faulty-mesh.ts';
 import type { Machine } from './machine.ts';
@@ -12,6 +15,8 @@ import { Violation } from './violation.ts';
 
 /** The namespace scripts write to. */
 export const namespace = 'test';
+/** Faults after which a coordinator may have forgotten votes, and gives no more: then there may be no majority left. */
+const forgetting = ['rollBack', 'restoreBackup', 'cloneDirectory', 'wipe'] as const;
 /** How often a waiting script looks whether everything has come to rest. */
 const pollMs = 1_000;
 
@@ -147,7 +152,34 @@ export class Simulation extends FaultyMesh {
         return `${machine.name} holds ${machine.holdings.size} of ${union.size} versions`;
       }
     }
-    return this.#missingContent(union) ?? this.#damagedObject();
+    return this.#missingContent(union) ?? this.#damagedObject() ?? this.#missingCertificate() ?? this.#unconfirmed();
+  }
+
+  /** Certificates spread as versions do. */
+  #missingCertificate(): string | undefined {
+    for (const doc of new Set(Array.from(this.library.all(), (known) => known.doc))) {
+      const positions = [...this.machines.values()].map(({ name, kv }) => {
+        return { name, position: certificateRows.get(kv, doc)?.latest.statement.position ?? 0 };
+      });
+      const highest = Math.max(...positions.map(({ position }) => position));
+      const behind = positions.find(({ position }) => position < highest);
+      if (behind !== undefined) return `${behind.name} knows position ${behind.position} of ${highest} of ${doc}`;
+    }
+    return undefined;
+  }
+
+  /** What nodes wrote is confirmed by itself, while the coordinators have not lost their memory. */
+  #unconfirmed(): string | undefined {
+    if (forgetting.some((fault) => this.faults.has(fault))) return undefined;
+    const writers = new Set([...this.machines.values()].map(({ member }) => member.nodeId));
+    const [first] = this.machines.values();
+    if (first === undefined) return undefined;
+    for (const doc of first.holdings.docs()) {
+      const row = JSON.parse(Buffer.from(first.kv.get(objectKey(doc)) ?? '{}').toString('utf8')) as Partial<ObjectRow>;
+      const isOurs = row.heads?.some(({ node }) => writers.has(node)) === true;
+      if (isOurs && row.confirmed === undefined) return `nothing of ${row.ns}/${row.key} is confirmed`;
+    }
+    return undefined;
   }
 
   /** Looks at every object through every node, which is how a node comes upon a rotten record. */

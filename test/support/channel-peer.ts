@@ -1,20 +1,20 @@
 import { readFileSync } from 'node:fs';
 import type { PeerId } from '../../crdt/ids.ts';
 import { Channel } from '../../protocols/wire/channel.ts';
-import type { DialTarget } from '../../src/adapters/libp2p/dialer.ts';
 import { createLibp2pNetwork } from '../../src/adapters/libp2p/network.ts';
 import { MemoryLog } from '../../src/adapters/memory/log.ts';
 import { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
 import { SystemClock } from '../../src/adapters/system/clock.ts';
 import { SystemRandom } from '../../src/adapters/system/random.ts';
+import type { NetworkMember } from '../../src/ports/network.ts';
 
 /**
  * A process with one libp2p node in it, driven by its parent over IPC: it floods a peer through a `Channel`,
  * or takes what it is sent at the pace it is told.
  */
 export type PeerCommand =
-  | { readonly kind: 'start'; readonly seed: readonly number[]; readonly members: readonly DialTarget[] }
-  | { readonly kind: 'members'; readonly members: readonly DialTarget[] }
+  | { readonly kind: 'start'; readonly seed: readonly number[]; readonly members: readonly NetworkMember[] }
+  | { readonly kind: 'members'; readonly members: readonly NetworkMember[] }
   | { readonly kind: 'flood'; readonly peer: PeerId; readonly messageBytes: number }
   | { readonly kind: 'pace'; readonly messagesPerSecond: number }
   | { readonly kind: 'stop' };
@@ -35,7 +35,7 @@ const reportIntervalMs = 50;
 const heartbeat = { intervalMs: 300, timeoutMs: 300, missesMax: 3 };
 
 const clock = new SystemClock();
-let members: readonly DialTarget[] = [];
+let members: readonly NetworkMember[] = [];
 let messages = 0;
 let messagesPerSecond = 0;
 let failure: string | undefined;

@@ -1,6 +1,8 @@
 import { blake3, toBase32, toHex } from '../../crdt/digest.ts';
 import type { Actor, ClusterId, NodeId, PeerId, VersionId } from '../../crdt/ids.ts';
 import type {
+  Confirmation,
+  ConfirmInput,
   Conflict,
   ConflictPage,
   ConflictsInput,
@@ -24,12 +26,15 @@ import type {
   WrittenVersion,
 } from '../../src/node/api.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
+import { FakeCluster } from './fake-cluster.ts';
 
 /** A node that keeps its objects in a map: no signatures, no flushes, no peers, but the same answers. */
 export class FakeNode implements MeshNode {
   readonly objects = new Map<string, FakeObject>();
   readonly published: MeshEvent[] = [];
+  readonly cluster = new FakeCluster();
   isReady = true;
+  isQuorate = true;
   readonly #listeners = new Set<() => void>();
   #time = 1_751_360_400_000;
 
@@ -58,6 +63,22 @@ export class FakeNode implements MeshNode {
     const picked = checked.value.versions.get(input.pick as VersionId);
     if (picked === undefined) return refuse('unknown_parent', 'The version to pick is not known here.');
     return this.#write(input, checked.value, 'merge', picked.content);
+  }
+
+  /** Confirms what it is asked for, by a certificate that only looks the part. */
+  async confirm(input: ConfirmInput): Promise<Outcome<Confirmation>> {
+    const named = checkName(input);
+    if (named !== undefined) return named;
+    const object = this.objects.get(nameOf(input));
+    if (object === undefined) return refuse('not_found', 'There is no object with this key.');
+    if (input.version !== undefined && !isId(input.version)) {
+      return refuse('invalid_version', 'That is not a version id.');
+    }
+    const version = (input.version as VersionId | undefined) ?? preferredOf(object);
+    if (!object.versions.has(version)) return refuse('version_not_found', 'The object has no such version here.');
+    if (!this.isQuorate) return refuse('quorum_unavailable', 'No quorum confirmed it in time.', { version });
+    const { ns, key } = object;
+    return { ok: true, value: { ns, key, version, ...proofOf(version) } };
   }
 
   read(input: ReadInput): Outcome<ReadVersion> {
@@ -144,8 +165,9 @@ export class FakeNode implements MeshNode {
 
   async status(): Promise<NodeStatus> {
     const objects = [...this.objects.values()];
+    const cluster = toBase32(blake3(Buffer.from('cluster'))) as ClusterId;
     return {
-      cluster: toBase32(blake3(Buffer.from('cluster'))) as ClusterId,
+      cluster,
       clusterName: 'fake',
       nodeId,
       peerId,
@@ -157,14 +179,20 @@ export class FakeNode implements MeshNode {
       objects: objects.length,
       versions: objects.reduce((sum, { versions }) => sum + versions.size, 0),
       conflicts: objects.filter((object) => headsOf(object).length > 1).length,
+      confirmed: 0,
+      provisional: objects.reduce((sum, { versions }) => sum + versions.size, 0),
+      quorum: { epoch: 1, coordinators: 1, reachable: 1, available: this.isQuorate, pending: 0 },
       pendingContent: 0,
       peers: { connected: 0, known: 0 },
       disk: { capacityBytes: 1_000_000, freeBytes: 500_000 },
+      control: this.cluster.status(nodeId, cluster),
     };
   }
 
   nodes(): readonly NodeInfo[] {
-    return [{ nodeId, peerId, name: 'n1', state: 'online', self: true, addresses: ['/ip4/127.0.0.1/tcp/41001'] }];
+    const addresses = ['/ip4/127.0.0.1/tcp/41001'];
+    const roles = ['coordinator', 'storage'] as const;
+    return [{ nodeId, peerId, name: 'n1', state: 'online', self: true, addresses, roles, labels: {} }];
   }
 
   ready(): boolean {
@@ -259,6 +287,14 @@ const pieceBytes = 64 * 1024;
 const compare = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 const nameOf = ({ ns, key }: { readonly ns: string; readonly key: string }): string => `${ns}/${key}`;
 const isId = (text: string): boolean => /^[a-z2-7]{51}[aq]$/.test(text);
+
+function proofOf(head: VersionId): Pick<Confirmation, 'state' | 'confirmedHead' | 'position' | 'certificate'> {
+  const register = toBase32(blake3(Buffer.from('register')));
+  const ballot = { counter: 1, proposer: `${nodeId}.${incarnation}` as Actor };
+  const statement = { v: 1, register, epoch: 1, position: 1, head, previous: null, ballot } as const;
+  const certificate = { statement, signatures: [[nodeId, 'q'.repeat(86)]] } as const;
+  return { state: 'confirmed', confirmedHead: head, position: 1, certificate };
+}
 
 function refuse(code: RefusalCode, message: string, detail?: Refusal['detail']): { ok: false; error: Refusal } {
   return { ok: false, error: { code, message, ...(detail === undefined ? undefined : { detail }) } };

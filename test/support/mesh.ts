@@ -37,14 +37,19 @@ export class Mesh {
   readonly members: readonly Member[];
   readonly nodes = new Map<string, TestNode>();
 
-  constructor(names: readonly string[], seed = 'mesh') {
-    this.sim = new Simulation({ seed, nodes: names, checkers: [] });
+  constructor(names: readonly string[], seed = 'mesh', coordinators?: readonly string[]) {
+    this.sim = new Simulation({
+      seed,
+      nodes: names,
+      checkers: [],
+      ...(coordinators === undefined ? {} : { coordinators }),
+    });
     this.clock = this.sim.clock;
     this.members = this.sim.members;
   }
 
-  static async start(names: readonly string[], seed?: string): Promise<Mesh> {
-    const mesh = new Mesh(names, seed);
+  static async start(names: readonly string[], seed?: string, coordinators?: readonly string[]): Promise<Mesh> {
+    const mesh = new Mesh(names, seed, coordinators);
     for (const name of names) await mesh.startNode(name);
     await mesh.settle();
     return mesh;

@@ -88,7 +88,10 @@ export class OpenApiChecker {
   operationOf(method: string, path: string): DocumentedOperation | undefined {
     const [plain = ''] = path.split('?', 1);
     for (const [template, operations] of Object.entries(this.document.paths)) {
-      const source = template.replaceAll('.', '\\.').replace('{ns}', '[^/]*').replace('{key}', '.*');
+      const source = template
+        .replaceAll('.', '\\.')
+        .replace(/\{(?:ns|id)\}/, '[^/]*')
+        .replace(/\{(?:key|scope)\}/, '.*');
       const operation = operations[method.toLowerCase()];
       if (operation !== undefined && new RegExp(`^${source}$`).test(plain)) return operation;
     }

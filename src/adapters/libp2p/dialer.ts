@@ -1,5 +1,6 @@
 import type { PeerId } from '../../../crdt/ids.ts';
 import type { Clock } from '../../ports/clock.ts';
+import type { NetworkMember } from '../../ports/network.ts';
 import type { Random } from '../../ports/random.ts';
 
 /** Delay before the second attempt; each further one doubles it, up to the maximum, and is jittered. */
@@ -12,22 +13,15 @@ const yieldDelayMs = 400;
 /** One attempt is given up after this. */
 const dialTimeoutMs = 10_000;
 
-/** A member as far as reaching it goes. */
-export interface DialTarget {
-  readonly peerId: PeerId;
-  /** Multiaddrs. */
-  readonly addresses: readonly string[];
-}
-
 export interface DialerDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly localPeer: PeerId;
   /** Those to be connected to now, the local node and those that are cut off excepted. */
-  readonly wanted: () => readonly DialTarget[];
+  readonly wanted: () => readonly NetworkMember[];
   readonly isConnected: (peer: PeerId) => boolean;
   /** Resolves when a connection is open; whether it lasts shows later. */
-  readonly dial: (target: DialTarget, signal: AbortSignal) => Promise<void>;
+  readonly dial: (target: NetworkMember, signal: AbortSignal) => Promise<void>;
 }
 
 interface Attempt {

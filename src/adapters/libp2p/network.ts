@@ -5,11 +5,17 @@ import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Counter, Gauge, Metrics } from '../../ports/metrics.ts';
-import type { ByteStream, GossipVerdict, Network, PeerChange, StreamHandler } from '../../ports/network.ts';
+import type {
+  ByteStream,
+  GossipVerdict,
+  Network,
+  NetworkMember,
+  PeerChange,
+  StreamHandler,
+} from '../../ports/network.ts';
 import type { Random } from '../../ports/random.ts';
 import type { HeartbeatOptions } from './connection-book.ts';
 import { ConnectionBook } from './connection-book.ts';
-import type { DialTarget } from './dialer.ts';
 import { Dialer } from './dialer.ts';
 import { createGater } from './gater.ts';
 import { Gossip, GossipPenalties } from './gossip.ts';
@@ -43,8 +49,11 @@ export interface Libp2pNetworkOptions {
   readonly seed: Uint8Array;
   /** Multiaddrs to listen on, as `/ip4/127.0.0.1/tcp/7500`. */
   readonly listen: readonly string[];
-  /** The members now, this node among them or not. Read again and again; who is not in it gets nothing. */
-  readonly members: () => readonly DialTarget[];
+  /**
+   * The members until `setMembers` says otherwise, this node among them or not. Read again and again; who is not in
+   * it gets nothing.
+   */
+  readonly members: () => readonly NetworkMember[];
   readonly heartbeat?: HeartbeatOptions;
 }
 
@@ -59,7 +68,8 @@ export async function createLibp2pNetwork(
     name: 'anabranch_connections_refused_total',
     help: 'Connections refused because the peer is no member, or cut off.',
   });
-  const admits = (peer: PeerId): boolean => !cut.has(peer) && options.members().some(({ peerId }) => peerId === peer);
+  const roll: Roll = { members: options.members };
+  const admits = (peer: PeerId): boolean => !cut.has(peer) && roll.members().some(({ peerId }) => peerId === peer);
   const gater = createGater(admits, (peer) => {
     refused.add(1);
     dependencies.log.debug('connection:refused', { peer });
@@ -67,7 +77,12 @@ export async function createLibp2pNetwork(
   const gossipScore = (peer: PeerId): number => penalties.score(peer);
   const host = await createHost({ seed: options.seed, listen: options.listen, gater, gossipScore });
   const gossip = new Gossip(host.services.gossip, { ...dependencies, penalties });
-  return new Libp2pNetwork(host, gossip, cut, dependencies, options);
+  return new Libp2pNetwork(host, gossip, { cut, roll }, dependencies, options);
+}
+
+/** Who the members are, shared with the gater. */
+interface Roll {
+  members: () => readonly NetworkMember[];
 }
 
 /** The mesh over libp2p: TCP, TLS 1.3 (or Noise), yamux and gossipsub, between members only. */
@@ -76,6 +91,7 @@ export class Libp2pNetwork implements Network {
   readonly #host: Host;
   readonly #gossip: Gossip;
   readonly #cut: Set<PeerId>;
+  readonly #roll: Roll;
   readonly #deps: Libp2pNetworkDependencies;
   readonly #options: Libp2pNetworkOptions;
   readonly #book: ConnectionBook;
@@ -89,7 +105,7 @@ export class Libp2pNetwork implements Network {
   constructor(
     host: Host,
     gossip: Gossip,
-    cut: Set<PeerId>,
+    { cut, roll }: { readonly cut: Set<PeerId>; readonly roll: Roll },
     dependencies: Libp2pNetworkDependencies,
     options: Libp2pNetworkOptions,
   ) {
@@ -98,6 +114,7 @@ export class Libp2pNetwork implements Network {
     this.#host = host;
     this.#gossip = gossip;
     this.#cut = cut;
+    this.#roll = roll;
     this.#deps = dependencies;
     this.#options = options;
     const onChange = (change: PeerChange): void => this.#onChange(change);
@@ -119,6 +136,11 @@ export class Libp2pNetwork implements Network {
     this.#connected = metrics.gauge({ name: 'anabranch_connected_peers', help: 'Members connected now.' });
     host.addEventListener('connection:open', ({ detail }) => this.#book.opened(detail));
     host.addEventListener('connection:close', ({ detail }) => this.#book.closed(detail));
+  }
+
+  setMembers(members: readonly NetworkMember[]): void {
+    this.#roll.members = () => members;
+    if (this.#cancelRefresh !== undefined) this.#refresh();
   }
 
   /** Rejects with `MeshError` `io_error` when an address cannot be listened on. */
@@ -214,18 +236,19 @@ export class Libp2pNetwork implements Network {
     if (this.#cancelRefresh !== undefined) this.#dialer.retryNow(lifted);
   }
 
-  #wanted(): readonly DialTarget[] {
-    return this.#options.members().filter(({ peerId }) => peerId !== this.localPeer && !this.#cut.has(peerId));
+  #wanted(): readonly NetworkMember[] {
+    return this.#roll.members().filter(({ peerId }) => peerId !== this.localPeer && !this.#cut.has(peerId));
   }
 
   #refresh(): void {
-    const members = new Set(this.#options.members().map(({ peerId }) => peerId));
+    this.#cancelRefresh?.();
+    const members = new Set(this.#roll.members().map(({ peerId }) => peerId));
     this.#book.drop((peer) => !members.has(peer), new MeshError('peer_unreachable', 'no longer a member'));
     this.#dialer.refresh();
     this.#cancelRefresh = this.#deps.clock.setTimer(refreshIntervalMs, () => this.#refresh());
   }
 
-  async #dial({ peerId, addresses }: DialTarget, signal: AbortSignal): Promise<void> {
+  async #dial({ peerId, addresses }: NetworkMember, signal: AbortSignal): Promise<void> {
     try {
       const targets = addresses.map((address) => multiaddr(`${withoutPeer(address)}/p2p/${peerId}`));
       await this.#host.dial(targets, { signal });

@@ -3,7 +3,14 @@ import { createHash } from 'node:crypto';
 import type { PeerId } from '../../../crdt/ids.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
-import type { ByteStream, GossipVerdict, Network, PeerChange, StreamHandler } from '../../ports/network.ts';
+import type {
+  ByteStream,
+  GossipVerdict,
+  Network,
+  NetworkMember,
+  PeerChange,
+  StreamHandler,
+} from '../../ports/network.ts';
 import type { MemoryStream } from './byte-stream.ts';
 import type { ConnectionEnd } from './connection.ts';
 import { Connection } from './connection.ts';
@@ -210,12 +217,19 @@ export class MemoryNetwork implements Network, ConnectionEnd {
   readonly #topics = new Map<string, GossipReceiver>();
   readonly #listeners = new Set<(change: PeerChange) => void>();
   readonly #seenGossip = new Set<string>();
+  /** Everyone, until members are named. */
+  #members: ReadonlySet<PeerId> | undefined;
   #running = false;
 
   constructor(hub: MemoryHub, localPeer: PeerId, options: MemoryNodeOptions) {
     this.#hub = hub;
     this.localPeer = localPeer;
     this.#options = options;
+  }
+
+  setMembers(members: readonly NetworkMember[]): void {
+    this.#members = new Set(members.map(({ peerId }) => peerId));
+    if (this.#running) this.#hub.refresh();
   }
 
   async start(): Promise<void> {
@@ -304,7 +318,7 @@ export class MemoryNetwork implements Network, ConnectionEnd {
   }
 
   admits(peer: PeerId): boolean {
-    return this.#options.admits?.(peer) ?? true;
+    return (this.#members?.has(peer) ?? true) && (this.#options.admits?.(peer) ?? true);
   }
 
   connected(connection: Connection): void {

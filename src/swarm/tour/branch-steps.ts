@@ -21,13 +21,15 @@ export interface SideWrite {
   readonly node: TourNode;
   readonly written: WrittenVersion;
   readonly text: string;
+  /** The side has a majority of the coordinators, so that its version is confirmed. */
+  readonly isConfirmed: boolean;
 }
 
 export const planText = 'Plan for the trip\n- leave at noon\n';
 
 export async function writePlan({ nodes, object, signal }: BranchStep, writer: TourNode): Promise<WrittenVersion> {
   const written = await putText(writer, object, planText, signal);
-  await graphsAgree(nodes, object, [written.version], signal);
+  await graphsAgree(nodes, object, { heads: [written.version], confirmed: written.version }, signal);
   await everyoneReads(nodes, object, planText, signal);
   return written;
 }
@@ -37,20 +39,33 @@ export async function cutMesh({ control, left, right, signal }: BranchStep): Pro
   await groupsSettled([left, right], signal);
 }
 
-/** Both sides write, and each side sees its own version as the only head. */
-export async function writeBothSides(step: BranchStep, writers: readonly [TourNode, TourNode]): Promise<SideWrite[]> {
+/**
+ * Both sides write, and each side sees its own version as the only head. The side with a majority of the coordinators
+ * has its version confirmed; on the other side the plan stays what is confirmed.
+ */
+export async function writeBothSides(
+  step: BranchStep,
+  writers: readonly [TourNode, TourNode],
+  plan: string,
+): Promise<SideWrite[]> {
   const { left, right, object, signal } = step;
   const lines = ['bring the map', 'bring water'];
   const sides: SideWrite[] = [];
   for (const [index, node] of writers.entries()) {
     const text = `${planText}- ${lines[index]} (written on ${node.name})\n`;
-    sides.push({ node, text, written: await putText(node, object, text, signal) });
+    const { quorum } = await node.client.status(signal);
+    sides.push({ node, text, written: await putText(node, object, text, signal), isConfirmed: quorum.available });
+  }
+  if (sides.filter(({ isConfirmed }) => isConfirmed).length !== 1) {
+    throw new TourFault('Not exactly one side has a majority of the coordinators.');
   }
   for (const [index, side] of [left, right].entries()) {
     const own = sides[index];
     if (own === undefined) continue;
-    await graphsAgree(side, object, [own.written.version], signal);
-    await everyoneReads(side, object, own.text, signal);
+    const { version } = own.written;
+    await graphsAgree(side, object, { heads: [version], confirmed: own.isConfirmed ? version : plan }, signal);
+    await everyoneReads(side, object, own.text, signal, version);
+    await everyoneReads(side, object, own.isConfirmed ? own.text : planText, signal);
   }
   return sides;
 }
@@ -70,7 +85,8 @@ export async function healMesh(step: BranchStep, sides: readonly SideWrite[]): P
     await control.heal();
     await groupsSettled([nodes], signal);
     const heads = sides.map(({ written }) => written.version);
-    const graph = await graphsAgree(nodes, object, heads, signal);
+    const confirmed = confirmedOf(sides);
+    const graph = await graphsAgree(nodes, object, { heads, confirmed }, signal);
     await Promise.all(raised.map((event) => event()));
     const conflict = await listedEverywhere(step, graph);
     for (const { written, text } of sides) await everyoneReads(nodes, object, text, signal, written.version);
@@ -92,13 +108,18 @@ export async function mergeSides(
   const parents = sides.map(({ written }) => written.version);
   const merged = await putText(writer, object, text, signal, parents);
   if (merged.kind !== 'merge') throw new TourFault(`The merge was stored as a ${merged.kind}.`);
-  const graph = await graphsAgree(nodes, object, [merged.version], signal);
+  const graph = await graphsAgree(nodes, object, { heads: [merged.version], confirmed: merged.version }, signal);
   await everyoneReads(nodes, object, text, signal);
   for (const { name, client } of nodes) {
     const conflict = await conflictOf(client, object, signal);
     if (conflict !== undefined) throw new TourFault(`${name} still lists the conflict.`);
   }
   return graph;
+}
+
+/** The version of the side that had a majority of the coordinators. */
+function confirmedOf(sides: readonly SideWrite[]): string {
+  return sides.find(({ isConfirmed }) => isConfirmed)?.written.version ?? '';
 }
 
 /** The graph as text, with the nodes' names. */

@@ -21,8 +21,8 @@ export async function tellOfBranches(
   writers: readonly [TourNode, TourNode],
 ): Promise<void> {
   try {
-    await tellOfTheCut(stage, step, writers[0]);
-    const sides = await tellOfBothWrites(stage, step, writers);
+    const plan = await tellOfTheCut(stage, step, writers[0]);
+    const sides = await tellOfBothWrites(stage, step, writers, plan);
     await tellOfTheHealing(stage, step, sides);
     await tellOfTheMerge(stage, step, sides);
   } catch (error) {
@@ -32,17 +32,18 @@ export async function tellOfBranches(
   }
 }
 
-async function tellOfTheCut(stage: Stage, step: BranchStep, writer: TourNode): Promise<void> {
+/** Resolves with the version of the plan. */
+async function tellOfTheCut(stage: Stage, step: BranchStep, writer: TourNode): Promise<string> {
   const sides = `${listOf(step.left)} on one side and ${listOf(step.right)} on the other`;
-  await stage.step(
+  return stage.step(
     'The mesh is cut in two',
-    `${writer.name} writes a short plan to ${nameOf(step)}, and every node gets it. Then the connections between the ` +
-      `nodes are cut so that ${sides} cannot reach each other, as if a cable had been pulled.`,
+    `${writer.name} writes a short plan to ${nameOf(step)}, every node gets it, and the coordinators (nodes that vote) ` +
+      `confirm it. Then the connections between the nodes are cut so that ${sides} cannot reach each other, as if a cable had been pulled.`,
     async () => {
       const written = await writePlan(step, writer);
       stage.narrator.show([`The plan, version ${shortId(written.version)}:`, ...textLines(planText)]);
       await cutMesh(step);
-      return { outcome: `The mesh is in two parts: ${sides}.`, value: undefined };
+      return { outcome: `The mesh is in two parts: ${sides}.`, value: written.version };
     },
   );
 }
@@ -51,17 +52,21 @@ function tellOfBothWrites(
   stage: Stage,
   step: BranchStep,
   writers: readonly [TourNode, TourNode],
+  plan: string,
 ): Promise<readonly SideWrite[]> {
   return stage.step(
     'Both sides write the same file',
     `${writers[0].name} and ${writers[1].name} both change the plan. Neither can know of the other, and neither is told ` +
       'to wait: work goes on while the mesh is broken.',
     async () => {
-      const sides = await writeBothSides(step, writers);
-      for (const { node, text, written } of sides) {
-        stage.narrator.show([`On ${node.name}, version ${shortId(written.version)}:`, ...textLines(text)]);
+      const sides = await writeBothSides(step, writers, plan);
+      for (const { node, text, written, isConfirmed } of sides) {
+        const state = isConfirmed
+          ? 'confirmed: this side has most of the coordinators'
+          : 'provisional: this side has not';
+        stage.narrator.show([`On ${node.name}, version ${shortId(written.version)}, ${state}`, ...textLines(text)]);
       }
-      return { outcome: 'Both writes were accepted, and each side reads its own version.', value: sides };
+      return { outcome: 'Both writes were accepted, and one of them is confirmed.', value: sides };
     },
   );
 }
@@ -70,7 +75,8 @@ async function tellOfTheHealing(stage: Stage, step: BranchStep, sides: readonly 
   await stage.step(
     'The mesh heals, and nothing is lost',
     'The connections are restored. The nodes compare what they have, exchange what is missing, and keep both versions ' +
-      'as branches. They say that there is a conflict instead of quietly choosing a winner.',
+      'as branches. What was confirmed stays confirmed; the other version is kept beside it, and every node says that ' +
+      'there is a conflict.',
     async () => {
       const { graph, conflict } = await healMesh(step, sides);
       stage.narrator.show([
@@ -79,7 +85,7 @@ async function tellOfTheHealing(stage: Stage, step: BranchStep, sides: readonly 
         '',
         `Conflict raised on every node: ${conflict.heads.length} heads, ${conflict.heads.map(shortId).join(' and ')}`,
         `Preferred, so read until someone merges: ${sideOf(graph.preferred, sides)}`,
-        'All nodes prefer the same one by a rule that asks no clock: longer history, then greater id.',
+        'It is the confirmed one. Where nothing is, all nodes choose by longer history, then greater id: no clock is asked.',
       ]);
       const outcome = `All ${step.nodes.length} nodes have the identical version graph, with ${graph.heads.length} heads.`;
       return { outcome, value: undefined };
@@ -93,12 +99,12 @@ async function tellOfTheMerge(stage: Stage, step: BranchStep, sides: readonly Si
   await stage.step(
     'A merge joins the branches',
     `Someone at ${merger.name} writes a plan that has both lines, and says which two versions it is based on. That ` +
-      'settles the conflict everywhere. Both former versions stay readable.',
+      'settles the conflict everywhere, and the merge is confirmed: now both former versions are part of what is.',
     async () => {
       const graph = await mergeSides(step, sides, merger);
       stage.narrator.show([`Versions of ${nameOf(step)}, newest first:`, ...(await drawing(step, graph))]);
       const head = shortId(graph.preferred);
-      const outcome = `One head is left, ${head}; graph and content are identical on all ${step.nodes.length} nodes.`;
+      const outcome = `One head is left, ${head}, and it is confirmed; graph and content are identical on all ${step.nodes.length} nodes.`;
       return { outcome, value: undefined };
     },
   );

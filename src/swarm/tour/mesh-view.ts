@@ -1,6 +1,7 @@
 import { ApiError } from '../../client/api-error.ts';
 import type { AnabranchClient } from '../../client/http-client.ts';
 import type { Conflict, ObjectGraph } from '../../node/api.ts';
+import { listOf } from './stage.ts';
 import { TourFault, type TourNode } from './tour-types.ts';
 import { until } from './until.ts';
 
@@ -32,32 +33,44 @@ export async function groupsSettled(groups: readonly (readonly TourNode[])[], si
   await Promise.all(settled);
 }
 
-/** Waits until all nodes hold one and the same graph of an object, with exactly these heads. */
+/** What a graph has to show. */
+export interface ExpectedGraph {
+  readonly heads: readonly string[];
+  /** The confirmed head. */
+  readonly confirmed: string;
+}
+
+/** Waits until all nodes hold one and the same graph of an object, with exactly these heads, one version confirmed. */
 export async function graphsAgree(
   nodes: readonly TourNode[],
   { ns, key }: ObjectName,
-  heads: readonly string[],
+  { heads, confirmed }: ExpectedGraph,
   signal: AbortSignal,
 ): Promise<ObjectGraph> {
   const expected = heads.toSorted().join(' ');
-  const graphs = await Promise.all(
-    nodes.map(({ name, client }) =>
-      until(
-        async () => {
-          const graph = await graphOrNothing(client, ns, key, signal);
-          if (graph?.heads.join(' ') === expected) return { found: graph };
-          return { instead: graph === undefined ? 'no such file there' : `${graph.heads.length} head(s) there` };
-        },
-        { what: `${name} to have ${heads.length} head(s) of ${ns}/${key}`, withinMs: agreeMsMax, signal },
-      ),
-    ),
+  const differing = (graph: ObjectGraph | undefined): string | undefined => {
+    if (graph === undefined) return 'no such file';
+    if (graph.heads.join(' ') !== expected) return `${graph.heads.length} head(s)`;
+    if (graph.confirmedHead === confirmed) return undefined;
+    return graph.confirmedHead === null ? 'nothing confirmed' : 'another version confirmed';
+  };
+  return until(
+    async () => {
+      const graphs = await Promise.all(nodes.map(({ client }) => graphOrNothing(client, ns, key, signal)));
+      for (const [index, graph] of graphs.entries()) {
+        const difference = differing(graph);
+        if (difference !== undefined) return { instead: `${nodes[index]?.name} has ${difference}` };
+      }
+      const texts = new Set(graphs.map((graph) => JSON.stringify(graph)));
+      const [first] = graphs;
+      return first !== undefined && texts.size === 1 ? { found: first } : { instead: 'their graphs differ' };
+    },
+    {
+      what: `${listOf(nodes)} to have the same graph of ${ns}/${key}, with ${heads.length} head(s)`,
+      withinMs: agreeMsMax,
+      signal,
+    },
   );
-  const [first, ...others] = graphs;
-  const differing = others.findIndex((graph) => JSON.stringify(graph) !== JSON.stringify(first));
-  if (first === undefined || differing !== -1) {
-    throw new TourFault(`The version graphs of ${nodes[0]?.name} and ${nodes[differing + 1]?.name} differ.`);
-  }
-  return first;
 }
 
 async function graphOrNothing(

@@ -1,6 +1,7 @@
 import { causality } from './causality.ts';
 import type { CheckerFactory } from './checker.ts';
 import { cleanStop } from './clean-stop.ts';
+import { confirmations } from './confirmations.ts';
 import { convergence } from './convergence.ts';
 import { documents } from './documents.ts';
 import { events } from './events.ts';
@@ -21,4 +22,5 @@ export const allCheckers: readonly CheckerFactory[] = [
   events,
   documents,
   cleanStop,
+  confirmations,
 ];

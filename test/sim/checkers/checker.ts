@@ -1,4 +1,4 @@
-import type { BlobHash, DocId, NodeId } from '../../../crdt/ids.ts';
+import type { BlobHash, ClusterId, DocId, NodeId } from '../../../crdt/ids.ts';
 import type { KvKey, KvReader } from '../../../src/ports/kv.ts';
 import type { Ledger } from '../ledger.ts';
 import type { Machine } from '../machine.ts';
@@ -6,6 +6,8 @@ import type { KnownVersion, VersionLibrary } from '../version-library.ts';
 
 /** What a checker sees of a run. */
 export interface World {
+  readonly cluster: ClusterId;
+  readonly genesisText: string;
   readonly machines: ReadonlyMap<string, Machine>;
   readonly library: VersionLibrary;
   readonly ledger: Ledger;

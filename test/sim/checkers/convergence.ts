@@ -61,7 +61,7 @@ function checkAgainstHoldings(machine: Machine, world: World, violate: (message:
     const heads = machine.holdings.headsOf(doc);
     if (!graph?.ok || graph.value.heads.join() !== heads.join() || graph.value.versions.length !== ids.length) {
       violate(`${machine.name} does not show the ${ids.length} versions and ${heads.length} heads of ${ns}/${key}`);
-    } else if (graph.value.preferred !== greatest(heads, world.library)) {
+    } else if (graph.value.preferred !== (graph.value.confirmedHead ?? greatest(heads, world.library))) {
       violate(`${machine.name} prefers ${graph.value.preferred} of ${ns}/${key}`);
     }
   }

@@ -1,4 +1,5 @@
 import type { VersionId } from '../../../crdt/ids.ts';
+import type { ObjectRow } from '../../../src/node/rows.ts';
 import { conflictKey, listingKey, objectKey } from '../../../src/node/storage-keys.ts';
 import type { KvReader } from '../../../src/ports/kv.ts';
 import type { VersionLibrary } from '../version-library.ts';
@@ -6,7 +7,8 @@ import type { CheckerFactory } from './checker.ts';
 
 /**
  * Invariant 2, on each node at every step: an object's heads are the versions that no other held version supersedes,
- * its preferred head is the greatest of them by generation and id, and the indices say the same.
+ * its preferred head is the confirmed one or else the greatest of them by generation and id, and the indices say the
+ * same.
  */
 export const heads: CheckerFactory = {
   name: 'heads',
@@ -14,10 +16,7 @@ export const heads: CheckerFactory = {
     committed: ({ machine, store, docs }, violate) => {
       for (const doc of docs) {
         const expected = machine.holdings.headsOf(doc);
-        const row = readJson<{ ns: string; key: string; heads: { id: VersionId }[]; versions: number }>(
-          store,
-          objectKey(doc),
-        );
+        const row = readJson<ObjectRow>(store, objectKey(doc));
         const found = row?.heads.map((head) => head.id) ?? [];
         if (row === undefined || found.join() !== expected.join()) {
           violate(`${machine.name} names [${found}] as heads of ${row?.ns}/${row?.key}, but they are [${expected}]`);
@@ -25,8 +24,9 @@ export const heads: CheckerFactory = {
         }
         const held = machine.holdings.versionsOf(doc).size;
         if (row.versions !== held) violate(`${machine.name} counts ${row.versions} versions of an object with ${held}`);
-        const preferred = greatest(expected, world.library);
-        const isListed = expected.some((id) => world.library.get(id)?.version.record.kind !== 'delete');
+        const preferred = row.confirmed?.id ?? greatest(expected, world.library);
+        const shown = preferred === undefined ? expected : [preferred, ...expected];
+        const isListed = shown.some((id) => world.library.get(id)?.version.record.kind !== 'delete');
         const listed = readJson<{ version: VersionId; heads: number }>(store, listingKey(row.ns, row.key));
         if (listed?.version !== (isListed ? preferred : undefined)) {
           violate(`${machine.name} lists ${row.ns}/${row.key} as ${listed?.version}, preferred is ${preferred}`);

@@ -34,8 +34,13 @@ export const sourceFaults = {
   },
   'accept-forged-signature': {
     module: 'src/node/record-intake.ts',
-    find: 'if (!verifyVersion(version, this.#cluster, publicKey)) {',
-    replace: 'if (verifyVersion === undefined) {',
+    find: 'if (holds[index] === true) versions.push(version);',
+    replace: 'if (index >= 0) versions.push(version);',
+  },
+  'confirm-without-majority': {
+    module: 'crdt/certificate.ts',
+    find: 'return Math.floor(coordinators / 2) + 1;',
+    replace: 'return Math.min(1, coordinators);',
   },
   'complete-before-flush': {
     module: 'src/node/content/puller.ts',

@@ -19,6 +19,7 @@ export function controlLogVectors() {
     ['unknown field', entry({ extra: 1 })],
     ['sequence 0', entry({ seq: 0 })],
     ['previous is no hash', entry({ previous: 'x' })],
+    ['root is no hash', entry({ root: 'x' })],
     ['no operations', entry({ operations: [] })],
     [
       'too many operations',
@@ -59,7 +60,7 @@ export function controlLogVectors() {
   ];
   return {
     about:
-      'An entry is canonical JSON, its hash BLAKE3 of the text in base32; entry 0 is the genesis text, whose hash is the cluster id. `lines` is an exported log, a line each: the genesis text, entries with their certificates, the checkpoint with the RFC 6962 root of all texts in base32. `refused`: texts that are no entry, and the reason this implementation gives.',
+      'An entry is canonical JSON, its hash BLAKE3 of the text in base32, its root the RFC 6962 root of the texts before it in base32; entry 0 is the genesis text, whose hash is the cluster id. `lines` is an exported log, a line each: the genesis text, entries with their certificates, the checkpoint with the RFC 6962 root of all texts in base32. `refused`: texts that are no entry, and the reason this implementation gives.',
     lines: log.lines(),
     entries: log.entries.map(({ entry: { text, hash } }) => ({ text, hash })),
     refused: refused.map(([why, text]) => ({ why, text, reason: refusal(decodeEntry(text)) })),

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { canonicalJsonVectors } from './canonical-json.ts';
 import { causalityVectors } from './causality.ts';
+import { confirmationVectors } from './confirmation.ts';
 import { controlLogVectors } from './control-log.ts';
 import { digestVectors } from './digest.ts';
 import { genesisVectors } from './genesis.ts';
@@ -14,6 +15,7 @@ import { versionGraphVectors } from './version-graph.ts';
 export const vectorSources = {
   'canonical-json': canonicalJsonVectors,
   causality: causalityVectors,
+  confirmation: confirmationVectors,
   'control-log': controlLogVectors,
   digest: digestVectors,
   genesis: genesisVectors,

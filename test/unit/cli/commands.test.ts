@@ -25,12 +25,13 @@ function run(command: string, settings: CliSettings = {}) {
   return runInProcess(command.split(' '), { cwd: folder, ...settings, env: { ...env, ...settings.env } });
 }
 
-/** Writes two versions on top of a first, and returns their ids. */
+/** Writes two versions on top of a first, and returns their ids. The first of the two is confirmed, and so preferred. */
 async function fork(object: string): Promise<string[]> {
   const base = JSON.parse((await run(`put ${object} - --json`, { stdin: 'base' })).stdout).version;
   const sides: string[] = [];
   for (const text of ['left', 'right']) {
-    const { stdout } = await run(`put ${object} - --parents ${base} --json`, { stdin: text });
+    const commit = text === 'left' ? 'quorum' : 'local';
+    const { stdout } = await run(`put ${object} - --parents ${base} --commit ${commit} --json`, { stdin: text });
     sides.push(JSON.parse(stdout).version);
   }
   return sides;
@@ -99,8 +100,9 @@ describe('versions', () => {
     const { stdout } = await run('log docs/drawn');
     const lines = stdout.trimEnd().split('\n');
     expect(lines).toHaveLength(4);
-    expect(lines[0]).toMatch(/^● [a-z2-7]{10} put \d bytes by admin on n1 at .* ← head, preferred$/);
-    expect(lines[1]).toMatch(/^│ ● [a-z2-7]{10} put .* ← head$/);
+    expect(lines[0]).toMatch(/^● [a-z2-7]{10} put \d bytes by admin on n1 at .* ← head/);
+    expect(lines[1]).toMatch(/^│ ● [a-z2-7]{10} put .* ← head/);
+    expect(lines.filter((line) => line.endsWith('confirmed  ← head, preferred'))).toHaveLength(1);
     expect(lines[2]).toBe('├─╯');
     expect((await run('log docs/drawn -n 2')).stdout).toContain('… and 1 older');
     expect(JSON.parse((await run('log docs/drawn --json')).stdout).versions).toHaveLength(3);
@@ -123,7 +125,7 @@ describe('versions', () => {
     expect((await run('get docs/picked')).stdout).toBe('left');
     expect((await run('conflicts --json')).stdout).not.toContain('docs/picked');
     await fork('docs/joined');
-    const merged = await run('merge docs/joined --file file.txt --json');
+    const merged = await run('merge docs/joined --file file.txt --commit quorum --json');
     expect(JSON.parse(merged.stdout)).toMatchObject({ kind: 'merge', conflict: false });
     expect((await run('get docs/joined')).stdout).toBe('from a file\n');
   });
@@ -137,7 +139,7 @@ describe('versions', () => {
 
   it('stay readable by id after rm', async () => {
     const { version } = JSON.parse((await run('put docs/removed file.txt --json')).stdout);
-    expect((await run('rm docs/removed')).stdout).toMatch(/^deleted docs\/removed as version/);
+    expect((await run('rm docs/removed --commit quorum')).stdout).toMatch(/^deleted docs\/removed as version/);
     expect(await run('get docs/removed')).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('(deleted)') });
     expect((await run(`get docs/removed --version ${version}`)).stdout).toBe('from a file\n');
   });
@@ -186,10 +188,8 @@ describe('a command that fails', () => {
     ['put docs/x file.txt --meta nothing', 2, '--meta NAME=VALUE'],
     ['put docs/x file.txt --parents a,,b', 2, 'separated by commas'],
     [`put docs/x file.txt --parents ${'a'.repeat(52)}`, 1, 'unknown_parent'],
-    ['put docs/x file.txt --commit quorum', 1, 'quorum_unavailable'],
     ['get docs/none', 3, 'not_found'],
     [`get docs/file --version ${'a'.repeat(52)}`, 3, 'version_not_found'],
-    ['get docs/file --mode confirmed_only', 3, 'not_confirmed'],
     ['get docs/file --mode none', 2, 'Allowed choices'],
     ['get docs/file --json', 2, 'add -o FILE'],
     ['get docs/file -o .', 1, 'is a directory'],

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { linkHash, type RegisterValue } from '../../../crdt/certificate.ts';
 import { encodeLogLine } from '../../../crdt/control/checkpoint.ts';
 import type { EntryText } from '../../../crdt/control/entry.ts';
-import { registerValueOf } from '../../../crdt/control-log.ts';
+import { type ControlRefusal, registerValueOf } from '../../../crdt/control-log.ts';
 import type { PeerId } from '../../../crdt/ids.ts';
 import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
 import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
@@ -20,17 +20,20 @@ let kind: ControlLogKind;
 /** What the peer has to give. */
 let offered: Map<string, string>;
 let lines: string[];
+let heldBack: ControlRefusal | undefined;
 
 beforeEach(async () => {
   log = sampleLog();
   lines = log.entries.map(encodeLogLine);
   offered = new Map();
+  heldBack = undefined;
   store = await ControlStore.open(new MemoryKv(new VirtualClock()), log.genesisText);
   kind = new ControlLogKind({
     store,
     fetchEntries: async (_from, after) => lines.slice(after, after + 2),
     fetchCandidate: async (_from, hash) => offered.get(hash),
-    accepted: () => undefined,
+    accepted: async () => undefined,
+    holdsBack: () => heldBack,
   });
 });
 

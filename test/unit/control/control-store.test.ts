@@ -107,6 +107,8 @@ describe('the control store', () => {
         expect(verifyConsistency(growth, path.map(raw))).toBe(true);
       }
     }
+    // The certificate of an entry is one of the root of all entries before it.
+    for (const { entry } of log.entries) expect(store.proof(0, entry.entry.seq)?.root).toBe(entry.entry.root);
     expect(store.proof(7)).toBeUndefined();
     expect(store.proof(0, 8)).toBeUndefined();
     expect(store.proof(-1)).toBeUndefined();
@@ -120,7 +122,15 @@ describe('a long control log', () => {
     for (let at = log.entries.length; at < 1_100; at += 1) {
       log.add({ type: 'configuration', scope: 'cluster', values: { at } });
     }
-    await appendAll(log.entries);
+    await appendAll(log.entries.slice(0, 1_050));
+    expect(store.positionAt(1_030)?.hash).toBe(log.entries[1_029]?.entry.hash);
+    await appendAll(log.entries.slice(1_050));
+    for (const seq of [1_030, 600, 5, 0, 1_100, 512, 1_023, 511]) {
+      const { hash, members } = store.stateAt(seq) ?? expect.fail();
+      expect(store.positionAt(seq)).toMatchObject({ hash, members });
+    }
+    expect(store.positionAt(1_101)).toBeUndefined();
+    expect(store.positionAt(-1)).toBeUndefined();
     // Without the first rows a start that folded everything would fail.
     await kv.transact((transaction) => transaction.delete(entryKey(700)));
     const again = await reopen();

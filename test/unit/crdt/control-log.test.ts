@@ -74,6 +74,7 @@ describe('the fold', () => {
       refusal(foldEntry(log.state, accepted(encodeEntry({ ...entry, ...change })))).code;
     expect(codeOf({ seq: 2 })).toBe('wrong_position');
     expect(codeOf({ previous: hash })).toBe('wrong_previous');
+    expect(codeOf({ root: hash })).toBe('wrong_root');
     expect(codeOf({ epoch: 2 })).toBe('wrong_epoch');
   });
 

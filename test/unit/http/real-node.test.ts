@@ -65,7 +65,7 @@ describe('the API over a whole node', () => {
   });
 
   it.each(['', 'x'])('stores a body of %j', async (body) => {
-    expect((await http.put('/v1/objects/docs/tiny', body)).json.size).toBe(body.length);
+    expect((await http.put('/v1/objects/docs/tiny?commit=quorum', body)).json.size).toBe(body.length);
     expect((await ask('GET', '/v1/objects/docs/tiny')).text).toBe(body);
   });
 
@@ -80,7 +80,7 @@ describe('the API over a whole node', () => {
     expect((await ask('GET', '/v1/conflicts?ns=docs')).json.conflicts).toHaveLength(1);
     const body = JSON.stringify({ parents: sides, pick: sides[0] });
     const headers = { 'content-type': 'application/json' };
-    const merged = await http.ask('POST', '/v1/merges/docs/fork', { body, headers });
+    const merged = await http.ask('POST', '/v1/merges/docs/fork?commit=quorum', { body, headers });
     expect(merged.json).toMatchObject({ kind: 'merge', conflict: false, heads: [merged.json.version] });
     expect((await ask('GET', '/v1/objects/docs/fork')).text).toBe('2');
     expect((await ask('GET', '/v1/conflicts')).json.conflicts).toEqual([]);
@@ -90,7 +90,7 @@ describe('the API over a whole node', () => {
     for (const key of ['b', 'a/1', 'a/2']) await http.put(`/v1/objects/list/${key}`, key);
     const listed = await ask('GET', '/v1/objects/list?delimiter=/');
     expect([listed.json.prefixes, (listed.json.objects as unknown[]).length]).toEqual([['a/'], 1]);
-    const deleted = await ask('DELETE', '/v1/objects/list/b');
+    const deleted = await ask('DELETE', '/v1/objects/list/b?commit=quorum');
     expect(deleted.json).toMatchObject({ kind: 'delete', size: null });
     expect((await ask('GET', '/v1/objects/list/b')).json.code).toBe('deleted');
     expect((await ask('DELETE', '/v1/objects/list/b')).json.code).toBe('deleted');
@@ -112,12 +112,10 @@ describe('the API over a whole node', () => {
       ['PUT', '/v1/objects/docs/a?parents=nonsense', 400, 'invalid_version'],
       ['PUT', `/v1/objects/docs/a?parents=${unknownId}`, 400, 'unknown_parent'],
       ['PUT', `/v1/objects/docs/a?parents=${other.json.version}`, 400, 'foreign_parent'],
-      ['PUT', '/v1/objects/docs/a?commit=quorum', 503, 'quorum_unavailable'],
       ['GET', '/v1/objects/docs/none', 404, 'not_found'],
       ['GET', '/v1/graphs/docs/none', 404, 'not_found'],
       ['GET', '/v1/objects/docs/a?version=nonsense', 400, 'invalid_version'],
       ['GET', `/v1/objects/docs/a?version=${unknownId}`, 404, 'version_not_found'],
-      ['GET', '/v1/objects/docs/a?mode=confirmed_only', 404, 'not_confirmed'],
       ['GET', '/v1/objects/no', 200, undefined as unknown as string],
       ['GET', '/v1/objects/N', 400, 'invalid_namespace'],
       ['GET', '/v1/conflicts?ns=N', 400, 'invalid_namespace'],

@@ -78,11 +78,9 @@ describe('writing', () => {
     expect(await mesh.text('alice', 'key')).toBe('right');
   });
 
-  it('stores a quorum write as provisional and says which version it is', async () => {
+  it('acknowledges a quorum write as confirmed when it is the only coordinator', async () => {
     const outcome = await mesh.run(alice.node.put({ ...target('key'), body: body('text'), commit: 'quorum' }));
-    expect(refusalOf(outcome)).toBe('quorum_unavailable');
-    const version = outcome.ok ? '' : String(outcome.error.detail?.version);
-    expect(await mesh.text('alice', 'key', version)).toBe('text');
+    expect(unwrap(outcome)).toMatchObject({ state: 'confirmed', conflict: false });
   });
 
   it('refuses what it cannot take, each by its own code, and stores nothing', async () => {

@@ -50,7 +50,8 @@ describe('a rejoin', () => {
   });
 
   it('follows the feed and compares nothing else when the peer was here before', async () => {
-    mesh = await Mesh.start(['alice', 'bob']);
+    // A coordinator that comes back fetches what it is to vote on, beside the feed.
+    mesh = await Mesh.start(['alice', 'bob'], 'mesh', ['alice']);
     for (let index = 0; index < 50; index += 1) await mesh.put('alice', `key-${index}`, 'one');
     await mesh.settle(60_000);
     await mesh.stopNode('bob');

@@ -29,7 +29,9 @@ describe('the directory of a swarm', () => {
     for (const [index, node] of nodes.entries()) {
       const { name, nodeId, peerId, meshPort } = node;
       const addresses = [`/ip4/127.0.0.1/tcp/${meshPort}`];
-      expect(decoded.value.genesis.members[index]).toEqual({ name, nodeId, peerId, addresses });
+      const roles = index === 0 || nodes.length > 2 ? ['coordinator', 'storage'] : ['storage'];
+      const labels = { dc: `dc${index + 1}` };
+      expect(decoded.value.genesis.members[index]).toEqual({ name, nodeId, peerId, addresses, roles, labels });
       const directory = await readNodeDirectory(node.dir);
       expect(directory).toMatchObject({ name, nodeId, peerId, cluster: decoded.value.id, token: node.token });
       expect((await stat(node.dir)).mode & 0o777).toBe(0o700);
@@ -95,7 +97,7 @@ describe('the directory of a swarm', () => {
     [join('n1', 'node.json'), '{', 'is not JSON'],
     [join('n1', 'node.json'), '{"v":1}', 'is not a valid node file: name'],
     [join('n1', 'identity.key'), 'short', 'does not hold a key'],
-    [join('n1', 'identity.key'), 'A'.repeat(43), 'does not name as a member'],
+    [join('n1', 'identity.key'), 'A'.repeat(43), 'gives node .* another one'],
     [join('n1', 'admin.token'), 'a token', 'does not hold an API token'],
   ])('with a %s that holds %j says what is wrong', async (file, text, reason) => {
     await prepareSwarm(dir, { nodes: 1 });

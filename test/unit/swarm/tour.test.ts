@@ -73,13 +73,15 @@ describe('the tour', () => {
         .slice(1)
         .map((part) => part.split('\n').map((line) => line.trim()));
       expect(drawings[0]?.slice(0, 4)).toEqual([
-        expect.stringMatching(/^● .* ← head, preferred$/),
-        expect.stringMatching(/^│ ● .* ← head$/),
+        expect.stringMatching(/^● .* ← head(, preferred)?$/),
+        expect.stringMatching(/^│ ● .* ← head(, preferred)?$/),
         '├─╯',
         expect.stringMatching(/^○ {3}.* on n1 /),
       ]);
       expect(drawings[1]?.slice(0, 2)).toEqual([expect.stringMatching(/^● \S+ merge .* ← head, preferred$/), '├─╮']);
+      expect(drawings[0]?.filter((line) => line.endsWith('confirmed  ← head, preferred'))).toHaveLength(1);
       expect(text).toContain('Conflict raised on every node: 2 heads');
+      expect(text).toContain('Both writes were accepted, and one of them is confirmed.');
     });
   });
 

@@ -1,0 +1,149 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
+import type { AnabranchClient } from '../../src/client/http-client.ts';
+import type { CommitMode } from '../../src/node/api.ts';
+import { type RunningProcess, withNodes } from '../../test/support/node-processes.ts';
+import { type BenchCase, benchCase, median } from '../support/cases.ts';
+import { pause } from '../support/swarm.ts';
+import { benchCarryOver } from './carry-over.ts';
+import { verificationsPerSecond } from './verification.ts';
+
+const writers = 32;
+const objectBytes = 1_024;
+const roundMs = 4_000;
+const rounds = 3;
+/** Writes of which the middle one's time is taken, one after the other. */
+const idleWrites = 200;
+const settleMs = 2_000;
+
+/** What a confirmation costs: many at once, one alone, beside local writes and bare flushed puts. */
+export async function benchConfirm(say: (text: string) => void): Promise<BenchCase[]> {
+  const cases: BenchCase[] = [];
+  say('three coordinators, three processes');
+  const reference = { name: 'LMDB puts, flushed, as many at once', value: await flushedPuts() };
+  await withNodes(3, async (nodes) => {
+    const client = (nodes[0] as RunningProcess).client;
+    const others = nodes.slice(1).map((node) => node.client);
+    await ready(client);
+    const perSecond: number[] = [];
+    await quorumWrites([client, ...others], 'warm', 1_000);
+    for (let round = 0; round < rounds; round += 1) {
+      perSecond.push(await quorumWrites([client, ...others], `r${round}`, roundMs));
+    }
+    cases.push(
+      benchCase({
+        bench: 'confirm',
+        case: `new objects, ${writers} writers, three coordinators`,
+        value: median(perSecond),
+        unit: '/s',
+        reference,
+        target: { of: 'value', atLeast: 600 },
+      }),
+    );
+    say('one writer, idle: local, by a quorum, and by a quorum again');
+    await pause(settleMs);
+    cases.push(...(await idleCases(client)));
+  });
+  say('one node that is its own only coordinator');
+  await withNodes(1, async ([node]) => {
+    const { client } = node as RunningProcess;
+    await ready(client);
+    const value = await quorumWrites([client], 'single', roundMs);
+    cases.push(benchCase({ bench: 'confirm', case: `new objects, ${writers} writers, one node`, value, unit: '/s' }));
+  });
+  cases.push(await benchCarryOver(say));
+  cases.push(
+    benchCase({
+      bench: 'confirm',
+      case: 'certificates of three coordinators verified offline',
+      value: verificationsPerSecond(),
+      unit: '/s',
+      target: { of: 'value', atLeast: 2_000 },
+    }),
+  );
+  return cases;
+}
+
+/** The first confirmation waits until the coordinators have found each other. */
+async function ready(client: AnabranchClient): Promise<void> {
+  for (;;) {
+    const { quorum } = await client.status();
+    if (quorum.available && quorum.reachable === quorum.coordinators) return;
+    await pause(50);
+  }
+}
+
+async function quorumWrites(clients: readonly AnabranchClient[], prefix: string, forMs: number): Promise<number> {
+  const startMs = performance.now();
+  let done = 0;
+  const write = async (writer: number): Promise<void> => {
+    const client = clients[writer % clients.length] as AnabranchClient;
+    for (let index = 0; performance.now() - startMs < forMs; index += 1) {
+      await put(client, `${prefix}/${writer}/${index}`, 'quorum');
+      done += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: writers }, (_, writer) => write(writer)));
+  return done / ((performance.now() - startMs) / 1_000);
+}
+
+async function idleCases(client: AnabranchClient): Promise<BenchCase[]> {
+  const local: number[] = [];
+  const fresh: number[] = [];
+  const again: number[] = [];
+  for (let index = 0; index < idleWrites; index += 1) {
+    // Background confirmations of the local writes are kept out of the other times.
+    local.push(await timed(() => put(client, `local/${index}`, 'local')));
+  }
+  await pause(settleMs);
+  for (let index = 0; index < idleWrites; index += 1) {
+    fresh.push(await timed(() => put(client, `fresh/${index}`, 'quorum')));
+  }
+  for (let index = 0; index < idleWrites; index += 1) {
+    again.push(await timed(() => put(client, `fresh/${index}`, 'quorum')));
+  }
+  const reference = { name: 'the same with ?commit=local', value: median(local) };
+  const idle = (name: string, figures: readonly number[], atMost: number): BenchCase =>
+    benchCase({
+      bench: 'confirm',
+      case: `p50 of ?commit=quorum, idle, ${name}`,
+      value: median(figures),
+      unit: 'ms',
+      reference,
+      target: { of: 'ratio', atMost },
+    });
+  return [idle('new objects', fresh, 4), idle('objects with a cached promise', again, 3)];
+}
+
+async function put(client: AnabranchClient, key: string, commit: CommitMode): Promise<void> {
+  await client.put('bench', key, randomBytes(objectBytes), { size: objectBytes, commit });
+}
+
+async function timed(run: () => Promise<void>): Promise<number> {
+  const startMs = performance.now();
+  await run();
+  return performance.now() - startMs;
+}
+
+async function flushedPuts(): Promise<number> {
+  const dir = await mkdtemp(join(tmpdir(), 'anabranch-bench-kv-'));
+  const kv = await openLmdbKv(dir);
+  try {
+    const startMs = performance.now();
+    let done = 0;
+    const write = async (writer: number): Promise<void> => {
+      for (let index = 0; performance.now() - startMs < roundMs / 2; index += 1) {
+        await kv.transact((transaction) => transaction.put(Buffer.from(`${writer}/${index}`), randomBytes(700)));
+        done += 1;
+      }
+    };
+    await Promise.all(Array.from({ length: writers }, (_, writer) => write(writer)));
+    return done / ((performance.now() - startMs) / 1_000);
+  } finally {
+    await kv.close();
+    await rm(dir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,68 @@
+import { MeshError } from '../../src/ports/mesh-error.ts';
+import type { Channel } from '../wire/channel.ts';
+import {
+  type ControlRequest,
+  type ControlResponse,
+  decodeControlResponse,
+  encodeControlMessage,
+  type LogTip,
+} from './messages.ts';
+
+/** A page of a peer's log. Nothing in it is verified yet. */
+export interface LogPage {
+  readonly tip: LogTip;
+  readonly lines: readonly string[];
+}
+
+/**
+ * The asking side of the control protocol on one channel, one question at a time. Every method rejects with
+ * `MeshError`, `protocol_violation` when the peer's answer is not one to the question.
+ */
+export class ControlClient {
+  readonly #channel: Channel;
+
+  constructor(channel: Channel) {
+    this.#channel = channel;
+  }
+
+  /** The lines of the first certified entries after a position, and where the peer's log ends. */
+  async entriesAfter(after: number): Promise<LogPage> {
+    const response = await this.#ask({ t: 'entries', after });
+    if (response.t !== 'entries') throw unexpected(response);
+    if (response.lines.length === 0 && response.tip.seq > after) {
+      throw violation(`its log ends at entry ${response.tip.seq}, and it gives none after entry ${after}`);
+    }
+    return response;
+  }
+
+  /** The text of a proposed entry, unverified; undefined when the peer has none of that hash. */
+  async candidate(hash: string): Promise<string | undefined> {
+    const response = await this.#ask({ t: 'candidate', hash });
+    if (response.t !== 'candidate') throw unexpected(response);
+    return response.text ?? undefined;
+  }
+
+  /** Tells the peer where our log ends, and learns where its own does. */
+  async tell(tip: LogTip): Promise<LogTip> {
+    const response = await this.#ask({ t: 'tip', tip });
+    if (response.t !== 'tip') throw unexpected(response);
+    return response.tip;
+  }
+
+  async #ask(request: ControlRequest): Promise<ControlResponse> {
+    await this.#channel.send(encodeControlMessage(request));
+    const bytes = await this.#channel.receive();
+    if (bytes === null) throw new MeshError('stream_failed', 'the peer ended the exchange before its answer');
+    const response = decodeControlResponse(bytes);
+    if (!response.ok) throw violation(`unreadable control response: ${response.error}`);
+    return response.value;
+  }
+}
+
+function unexpected(response: ControlResponse): MeshError {
+  return violation(`a '${response.t}' message does not answer the question`);
+}
+
+function violation(message: string): MeshError {
+  return new MeshError('protocol_violation', message);
+}

@@ -1,0 +1,259 @@
+import type { DocId, NodeId, VersionId } from '../../../crdt/ids.ts';
+import { compareHeads } from '../../../crdt/version-graph.ts';
+import type { QuorumEngine } from '../../../protocols/quorum/engine.ts';
+import type { Outcome } from '../../../protocols/quorum/register-kind.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Kv } from '../../ports/kv.ts';
+import type { Log } from '../../ports/log.ts';
+import { MeshError } from '../../ports/mesh-error.ts';
+import type { Counter, Metrics } from '../../ports/metrics.ts';
+import type { Random } from '../../ports/random.ts';
+import type { ObjectStore } from '../object-store.ts';
+import type { HeadRow, ObjectRow } from '../rows.ts';
+import { ConfirmationQueue } from './confirmation-queue.ts';
+
+/** Objects under way at once. */
+const lanesMax = 64;
+/** How long what was written waits for company, and for a writer that asks for it itself. */
+const gatherMs = 10;
+/** While writes go on, what they leave is confirmed in bursts that far apart, each sharing its flushes. */
+const burstEveryMs = 100;
+/** The longest rest of a lane between two objects while writes are under way. */
+const restMsMax = 1_000;
+/** First wait before what was unavailable is tried again; it doubles up to the greatest. */
+const retryMsMin = 500;
+const retryMsMax = 30_000;
+/** How long one confirmation may take. */
+const confirmMsMax = 10_000;
+/** Heads remembered that can never be confirmed as the coordinators see it, while that is not to be seen here yet. */
+const lostKeptMax = 10_000;
+
+interface Dependencies {
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly objects: ObjectStore;
+  readonly engine: Pick<QuorumEngine, 'propose'>;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Whether a majority can be reached. */
+  readonly available: () => boolean;
+  /** Writes under way at this node. */
+  readonly writesUnderWay: () => number;
+}
+
+/**
+ * Has this node's provisional versions confirmed, in the background: an object at a time in each of a bounded number of
+ * lanes, whose messages and flushes the engine shares. Writes come first: while some are under way, each lane rests
+ * after every object for as long again as it worked, times the writes. What cannot be confirmed for want of a majority
+ * waits until there is one; what can never be, since it does not descend from the confirmed head, is left alone and
+ * stays a branch.
+ */
+export class ConfirmationWorker {
+  readonly #dependencies: Dependencies;
+  readonly #nodeId: NodeId;
+  readonly #queue: ConfirmationQueue;
+  readonly #lost = new Map<DocId, VersionId>();
+  readonly #outcomes: Counter;
+  readonly #stopping = new AbortController();
+  #lanes = 0;
+  #lastBurstMs = Number.NEGATIVE_INFINITY;
+  #started = false;
+  #cancelGather: (() => void) | undefined;
+  #cancelRetry: (() => void) | undefined;
+  #retryMs = retryMsMin;
+  #saving: Promise<void> = Promise.resolve();
+
+  constructor(dependencies: Dependencies, options: { readonly nodeId: NodeId }) {
+    this.#dependencies = dependencies;
+    this.#nodeId = options.nodeId;
+    const isPending = (row: ObjectRow): boolean => this.#candidate(row) !== undefined;
+    this.#queue = new ConfirmationQueue({ ...dependencies, isPending });
+    this.#outcomes = dependencies.metrics.counter({
+      name: 'anabranch_confirmations_total',
+      help: 'Proposals of heads to the coordinators, by how they ended.',
+      labels: ['outcome'],
+    });
+  }
+
+  /** Objects that wait for their confirmation by this node. */
+  get pending(): number {
+    return this.#queue.size;
+  }
+
+  start(): void {
+    this.#started = true;
+    this.#gather();
+  }
+
+  /** Ends what is under way. What was not confirmed waits for the next start. */
+  async stop(): Promise<void> {
+    this.#started = false;
+    this.#cancelGather?.();
+    this.#cancelRetry?.();
+    this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
+    await this.#saving;
+    await this.#queue.save({ always: true }).catch((error: unknown) => this.#notSaved(error));
+  }
+
+  /** An object has changed, and that is on disk. */
+  changed(doc: DocId, row: ObjectRow): void {
+    this.#queue.note(doc, row);
+    this.#gather();
+  }
+
+  /** A majority is back, or a peer is: what could not be confirmed is tried again. */
+  retry(): void {
+    this.#retryMs = retryMsMin;
+    this.#cancelRetry?.();
+    this.#cancelRetry = undefined;
+    this.#queue.resume();
+    this.#gather();
+  }
+
+  /**
+   * Has one version confirmed for somebody who waits for it. Without an answer in time, or when the signal is aborted,
+   * the outcome is `unavailable`, and this goes on in the background.
+   */
+  async confirm(doc: DocId, head: VersionId, signal?: AbortSignal): Promise<Outcome> {
+    const isClaimed = this.#queue.claim(doc);
+    let isSettled = false;
+    try {
+      const outcome = await this.#propose(doc, head, signal);
+      isSettled = outcome.kind !== 'unavailable';
+      return outcome;
+    } catch (error) {
+      if (!this.#isAbort(error, signal)) throw error;
+      return { kind: 'unavailable', reason: 'deadline' };
+    } finally {
+      if (isClaimed && isSettled) this.#queue.settle(doc);
+      if (isClaimed && !isSettled) this.#postpone(doc);
+    }
+  }
+
+  /** The head that is proposed next: the greatest of this node's that descends from the confirmed one. */
+  #candidate({ ns, key, heads, confirmed }: ObjectRow): HeadRow | undefined {
+    const own = heads.filter(({ id, node }) => node === this.#nodeId && id !== confirmed?.id);
+    if (own.length === 0) return undefined;
+    const { kv, objects } = this.#dependencies;
+    const lost = this.#lost.size === 0 ? undefined : this.#lost.get(objects.documentId(ns, key));
+    const isAncestor = objects.ancestry(kv);
+    return own
+      .filter(({ id }) => id !== lost)
+      .filter(({ id }) => confirmed === undefined || isAncestor(confirmed.id, id) || objects.damaged().length > 0)
+      .sort((left, right) => compareHeads(right, left))[0];
+  }
+
+  #gather(): void {
+    if (!this.#started || this.#cancelGather !== undefined) return;
+    const { clock } = this.#dependencies;
+    const delayMs = Math.max(gatherMs, this.#lastBurstMs + burstEveryMs - clock.monotonicMs());
+    this.#cancelGather = clock.setTimer(delayMs, () => {
+      this.#cancelGather = undefined;
+      this.#run();
+    });
+  }
+
+  #run(): void {
+    if (!this.#started) return;
+    const isScanned = this.#queue.scan();
+    if (!isScanned) this.#gather();
+    if (!this.#dependencies.available()) return;
+    this.#save();
+    if (this.#queue.hasReady) this.#lastBurstMs = this.#dependencies.clock.monotonicMs();
+    while (this.#queue.hasReady && this.#lanes < lanesMax) {
+      const doc = this.#queue.take();
+      if (doc === undefined) return;
+      this.#lanes += 1;
+      void this.#lane(doc);
+    }
+  }
+
+  async #lane(first: DocId): Promise<void> {
+    const { clock, available, writesUnderWay } = this.#dependencies;
+    const { signal } = this.#stopping;
+    try {
+      for (let doc: DocId | undefined = first; doc !== undefined; doc = this.#queue.take()) {
+        const startedMs = clock.monotonicMs();
+        await this.#confirmNext(doc);
+        if (signal.aborted || !available()) return;
+        const workedMs = Math.max(1, clock.monotonicMs() - startedMs);
+        const restMs = Math.min(restMsMax, workedMs * writesUnderWay());
+        if (restMs > 0) await clock.sleep(restMs, signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) this.#dependencies.log.warn('confirmation:failed', { error });
+    } finally {
+      this.#lanes -= 1;
+      // There may be room now for what the feed still has.
+      this.#gather();
+    }
+  }
+
+  async #confirmNext(doc: DocId): Promise<void> {
+    const { kv, objects, log } = this.#dependencies;
+    const row = objects.object(kv, doc);
+    const head = row === undefined ? undefined : this.#candidate(row);
+    if (head === undefined) return this.#queue.settle(doc);
+    try {
+      const outcome = await this.#propose(doc, head.id);
+      if (outcome.kind === 'unavailable') return this.#postpone(doc);
+      this.#retryMs = retryMsMin;
+      this.#queue.settle(doc);
+    } catch (error) {
+      this.#postpone(doc);
+      if (!this.#isAbort(error)) log.warn('confirmation:failed', { doc, version: head.id, error });
+    }
+  }
+
+  async #propose(doc: DocId, head: VersionId, signal?: AbortSignal): Promise<Outcome> {
+    const stopping = this.#stopping.signal;
+    const decided = await this.#dependencies.engine.propose(doc, head, {
+      signal: signal === undefined ? stopping : AbortSignal.any([signal, stopping]),
+      timeoutMs: confirmMsMax,
+    });
+    // Only this refusal is for good; any other is of whoever judged.
+    const isFinal = decided.kind !== 'refused' || decided.refusal.code === 'not_a_descendant';
+    const outcome: Outcome = isFinal ? decided : { kind: 'unavailable', reason: 'missing' };
+    this.#outcomes.add(1, { outcome: outcome.kind === 'unavailable' ? outcome.reason : outcome.kind });
+    if (outcome.kind === 'refused') this.#refused(doc, head);
+    return outcome;
+  }
+
+  /** It stays a branch. Here that may not be to be seen yet, when the confirmed head has not arrived. */
+  #refused(doc: DocId, head: VersionId): void {
+    this.#lost.delete(doc);
+    this.#lost.set(doc, head);
+    if (this.#lost.size <= lostKeptMax) return;
+    const oldest = this.#lost.keys().next();
+    if (!oldest.done) this.#lost.delete(oldest.value);
+  }
+
+  #postpone(doc: DocId): void {
+    this.#queue.postpone(doc);
+    if (!this.#started || this.#cancelRetry !== undefined || !this.#queue.hasLater) return;
+    const { clock, random } = this.#dependencies;
+    const delayMs = this.#retryMs * (0.5 + random.fraction());
+    this.#retryMs = Math.min(retryMsMax, this.#retryMs * 2);
+    this.#cancelRetry = clock.setTimer(delayMs, () => {
+      this.#cancelRetry = undefined;
+      if (this.#queue.resume()) this.#gather();
+    });
+  }
+
+  #save(): void {
+    this.#saving = this.#saving.then(() => this.#queue.save()).catch((error: unknown) => this.#notSaved(error));
+  }
+
+  #notSaved(error: unknown): void {
+    this.#dependencies.log.warn('confirmation:place_not_kept', { error });
+  }
+
+  #isAbort(error: unknown, signal?: AbortSignal): boolean {
+    return (
+      this.#stopping.signal.aborted ||
+      signal?.aborted === true ||
+      (error instanceof MeshError && error.code === 'timeout')
+    );
+  }
+}

@@ -1,0 +1,57 @@
+import type { RegisterValue } from '../../../crdt/certificate.ts';
+import type { DocId, PeerId, VersionId } from '../../../crdt/ids.ts';
+import type { Verdict } from '../../../crdt/quorum/proposer.ts';
+import type { RegisterKind } from '../../../protocols/quorum/register-kind.ts';
+import type { Kv } from '../../ports/kv.ts';
+import type { ObjectStore } from '../object-store.ts';
+
+/** What the registers of objects need of the node around them. */
+export interface ObjectKindDependencies {
+  readonly kv: Kv;
+  readonly objects: ObjectStore;
+  readonly localPeer: PeerId;
+  /** Takes in what a peer has of a document; what came is on disk when this resolves. */
+  readonly pull: (peer: PeerId, doc: DocId, signal: AbortSignal) => Promise<void>;
+}
+
+/**
+ * An object as a register: its values are heads, each a descendant of the one before. A coordinator votes for a head
+ * only when it durably holds that version, and so all of its ancestors: what is confirmed is on a majority of them.
+ */
+export class ObjectKind implements RegisterKind {
+  readonly #dependencies: ObjectKindDependencies;
+
+  constructor(dependencies: ObjectKindDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  check(_register: string, current: RegisterValue | null, candidate: string): Verdict {
+    if (current === null) return 'accept';
+    if (candidate === current.head) return 'held';
+    const { kv, objects } = this.#dependencies;
+    const isAncestor = objects.ancestry(kv);
+    if (isAncestor(candidate as VersionId, current.head as VersionId)) return 'held';
+    if (isAncestor(current.head as VersionId, candidate as VersionId)) return 'accept';
+    // The way from one to the other may lead through a record that is rotten here and is being fetched.
+    if (objects.damaged().length > 0) return { code: 'damaged', message: 'a record of the object is damaged here' };
+    return {
+      code: 'not_a_descendant',
+      message: `version ${candidate} does not descend from the confirmed head ${current.head}: merge the two`,
+    };
+  }
+
+  async hold(register: string, value: RegisterValue, from: PeerId, signal: AbortSignal): Promise<boolean> {
+    const { localPeer, pull } = this.#dependencies;
+    if (this.#holds(register, value.head)) return true;
+    if (from === localPeer) return false;
+    await pull(from, register as DocId, signal);
+    return this.#holds(register, value.head);
+  }
+
+  /** A version is stored only with all its ancestors, and the vote is flushed after it. */
+  #holds(register: string, head: string): boolean {
+    const { kv, objects } = this.#dependencies;
+    const version = objects.sound(kv, head as VersionId);
+    return version !== undefined && objects.documentId(version.record.ns, version.record.key) === register;
+  }
+}

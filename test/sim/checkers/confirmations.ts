@@ -1,0 +1,166 @@
+import { type Certificate, linkHash, verifyCertificate } from '../../../crdt/certificate.ts';
+import { coordinatorsOf, foundingState } from '../../../crdt/control/state.ts';
+import { toBase32 } from '../../../crdt/digest.ts';
+import { decodeGenesis } from '../../../crdt/genesis.ts';
+import { isReachable } from '../../../crdt/graph-difference.ts';
+import type { DocId, VersionId } from '../../../crdt/ids.ts';
+import { type CertificateRow, certificateRows } from '../../../src/node/confirmation/certificate-rows.ts';
+import { objectKey } from '../../../src/node/storage-keys.ts';
+import type { KvKey, KvReader } from '../../../src/ports/kv.ts';
+import type { Machine } from '../machine.ts';
+import type { CheckerFactory, Violate, World } from './checker.ts';
+
+const certificateRoom = 0x63;
+/** What a coordinator keeps of its own votes as a whole, see `KvAcceptorStore`. */
+const voterKey: KvKey = Uint8Array.of(0x60);
+
+/** A link of a register's chain, as the first certificate of it said. */
+interface Link {
+  readonly position: number;
+  readonly head: VersionId;
+  readonly previous: string | null;
+}
+
+/**
+ * Invariant 5 over every certificate that any node ever stored: each holds, no register and position has two heads, and
+ * each link names the one before. (Excepted: the only coordinator's disk goes back in time. Nobody can tell it.) That makes a register's history one line; it is linearizable when a link appears only
+ * after the one before it, descends from it, and no node's view of it ever goes back while its disk does not.
+ */
+export const confirmations: CheckerFactory = {
+  name: 'confirmations',
+  create: (world) => {
+    const chains = new Map<DocId, Map<number, Link>>();
+    const seen = new Map<string, { readonly kv: unknown; readonly position: number }>();
+    const { isAlone, holds } = votersOf(world);
+    const sequences = new Map<string, number>();
+    let hasForgotten = false;
+    return {
+      committed: ({ machine, store, keys, docs }, violate) => {
+        const sequence = keys.some((key) => key.length === 1 && key[0] === voterKey[0]) ? sequenceOf(store) : undefined;
+        if (sequence !== undefined) {
+          hasForgotten ||= isAlone && sequence < (sequences.get(machine.name) ?? 0);
+          sequences.set(machine.name, sequence);
+        }
+        for (const doc of documentsIn(keys)) {
+          const row = certificateRows.get(store, doc);
+          if (row === undefined) continue;
+          for (const certificate of row.earlier === undefined ? [row.latest] : [row.earlier, row.latest]) {
+            if (!holds(certificate)) violate(`${machine.name} stored a certificate of ${doc} that does not hold`);
+            if (!hasForgotten) checkLink(chainOf(chains, doc), certificate, world, violate);
+          }
+          checkView(seen, { machine, doc, row }, violate);
+        }
+        for (const doc of docs) checkConfirmedHead({ machine, store, doc }, violate);
+      },
+      quiet: (violate) => {
+        for (const doc of chains.keys()) {
+          const known = [...world.machines.values()].map(({ name, kv }) => {
+            return { name, position: certificateRows.get(kv, doc)?.latest.statement.position ?? 0 };
+          });
+          // What was on no disk but one that was rolled back is gone, and the next proposal certifies it again.
+          const last = Math.max(...known.map(({ position }) => position));
+          const behind = known.find(({ position }) => position < last);
+          if (behind !== undefined) violate(`${behind.name} knows position ${behind.position} of ${doc}, not ${last}`);
+        }
+      },
+    };
+  },
+};
+
+function* documentsIn(keys: readonly KvKey[]): Generator<DocId> {
+  for (const key of keys) if (key[0] === certificateRoom) yield toBase32(key.subarray(1)) as DocId;
+}
+
+function chainOf(chains: Map<DocId, Map<number, Link>>, doc: DocId): Map<number, Link> {
+  const chain = chains.get(doc) ?? new Map<number, Link>();
+  chains.set(doc, chain);
+  return chain;
+}
+
+function sequenceOf(store: KvReader): number {
+  const row = store.get(voterKey);
+  return row === undefined
+    ? 0
+    : (JSON.parse(Buffer.from(row).toString('utf8')) as { readonly sequence: number }).sequence;
+}
+
+function votersOf({ genesisText }: World): {
+  readonly isAlone: boolean;
+  readonly holds: (certificate: Certificate) => boolean;
+} {
+  const decoded = decodeGenesis(genesisText);
+  if (!decoded.ok) throw new Error(decoded.error);
+  const { genesis, id: cluster } = decoded.value;
+  const coordinators = coordinatorsOf(foundingState(genesis, cluster));
+  const known = new Set<string>();
+  const holds = (certificate: Certificate): boolean => {
+    // Who votes in a later epoch, the control log says; its own checks are elsewhere.
+    if (certificate.statement.epoch !== 1) return true;
+    const text = JSON.stringify(certificate);
+    if (known.has(text)) return true;
+    if (!verifyCertificate(certificate, { cluster, coordinators })) return false;
+    known.add(text);
+    return true;
+  };
+  return { isAlone: coordinators.length === 1, holds };
+}
+
+function checkLink(chain: Map<number, Link>, { statement }: Certificate, world: World, violate: Violate): void {
+  const { register, position, previous } = statement;
+  const head = statement.head as VersionId;
+  const known = chain.get(position);
+  if (known !== undefined) {
+    if (known.head === head && known.previous === previous) return;
+    violate(`position ${position} of ${register} has two heads: ${known.head} and ${head}`);
+    return;
+  }
+  chain.set(position, { position, head, previous });
+  if (position === 1) return;
+  const before = chain.get(position - 1);
+  if (before === undefined) {
+    violate(`position ${position} of ${register} was certified before position ${position - 1}`);
+    return;
+  }
+  if (previous !== linkHash(world.cluster, register, before)) {
+    violate(`position ${position} of ${register} does not name the value before it`);
+  }
+  const lookup = (id: VersionId) => world.library.get(id)?.version.record;
+  if (lookup(head) !== undefined && !isReachable(before.head, head, lookup)) {
+    violate(`${head}, at position ${position} of ${register}, does not descend from ${before.head}`);
+  }
+}
+
+function checkView(
+  seen: Map<string, { readonly kv: unknown; readonly position: number }>,
+  { machine, doc, row }: { readonly machine: Machine; readonly doc: DocId; readonly row: CertificateRow },
+  violate: Violate,
+): void {
+  const name = `${machine.name} ${doc}`;
+  const before = seen.get(name);
+  const { position } = row.latest.statement;
+  // Another disk: what was not flushed when the power went, or all of it, is gone.
+  if (before?.kv === machine.kv && before.position > position) {
+    violate(`${machine.name} went back from position ${before.position} of ${doc} to ${position}`);
+  }
+  seen.set(name, { kv: machine.kv, position });
+}
+
+function checkConfirmedHead(
+  { machine, store, doc }: { readonly machine: Machine; readonly store: KvReader; readonly doc: DocId },
+  violate: Violate,
+): void {
+  const bytes = store.get(objectKey(doc));
+  if (bytes === undefined) return;
+  const { confirmed } = JSON.parse(Buffer.from(bytes).toString('utf8')) as {
+    readonly confirmed?: { readonly id: VersionId; readonly position: number };
+  };
+  if (confirmed === undefined) return;
+  const row = certificateRows.get(store, doc);
+  const proofs = row === undefined ? [] : [row.latest, ...(row.earlier === undefined ? [] : [row.earlier])];
+  const isProved = proofs.some(
+    ({ statement }) => statement.head === confirmed.id && statement.position === confirmed.position,
+  );
+  if (!isProved) violate(`${machine.name} calls ${confirmed.id} confirmed and has no certificate of it`);
+  if (!machine.holdings.has(confirmed.id))
+    violate(`${machine.name} calls ${confirmed.id} confirmed and does not hold it`);
+}
