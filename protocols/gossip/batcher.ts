@@ -31,7 +31,7 @@ export class HintBatcher {
   /** Adds a hint for a slot. One whose records are too large for a message goes without them. */
   add(slot: number, hint: GossipHint): void {
     const fits = bytesOf(hint) <= batchBytesMax;
-    const added = fits ? hint : { ...hint, records: [] };
+    const added = fits ? hint : { doc: hint.doc, heads: hint.heads, records: [] };
     const bytes = bytesOf(added);
     let batch = this.#batches.get(slot);
     if (batch !== undefined && (batch.bytes + bytes > batchBytesMax || batch.hints.length === batchHintsMax)) {
@@ -62,6 +62,6 @@ export class HintBatcher {
 
 function bytesOf(hint: GossipHint): number {
   let bytes = hintOverheadBytes + 34 * hint.heads.length;
-  for (const record of hint.records) bytes += record.length + 8;
+  for (const carried of [...hint.records, ...(hint.contents ?? [])]) bytes += carried.length + 8;
   return bytes;
 }

@@ -21,6 +21,8 @@ const message = z.strictObject({
         heads: z.array(rawHashSchema).max(hintHeadsMax),
         /** Records' texts, parents first, when they fit. */
         records: z.array(byteString).max(hintsMax),
+        /** Small contents of these records; left out when there are none. */
+        contents: z.array(byteString).max(hintsMax).optional(),
       }),
     )
     .min(1)
@@ -51,8 +53,14 @@ export function decodeGossip(bytes: Uint8Array): Result<GossipMessage, string> {
   return parsed.success ? ok(parsed.data) : err(z.prettifyError(parsed.error));
 }
 
-/** A hint that carries a version's record. */
-export function hintOf(doc: DocId, heads: readonly VersionId[], records: readonly Uint8Array[]): GossipHint {
+/** A hint that carries a version's record, and its content when that is small. */
+export function hintOf(
+  doc: DocId,
+  heads: readonly VersionId[],
+  records: readonly Uint8Array[],
+  contents: readonly Uint8Array[] = [],
+): GossipHint {
   const named = heads.length > hintHeadsMax ? [] : heads;
-  return { doc: rawHash(doc), heads: named.map((head) => rawHash(head)), records: [...records] };
+  const hint = { doc: rawHash(doc), heads: named.map((head) => rawHash(head)), records: [...records] };
+  return contents.length === 0 ? hint : { ...hint, contents: [...contents] };
 }

@@ -27,6 +27,8 @@ export const requestHeadsMax = 4_096;
 export const versionsMax = 1_024;
 /** Text bytes packed into one message, so that a largest record still fits beside what is there. */
 export const recordsMessageBytes = 128 * 1024;
+/** The largest content that travels with its record. */
+export const alongBytesMax = 4 * 1024;
 
 /** A feed is named by its node's incarnation. */
 const feedName = z.string().min(1).max(64);
@@ -52,6 +54,8 @@ const request = z.discriminatedUnion('t', [
   z.strictObject({
     t: z.literal('records'),
     wants: z.array(z.strictObject({ doc: hash, have: z.array(hash).max(haveHeadsMax) })).max(wantsMax),
+    /** Contents of at most so many bytes are to come with their records; none when it is left out. */
+    along: z.int().min(0).max(alongBytesMax).optional(),
   }),
   /** Asks for versions by id. */
   z.strictObject({ t: z.literal('fetch'), versions: z.array(hash).max(versionsMax) }),
@@ -82,7 +86,12 @@ const response = z.discriminatedUnion('t', [
   }),
   z.strictObject({ t: z.literal('ranges'), answers: z.array(packedAnswer).max(rangesMax) }),
   /** Records' texts, parents before children. */
-  z.strictObject({ t: z.literal('records'), texts: z.array(byteString) }),
+  z.strictObject({
+    t: z.literal('records'),
+    texts: z.array(byteString),
+    /** Small contents of these records, in any order; left out when there are none. */
+    contents: z.array(byteString).optional(),
+  }),
   /** Ends the records of a request; `more` says that a bound cut them short. */
   z.strictObject({ t: z.literal('done'), more: z.boolean() }),
 ]);

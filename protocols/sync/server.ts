@@ -33,6 +33,8 @@ export interface SyncSource {
   versionsBeyond(doc: DocId, have: readonly VersionId[]): readonly VersionId[];
   /** A record's text. */
   recordText(version: VersionId): Uint8Array | undefined;
+  /** The content of a version, when it is here and has at most so many bytes. */
+  smallContent(version: VersionId, bytesMax: number): Uint8Array | undefined;
 }
 
 /**
@@ -67,7 +69,7 @@ async function answer(channel: Channel, source: SyncSource, request: SyncRequest
       return channel.send(encodeSyncMessage({ t: 'ranges', answers: answers.map(packAnswer) }));
     }
     case 'records':
-      return sendRecords(channel, source, wantedVersions(source, request.wants), clock);
+      return sendRecords(channel, source, wantedVersions(source, request.wants), clock, request.along);
     case 'fetch':
       return sendRecords(
         channel,
@@ -103,8 +105,10 @@ async function sendRecords(
   source: SyncSource,
   versions: Iterable<VersionId>,
   clock: Clock,
+  along = 0,
 ): Promise<void> {
   let texts: Uint8Array[] = [];
+  let contents: Uint8Array[] = [];
   let bytes = 0;
   let sent = 0;
   let more = false;
@@ -118,13 +122,23 @@ async function sendRecords(
     texts.push(text);
     bytes += text.length;
     sent += 1;
+    const content = along > 0 ? source.smallContent(version, along) : undefined;
+    if (content !== undefined) {
+      contents.push(content);
+      bytes += content.length;
+    }
     if (bytes < recordsMessageBytes) continue;
-    await channel.send(encodeSyncMessage({ t: 'records', texts }));
+    await channel.send(recordsMessage(texts, contents));
     // While there is credit a send resolves in the same turn: reads and writes of others get theirs in between.
     await clock.sleep(0);
     texts = [];
+    contents = [];
     bytes = 0;
   }
-  if (texts.length > 0) await channel.send(encodeSyncMessage({ t: 'records', texts }));
+  if (texts.length > 0) await channel.send(recordsMessage(texts, contents));
   await channel.send(encodeSyncMessage({ t: 'done', more }));
+}
+
+function recordsMessage(texts: Uint8Array[], contents: Uint8Array[]): Uint8Array {
+  return encodeSyncMessage({ t: 'records', texts, ...(contents.length === 0 ? {} : { contents }) });
 }

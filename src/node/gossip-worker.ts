@@ -7,12 +7,15 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { GossipVerdict, Network } from '../ports/network.ts';
+import type { ContentPlane } from './content/content-plane.ts';
 import type { Appended, ObjectStore } from './object-store.ts';
 import type { PropagationMonitor } from './propagation.ts';
 import type { IntakeReport, RecordIntake } from './record-intake.ts';
 import type { SyncView } from './sync-view.ts';
 import type { SyncWorker } from './sync-worker.ts';
 
+/** The largest content that is gossiped with its record: asking for it would take more bytes than it has. */
+const contentBytesMax = 1_024;
 /** Messages being taken in at once; past it hints are dropped, and sync asks for what they told of. */
 const intakeAtOnceMax = 64;
 
@@ -23,6 +26,7 @@ interface Dependencies {
   readonly view: SyncView;
   readonly intake: RecordIntake;
   readonly sync: Pick<SyncWorker, 'requestDocuments'>;
+  readonly content: Pick<ContentPlane, 'small'>;
   readonly propagation: Pick<PropagationMonitor, 'arrived'>;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -78,7 +82,10 @@ export class GossipWorker {
 
   /** Tells of a version that was written here and is on disk. */
   announce({ doc, version, headsAfter }: Appended): void {
-    const hint = hintOf(doc, headsAfter, [Buffer.from(version.text)]);
+    const { content: told } = version.record;
+    const small = told === null ? undefined : this.#dependencies.content.small(told, contentBytesMax);
+    const contents = small === undefined ? [] : [small];
+    const hint = hintOf(doc, headsAfter, [Buffer.from(version.text)], contents);
     this.#batcher.add(this.#dependencies.objects.slotOf(doc), hint);
   }
 
@@ -127,7 +134,8 @@ export class GossipWorker {
     const { intake, sync, objects, view, propagation, log } = this.#dependencies;
     this.#takingIn += 1;
     try {
-      const report = await intake.receiveChecked(versions, from);
+      const contents = hints.flatMap((hint) => hint.contents ?? []);
+      const report = await intake.receiveChecked(versions, from, contents);
       propagation.arrived(report.added, 'gossip');
       this.#count(report, versions.length);
       const gaps = new Set<DocId>();

@@ -126,7 +126,7 @@ export class Node implements MeshNode {
     this.#documents = new OpenDocuments({ kv, objects, log, metrics });
     this.#compactor = new DocumentCompactor({ kv, clock, objects, documents: this.#documents, log, metrics });
     const journal = new VersionJournal({ objects, events: this.#events, compactor: this.#compactor, log, metrics });
-    const view = new SyncView({ kv, objects, incarnation: this.#incarnation });
+    const view = new SyncView({ kv, objects, incarnation: this.#incarnation, content });
     const intake = new RecordIntake(
       {
         kv,
@@ -148,7 +148,7 @@ export class Node implements MeshNode {
       { slots: slotsDefault, intervalMs: settings.syncIntervalMs ?? syncIntervalMsDefault },
     );
     this.#gossip = new GossipWorker(
-      { network, clock, objects, view, intake, sync: this.#sync, propagation, log, metrics },
+      { network, clock, objects, view, intake, sync: this.#sync, content, propagation, log, metrics },
       { cluster, slots: slotsDefault },
     );
     this.#writer = new ObjectWriter(

@@ -203,7 +203,7 @@ export class SyncWorker {
         try {
           const client = new SyncClient(
             channel,
-            this.#sink(peer, (texts) => intake.receive(texts, peer)),
+            this.#sink(peer, (texts, contents) => intake.receive(texts, peer, contents)),
           );
           tally.round = client.round;
           if (objects.damaged().length > 0) await this.#repair(channel, peer);
@@ -241,7 +241,10 @@ export class SyncWorker {
     await client.fetchVersions(objects.damaged());
   }
 
-  #sink(peer: PeerId, take: (texts: readonly Uint8Array[]) => Promise<IntakeReport>): SyncSink {
+  #sink(
+    peer: PeerId,
+    take: (texts: readonly Uint8Array[], contents: readonly Uint8Array[]) => Promise<IntakeReport>,
+  ): SyncSink {
     const { clock, propagation, view } = this.#dependencies;
     return {
       slotTree: (slot) => view.slotTree(slot),
@@ -250,8 +253,8 @@ export class SyncWorker {
       headsOf: (doc) => view.headsOf(doc),
       nowMs: () => clock.nowMs(),
       heardTime: (sample) => propagation.heardTime(peer, sample),
-      receive: async (texts) => {
-        const report = await take(texts);
+      receive: async (texts, contents) => {
+        const report = await take(texts, contents);
         propagation.arrived(report.added, 'sync');
         return accepted(report);
       },

@@ -29,6 +29,12 @@ const gossipRpcBytesMax = 8 * 1024 * 1024;
 /** Unsent gossip a slow peer may cause before its gossip stream is dropped. */
 const unsentGossipBytesMax = 16 * 1024 * 1024;
 
+/**
+ * To how many peers a message is passed on (gossipsub v1.1's D and its bounds). The default of 6 had each of ten nodes hear
+ * a message six times; what three would miss, sync brings.
+ */
+const passingOn = { D: 3, Dlo: 2, Dhi: 4, Dout: 1, Dscore: 2, Dlazy: 3 } as const;
+
 export type Host = Libp2p<{ identify: unknown; ping: unknown; gossip: GossipSub }>;
 
 export interface HostOptions {
@@ -80,6 +86,9 @@ export async function createHost(options: HostOptions): Promise<Host> {
         fallbackToFloodsub: false,
         emitSelf: false,
         batchPublish: true,
+        // Whoever writes tells every peer it is connected to, so passing on serves only those it is not.
+        floodPublish: true,
+        ...passingOn,
         tagMeshPeers: false,
         maxInboundDataLength: gossipRpcBytesMax,
         maxOutboundBufferSize: unsentGossipBytesMax,
