@@ -10,8 +10,10 @@ const mesh = (count: number, coordinators: number): SlotMember[] =>
     isCoordinator: index < coordinators,
   }));
 
-function holdersOf(slot: number, members: readonly SlotMember[]): NodeId[] {
-  return members.map(({ nodeId }) => nodeId).filter((node) => slotsHeldBy(node, members, slots).includes(slot));
+/** By slot, who holds it. */
+function holders(members: readonly SlotMember[]): NodeId[][] {
+  const held = members.map(({ nodeId }) => ({ nodeId, own: new Set(slotsHeldBy(nodeId, members, slots)) }));
+  return everySlot.map((slot) => held.filter(({ own }) => own.has(slot)).map(({ nodeId }) => nodeId));
 }
 
 describe('the placement of slots', () => {
@@ -21,10 +23,9 @@ describe('the placement of slots', () => {
 
   it('gives each slot of a larger mesh to its coordinators and eight others', () => {
     const members = mesh(50, 5);
-    for (const slot of everySlot) {
-      const holders = holdersOf(slot, members);
-      expect(holders).toHaveLength(5 + 8);
-      expect(holders.slice(0, 5)).toEqual(members.slice(0, 5).map(({ nodeId }) => nodeId));
+    for (const nodes of holders(members)) {
+      expect(nodes).toHaveLength(5 + 8);
+      expect(nodes.slice(0, 5)).toEqual(members.slice(0, 5).map(({ nodeId }) => nodeId));
     }
   });
 
@@ -37,19 +38,18 @@ describe('the placement of slots', () => {
 
   it('moves only the share of a node that goes', () => {
     const members = mesh(60, 3);
-    const rest = members.slice(0, -1);
-    for (const slot of everySlot) {
-      const before = holdersOf(slot, members).filter((node) => node !== 'node-59');
-      const after = holdersOf(slot, rest);
-      expect(after).toEqual(expect.arrayContaining(before));
+    const after = holders(members.slice(0, -1));
+    for (const [slot, nodes] of holders(members).entries()) {
+      expect(after[slot]).toEqual(expect.arrayContaining(nodes.filter((node) => node !== 'node-59')));
     }
   });
 
   it('spreads the slots over all nodes', () => {
     const members = mesh(64, 0);
-    const held = members.map(({ nodeId }) => slotsHeldBy(nodeId, members, slots).length);
-    expect(Math.min(...held)).toBeGreaterThan(0);
-    expect(Math.max(...held)).toBeLessThan(24);
+    const held = members.map(({ nodeId }) => slotsHeldBy(nodeId, members, 1_024).length);
+    // An eighth of them is 128, give or take 11.
+    expect(Math.min(...held)).toBeGreaterThan(128 - 5 * 11);
+    expect(Math.max(...held)).toBeLessThan(128 + 5 * 11);
   });
 
   it('gives every slot to a node that the members do not name', () => {
