@@ -4,6 +4,7 @@ import { benchCommits } from './commits/commits.ts';
 import { benchConfirm } from './confirm/confirm.ts';
 import { benchIngest } from './ingest/ingest.ts';
 import { benchMemory } from './memory/memory.ts';
+import { benchPlacement } from './placement/placement.ts';
 import { benchPropagation } from './propagation/propagation.ts';
 import { benchReplicate } from './replicate/replicate.ts';
 import { benchSoak } from './soak/soak.ts';
@@ -31,6 +32,7 @@ const benches: Readonly<Record<string, (say: (text: string) => void, options: Be
     catchup: benchCatchup,
     propagation: benchPropagation,
     soak: benchSoak,
+    placement: benchPlacement,
   };
 /** Runs for minutes, so it is no part of `all`. */
 const notInAll = new Set(['soak']);

@@ -31,7 +31,12 @@ export async function openStore(dir: string): Promise<Store> {
   const objects = new ObjectStore({ cluster: testCluster, slots });
   const incarnation = new Incarnation({ kv, random: new SystemRandom() }, toBase32(randomBytes(16)) as NodeId);
   await incarnation.start();
-  return { kv, objects, view: new SyncView({ kv, objects, incarnation }), rowsRead: counted.rowsRead };
+  return {
+    kv,
+    objects,
+    view: new SyncView({ kv, objects, incarnation, content: { small: () => undefined } }),
+    rowsRead: counted.rowsRead,
+  };
 }
 
 /** Fills a store with objects of one signed version each. */

@@ -74,7 +74,7 @@ export class HintBatcher {
 
 function bytesOf(hint: GossipHint): number {
   let bytes = hintOverheadBytes + 34 * hint.heads.length;
-  for (const record of hint.records) bytes += record.length + 8;
-  for (const certificate of hint.certificates ?? []) bytes += certificate.length + 8;
+  for (const carried of [...hint.records, ...(hint.contents ?? []), ...(hint.certificates ?? [])])
+    bytes += carried.length + 8;
   return bytes;
 }

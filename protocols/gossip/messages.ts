@@ -26,6 +26,8 @@ const message = z.strictObject({
         records: z.array(byteString).max(hintsMax),
         /** Certificates' texts; left out when there are none. */
         certificates: z.array(z.string().max(certificateBytesMax)).max(hintCertificatesMax).optional(),
+        /** Small contents of these records; left out when there are none. */
+        contents: z.array(byteString).max(hintsMax).optional(),
       }),
     )
     .min(1)
@@ -61,8 +63,14 @@ export function certificateHint(doc: DocId, head: VersionId, certificate: string
   return { doc: rawHash(doc), heads: [rawHash(head)], records: [], certificates: [certificate] };
 }
 
-/** A hint that carries a version's record. */
-export function hintOf(doc: DocId, heads: readonly VersionId[], records: readonly Uint8Array[]): GossipHint {
+/** A hint that carries a version's record, and its content when that is small. */
+export function hintOf(
+  doc: DocId,
+  heads: readonly VersionId[],
+  records: readonly Uint8Array[],
+  contents: readonly Uint8Array[] = [],
+): GossipHint {
   const named = heads.length > hintHeadsMax ? [] : heads;
-  return { doc: rawHash(doc), heads: named.map((head) => rawHash(head)), records: [...records] };
+  const hint = { doc: rawHash(doc), heads: named.map((head) => rawHash(head)), records: [...records] };
+  return contents.length === 0 ? hint : { ...hint, contents: [...contents] };
 }

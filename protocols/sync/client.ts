@@ -5,6 +5,7 @@ import { Reconciliation } from '../../crdt/reconcile.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Channel } from '../wire/channel.ts';
 import {
+  alongBytesMax,
   decodeSyncResponse,
   encodeSyncMessage,
   haveHeadsMax,
@@ -22,6 +23,9 @@ import {
 /** Feed messages of one round; past it ranges are compared instead, and cost less. */
 const feedPagesMax = 192;
 
+/** Messages of records being stored while the next one is read. */
+const messagesAheadMax = 2;
+
 /** What the asking side compares with, and where what it lacks goes. */
 export interface SyncSink {
   /** The fingerprint tree of a slot's documents here. */
@@ -37,8 +41,11 @@ export interface SyncSink {
   nowMs(): number;
   /** The peer said what time it is: `peerMs`, asked and answered at these points of `nowMs`. */
   heardTime(sample: { readonly sentMs: number; readonly peerMs: number; readonly receivedMs: number }): void;
-  /** Takes in records, parents first. Resolves with how many were new; rejects when the peer sent what can never be valid. */
-  receive(texts: readonly Uint8Array[]): Promise<number>;
+  /**
+   * Takes in records, parents first, and small contents of theirs. Resolves with how many records were new; rejects when
+   * the peer sent what can never be valid.
+   */
+  receive(texts: readonly Uint8Array[], contents: readonly Uint8Array[]): Promise<number>;
   /** Takes in certificates; rejects when the peer sent what can never hold. One of an epoch not known here is passed over. */
   receiveCertificates(texts: readonly string[]): Promise<void>;
 }
@@ -160,26 +167,35 @@ export class SyncClient {
           .map((id) => rawHash(id)),
         certified: this.#sink.positionOf(doc),
       }));
-      const { more, received } = await this.#receiveRecords({ t: 'records', wants });
+      const { more, received } = await this.#receiveRecords({ t: 'records', wants, along: alongBytesMax });
       if (!more || received === 0) return;
     }
   }
 
   async #receiveRecords(request: SyncRequest): Promise<{ more: boolean; received: number }> {
-    let received = 0;
-    let response = await this.#ask(request);
-    while (response.t === 'records' || response.t === 'certificates') {
-      if (response.t === 'certificates') {
-        await this.#sink.receiveCertificates(response.texts);
-      } else {
-        const fresh = await this.#sink.receive(response.texts);
-        received += fresh;
-        this.round.recordsReceived += fresh;
+    const before = this.round.recordsReceived;
+    const storing: Promise<number>[] = [];
+    try {
+      let response = await this.#ask(request);
+      while (response.t === 'records' || response.t === 'certificates') {
+        if (response.t === 'certificates') {
+          // They tell of records that came before them.
+          while (storing.length > 0) this.round.recordsReceived += (await storing.shift()) ?? 0;
+          await this.#sink.receiveCertificates(response.texts);
+          response = await this.#receive();
+          continue;
+        }
+        storing.push(this.#sink.receive(response.texts, response.contents ?? []));
+        storing.at(-1)?.catch(() => undefined);
+        if (storing.length > messagesAheadMax) this.round.recordsReceived += (await storing.shift()) ?? 0;
+        response = await this.#receive();
       }
-      response = await this.#receive();
+      while (storing.length > 0) this.round.recordsReceived += (await storing.shift()) ?? 0;
+      if (response.t !== 'done') throw unexpected(response);
+      return { more: response.more, received: this.round.recordsReceived - before };
+    } finally {
+      await Promise.allSettled(storing);
     }
-    if (response.t !== 'done') throw unexpected(response);
-    return { more: response.more, received };
   }
 
   #compare(request: SyncRequest): Promise<SyncResponse> {

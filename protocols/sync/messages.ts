@@ -30,6 +30,8 @@ export const versionsMax = 1_024;
 export const recordsMessageBytes = 128 * 1024;
 /** Certificates in one message: 128 KiB at most, as each takes up to 4 KiB. */
 export const certificatesMax = 32;
+/** The largest content that travels with its record. */
+export const alongBytesMax = 4 * 1024;
 
 /** A feed is named by its node's incarnation. */
 const feedName = z.string().min(1).max(64);
@@ -60,6 +62,8 @@ const request = z.discriminatedUnion('t', [
     wants: z
       .array(z.strictObject({ doc: hash, have: z.array(hash).max(haveHeadsMax), certified: changeNumber.optional() }))
       .max(wantsMax),
+    /** Contents of at most so many bytes are to come with their records; none when it is left out. */
+    along: z.int().min(0).max(alongBytesMax).optional(),
   }),
   /** Asks for versions by id. */
   z.strictObject({ t: z.literal('fetch'), versions: z.array(hash).max(versionsMax) }),
@@ -90,7 +94,12 @@ const response = z.discriminatedUnion('t', [
   }),
   z.strictObject({ t: z.literal('ranges'), answers: z.array(packedAnswer).max(rangesMax) }),
   /** Records' texts, parents before children. */
-  z.strictObject({ t: z.literal('records'), texts: z.array(byteString) }),
+  z.strictObject({
+    t: z.literal('records'),
+    texts: z.array(byteString),
+    /** Small contents of these records, in any order; left out when there are none. */
+    contents: z.array(byteString).optional(),
+  }),
   /** Certificates' texts, of the documents that records were asked for; they come after those records. */
   z.strictObject({
     t: z.literal('certificates'),

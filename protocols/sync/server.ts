@@ -36,6 +36,8 @@ export interface SyncSource {
   recordText(version: VersionId): Uint8Array | undefined;
   /** Texts of the certificates kept of a document that are of a higher position, in order. */
   certificatesBeyond(doc: DocId, position: number): readonly string[];
+  /** The content of a version, when it is here and has at most so many bytes. */
+  smallContent(version: VersionId, bytesMax: number): Uint8Array | undefined;
 }
 
 /**
@@ -70,7 +72,7 @@ async function answer(channel: Channel, source: SyncSource, request: SyncRequest
       return channel.send(encodeSyncMessage({ t: 'ranges', answers: answers.map(packAnswer) }));
     }
     case 'records':
-      return answerWants(channel, source, request.wants, clock);
+      return answerWants(channel, source, request, clock);
     case 'fetch': {
       const versions = request.versions.map((id) => idOf<VersionId>(id));
       const more = await sendRecords(channel, source, versions, clock);
@@ -90,8 +92,13 @@ function feedAnswer(source: SyncSource, feed: string | null, after: number, cloc
 type Wants = Extract<SyncRequest, { t: 'records' }>['wants'];
 
 /** Records first: where a certificate comes, its head is there already. */
-async function answerWants(channel: Channel, source: SyncSource, wants: Wants, clock: Clock): Promise<void> {
-  const more = await sendRecords(channel, source, wantedVersions(source, wants), clock);
+async function answerWants(
+  channel: Channel,
+  source: SyncSource,
+  { wants, along }: Pick<Extract<SyncRequest, { t: 'records' }>, 'wants' | 'along'>,
+  clock: Clock,
+): Promise<void> {
+  const more = await sendRecords(channel, source, wantedVersions(source, wants), clock, along);
   const texts = wants.flatMap(({ doc, certified = 0 }) => source.certificatesBeyond(idOf<DocId>(doc), certified));
   for (let start = 0; start < texts.length; start += certificatesMax) {
     const message = { t: 'certificates', texts: texts.slice(start, start + certificatesMax) } as const;
@@ -116,8 +123,10 @@ async function sendRecords(
   source: SyncSource,
   versions: Iterable<VersionId>,
   clock: Clock,
+  along = 0,
 ): Promise<boolean> {
   let texts: Uint8Array[] = [];
+  let contents: Uint8Array[] = [];
   let bytes = 0;
   let sent = 0;
   let more = false;
@@ -131,13 +140,23 @@ async function sendRecords(
     texts.push(text);
     bytes += text.length;
     sent += 1;
+    const content = along > 0 ? source.smallContent(version, along) : undefined;
+    if (content !== undefined) {
+      contents.push(content);
+      bytes += content.length;
+    }
     if (bytes < recordsMessageBytes) continue;
-    await channel.send(encodeSyncMessage({ t: 'records', texts }));
+    await channel.send(recordsMessage(texts, contents));
     // While there is credit a send resolves in the same turn: reads and writes of others get theirs in between.
     await clock.sleep(0);
     texts = [];
+    contents = [];
     bytes = 0;
   }
-  if (texts.length > 0) await channel.send(encodeSyncMessage({ t: 'records', texts }));
+  if (texts.length > 0) await channel.send(recordsMessage(texts, contents));
   return more;
+}
+
+function recordsMessage(texts: Uint8Array[], contents: Uint8Array[]): Uint8Array {
+  return encodeSyncMessage({ t: 'records', texts, ...(contents.length === 0 ? {} : { contents }) });
 }

@@ -15,12 +15,15 @@ import type { Log } from '../ports/log.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { GossipVerdict, Network } from '../ports/network.ts';
 import type { Certificates } from './confirmation/certificates.ts';
+import type { ContentPlane } from './content/content-plane.ts';
 import type { Appended, ObjectStore } from './object-store.ts';
 import type { PropagationMonitor } from './propagation.ts';
 import type { IntakeReport, RecordIntake } from './record-intake.ts';
 import type { SyncView } from './sync-view.ts';
 import type { SyncWorker } from './sync-worker.ts';
 
+/** The largest content that is gossiped with its record: asking for it would take more bytes than it has. */
+const contentBytesMax = 1_024;
 /** Messages being taken in at once; past it hints are dropped, and sync asks for what they told of. */
 const intakeAtOnceMax = 64;
 /** A certificate is waited for by nobody who did not ask for it, and many share a message. */
@@ -34,6 +37,7 @@ interface Dependencies {
   readonly intake: RecordIntake;
   readonly certificates: Pick<Certificates, 'check' | 'keep'>;
   readonly sync: Pick<SyncWorker, 'requestDocuments'>;
+  readonly content: Pick<ContentPlane, 'small'>;
   readonly propagation: Pick<PropagationMonitor, 'arrived'>;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -96,7 +100,10 @@ export class GossipWorker {
   /** Tells of a version that was written here and is on disk; at once when somebody waits for it to be confirmed. */
   announce({ doc, version, headsAfter }: Appended, isUrgent: boolean): void {
     const slot = this.#dependencies.objects.slotOf(doc);
-    this.#batcher.add(slot, hintOf(doc, headsAfter, [Buffer.from(version.text)]));
+    const { content: told } = version.record;
+    const small = told === null ? undefined : this.#dependencies.content.small(told, contentBytesMax);
+    const contents = small === undefined ? [] : [small];
+    this.#batcher.add(slot, hintOf(doc, headsAfter, [Buffer.from(version.text)], contents));
     if (isUrgent) this.#batcher.flushSlot(slot);
   }
 
@@ -165,7 +172,8 @@ export class GossipWorker {
     const { intake, certificates, sync, objects, view, propagation, log } = this.#dependencies;
     this.#takingIn += 1;
     try {
-      const report = await intake.receiveChecked(versions, from);
+      const contents = hints.flatMap((hint) => hint.contents ?? []);
+      const report = await intake.receiveChecked(versions, from, contents);
       await Promise.all(proofs.map((certificate) => certificates.keep(certificate)));
       propagation.arrived(report.added, 'gossip');
       this.#count(report, versions.length);

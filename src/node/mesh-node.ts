@@ -199,7 +199,7 @@ export class Node implements MeshNode {
       log,
       metrics,
     });
-    const view = new SyncView({ kv, objects, incarnation: this.#incarnation });
+    const view = new SyncView({ kv, objects, incarnation: this.#incarnation, content });
     const intake = new RecordIntake(
       { kv, clock, verifier, objects, journal, control, incarnation: this.#incarnation, content, log, metrics },
       cluster,
@@ -211,7 +211,7 @@ export class Node implements MeshNode {
       { slots: slotsDefault, intervalMs: settings.syncIntervalMs ?? syncIntervalMsDefault },
     );
     this.#gossip = new GossipWorker(
-      { network, clock, objects, view, intake, certificates, sync: this.#sync, propagation, log, metrics },
+      { network, clock, objects, view, intake, certificates, sync: this.#sync, content, propagation, log, metrics },
       { cluster, slots: slotsDefault },
     );
     this.#writer = new ObjectWriter(
@@ -235,7 +235,7 @@ export class Node implements MeshNode {
     this.#puller = new DocumentPuller({
       network,
       clock,
-      sinkOf: (peer) => syncSink(parts, peer, (texts) => intake.receive(texts, peer)),
+      sinkOf: (peer) => syncSink(parts, peer, (texts, contents) => intake.receive(texts, peer, contents)),
     });
     this.#objectKind = new ObjectKind({
       kv,

@@ -1,3 +1,4 @@
+import { blake3, toHex } from '../../crdt/digest.ts';
 import { isReachable } from '../../crdt/graph-difference.ts';
 import type { ClusterId, PeerId, VersionId } from '../../crdt/ids.ts';
 import {
@@ -51,7 +52,7 @@ interface Dependencies {
   readonly journal: VersionJournal;
   readonly control: Pick<ControlLog, 'positionAt' | 'followLater'>;
   readonly incarnation: Incarnation;
-  readonly content: Pick<ContentPlane, 'want' | 'kick'>;
+  readonly content: Pick<ContentPlane, 'want' | 'keepSmall' | 'kick'>;
   readonly log: Log;
   readonly metrics: Metrics;
 }
@@ -65,6 +66,8 @@ export class RecordIntake {
   readonly #cluster: ClusterId;
   readonly #parked = new ParkedRecords();
   readonly #waiting = new WaitingRecords();
+  /** Settles when the turn that came last has asked for its records to be stored, so that they are in the order they came. */
+  #asked: Promise<unknown> = Promise.resolve();
   readonly #refused: Counter;
 
   constructor(dependencies: Dependencies, cluster: ClusterId) {
@@ -151,14 +154,22 @@ export class RecordIntake {
    * Takes in records as they came from a peer, some at a time. Resolves when what was accepted is on disk; rejects
    * as the store does, and then some of them may be there.
    */
-  async receive(texts: readonly (Uint8Array | string)[], from: PeerId): Promise<IntakeReport> {
+  async receive(
+    texts: readonly (Uint8Array | string)[],
+    from: PeerId,
+    contents: readonly Uint8Array[] = [],
+  ): Promise<IntakeReport> {
+    const along = byHash(contents);
     const reports: IntakeReport[] = [];
     const underWay: Promise<IntakeReport>[] = [];
-    let asked: Promise<unknown> = Promise.resolve();
     try {
       for (let start = 0; start < texts.length; start += recordsPerTurnMax) {
-        const turn = this.#takeTurn(texts.slice(start, start + recordsPerTurnMax), asked, from);
-        asked = turn.then(
+        const turn = this.#takeTurn(texts.slice(start, start + recordsPerTurnMax), {
+          along,
+          before: this.#asked,
+          from,
+        });
+        this.#asked = turn.then(
           () => undefined,
           () => undefined,
         );
@@ -183,13 +194,12 @@ export class RecordIntake {
   /** Checks some records and asks for them to be stored, after those of the turns before. */
   async #takeTurn(
     texts: readonly (Uint8Array | string)[],
-    before: Promise<unknown>,
-    from: PeerId,
+    { along, before, from }: { readonly along: Along; readonly before: Promise<unknown>; readonly from: PeerId },
   ): Promise<{ readonly stored: Promise<IntakeReport> }> {
     const { versions, faults } = await this.#checkAll(texts, from);
     await before;
     this.#reportFaults(faults, from);
-    const stored = this.receiveChecked(versions, from);
+    const stored = this.#store(versions, from, along);
     return { stored: stored.then((report) => ({ ...report, faults: [...faults, ...report.faults] })) };
   }
 
@@ -208,15 +218,23 @@ export class RecordIntake {
     return this.receive(texts, from);
   }
 
-  /** Takes in records that passed step one. */
-  async receiveChecked(versions: readonly Version[], from: PeerId): Promise<IntakeReport> {
+  /** Takes in records that passed step one, and small contents that came with them. */
+  receiveChecked(
+    versions: readonly Version[],
+    from: PeerId,
+    contents: readonly Uint8Array[] = [],
+  ): Promise<IntakeReport> {
+    return this.#store(versions, from, byHash(contents));
+  }
+
+  async #store(versions: readonly Version[], from: PeerId, along: Along): Promise<IntakeReport> {
     const ordered = [...versions].sort((left, right) => left.record.generation - right.record.generation);
     const faults: VersionFault[] = [];
     const incomplete: MissingParents[] = [];
     const added: Version[] = [];
     for (let start = 0; start < ordered.length; start += recordsPerTurnMax) {
       const batch = ordered.slice(start, start + recordsPerTurnMax);
-      const placed = await this.#commit(batch);
+      const placed = await this.#commit(batch, along);
       added.push(...placed.entry.appended.map((appended) => appended.version));
       faults.push(...placed.faults);
       incomplete.push(...placed.incomplete);
@@ -227,12 +245,16 @@ export class RecordIntake {
 
   async #commit(
     batch: readonly Version[],
+    along: Along,
   ): Promise<{ entry: JournalEntry; faults: VersionFault[]; incomplete: MissingParents[] }> {
     const { kv, journal, content } = this.#dependencies;
     const committed = await kv.transact((transaction) => {
       const placing = this.#place(transaction, batch);
       const entry = journal.append(transaction, placing.versions);
-      for (const { version, dotReused } of entry.appended) this.#wantContent(transaction, version, dotReused);
+      for (const { version, dotReused } of entry.appended) {
+        this.#takeContent(transaction, version, along);
+        this.#noticeOwnDot(transaction, version, dotReused);
+      }
       // Parked before the next transaction, which may bring what is waited for.
       for (const missing of placing.incomplete) this.#park(missing);
       return { ...placing, entry };
@@ -283,13 +305,20 @@ export class RecordIntake {
     return { versions: [...placed.values()], faults, incomplete };
   }
 
-  #wantContent(transaction: KvTransaction, version: Version, dotReused: boolean): void {
-    const { content, incarnation, log } = this.#dependencies;
-    const { ns, key, node, dot } = version.record;
-    if (version.record.content !== null) {
-      content.want(transaction, version.record.content, { ns, key, version: version.id, origin: node });
-    }
-    // A dot of our own that we never issued: this directory is a copy, or went back in time.
+  #takeContent(transaction: KvTransaction, { id, record }: Version, along: Along): void {
+    const { ns, key, node, content: told } = record;
+    if (told === null) return;
+    const { content } = this.#dependencies;
+    const subject = { ns, key, version: id, origin: node };
+    const bytes = along.get(told.b3);
+    if (bytes !== undefined && content.keepSmall(transaction, told, subject, bytes)) return;
+    content.want(transaction, told, subject);
+  }
+
+  /** A dot of our own that we never issued: this directory is a copy, or went back in time. */
+  #noticeOwnDot(transaction: KvTransaction, version: Version, dotReused: boolean): void {
+    const { incarnation, log } = this.#dependencies;
+    const { dot } = version.record;
     if (dot.actor !== incarnation.actor) return;
     const left = incarnation.actor;
     incarnation.redraw(transaction);
@@ -302,6 +331,13 @@ export class RecordIntake {
       this.#dependencies.log.warn('record:refused', { from, code: fault.code, reason: fault.message });
     }
   }
+}
+
+/** Contents that came with their records, by their BLAKE3 in lowercase hex. */
+type Along = ReadonlyMap<string, Uint8Array>;
+
+function byHash(contents: readonly Uint8Array[]): Along {
+  return new Map(contents.map((bytes) => [toHex(blake3(bytes)), bytes]));
 }
 
 function badSignature({ id }: Version): VersionFault {

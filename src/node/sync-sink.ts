@@ -18,7 +18,7 @@ interface Dependencies {
 export function syncSink(
   dependencies: Dependencies,
   peer: PeerId,
-  take: (texts: readonly Uint8Array[]) => Promise<IntakeReport>,
+  take: (texts: readonly Uint8Array[], contents: readonly Uint8Array[]) => Promise<IntakeReport>,
 ): SyncSink {
   const { clock, view, propagation, certificates } = dependencies;
   return {
@@ -29,8 +29,8 @@ export function syncSink(
     positionOf: (doc) => view.positionOf(doc),
     nowMs: () => clock.nowMs(),
     heardTime: (sample) => propagation.heardTime(peer, sample),
-    receive: async (texts) => {
-      const report = await take(texts);
+    receive: async (texts, contents) => {
+      const report = await take(texts, contents);
       propagation.arrived(report.added, 'sync');
       return accepted(report);
     },

@@ -7,6 +7,7 @@ import type { SyncSource } from '../../protocols/sync/server.ts';
 import type { Kv } from '../ports/kv.ts';
 import { changeFeed } from './change-feed.ts';
 import { certificateRows } from './confirmation/certificate-rows.ts';
+import type { ContentPlane } from './content/content-plane.ts';
 import type { Incarnation } from './incarnation.ts';
 import { certificatePosition, type ObjectStore } from './object-store.ts';
 import { slotTree } from './slot-tree.ts';
@@ -16,11 +17,18 @@ export class SyncView implements SyncSource {
   readonly #kv: Kv;
   readonly #objects: ObjectStore;
   readonly #incarnation: Incarnation;
+  readonly #content: Pick<ContentPlane, 'small'>;
 
-  constructor(dependencies: { readonly kv: Kv; readonly objects: ObjectStore; readonly incarnation: Incarnation }) {
+  constructor(dependencies: {
+    readonly kv: Kv;
+    readonly objects: ObjectStore;
+    readonly incarnation: Incarnation;
+    readonly content: Pick<ContentPlane, 'small'>;
+  }) {
     this.#kv = dependencies.kv;
     this.#objects = dependencies.objects;
     this.#incarnation = dependencies.incarnation;
+    this.#content = dependencies.content;
   }
 
   feed(): { name: string; last: number } {
@@ -67,6 +75,11 @@ export class SyncView implements SyncSource {
 
   versionsBeyond(doc: DocId, have: readonly VersionId[]): VersionId[] {
     return missingVersions(this.headsOf(doc), have, (id) => this.#objects.sound(this.#kv, id)?.record);
+  }
+
+  smallContent(version: VersionId, bytesMax: number): Uint8Array | undefined {
+    const content = this.#objects.sound(this.#kv, version)?.record.content;
+    return content ? this.#content.small(content, bytesMax) : undefined;
   }
 
   recordText(version: VersionId): Uint8Array | undefined {

@@ -209,7 +209,7 @@ export class SyncWorker {
         try {
           const client = new SyncClient(
             channel,
-            this.#sink(peer, (texts) => intake.receive(texts, peer)),
+            this.#sink(peer, (texts, contents) => intake.receive(texts, peer, contents)),
           );
           tally.round = client.round;
           if (objects.damaged().length > 0) await this.#repair(channel, peer);
@@ -261,7 +261,10 @@ export class SyncWorker {
     await client.fetchVersions(objects.damaged());
   }
 
-  #sink(peer: PeerId, take: (texts: readonly Uint8Array[]) => Promise<IntakeReport>): SyncSink {
+  #sink(
+    peer: PeerId,
+    take: (texts: readonly Uint8Array[], contents: readonly Uint8Array[]) => Promise<IntakeReport>,
+  ): SyncSink {
     return syncSink(this.#dependencies, peer, take);
   }
 }

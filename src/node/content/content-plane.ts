@@ -22,6 +22,7 @@ import type { ByteRange } from './manifest-walk.ts';
 import { type ContentSubject, PullJobs } from './pull-jobs.ts';
 import { type HoldersOf, Puller } from './puller.ts';
 import { ReadSlots } from './read-slots.ts';
+import { smallBlobsOf, soleChunkOf } from './small-content.ts';
 
 export type { StagedContent } from './ingest.ts';
 export type { ContentSubject } from './pull-jobs.ts';
@@ -152,6 +153,25 @@ export class ContentPlane {
   want(transaction: KvTransaction, content: Content, subject: ContentSubject): boolean {
     if (!this.#options.shouldHold(subject)) return false;
     return this.#jobs.want(transaction, content, subject);
+  }
+
+  /**
+   * Like `want`, for a content whose bytes came with the version: it is kept at once when they are exactly what the
+   * version says, which is verified here. False when it is wanted still.
+   */
+  keepSmall(transaction: KvTransaction, content: Content, subject: ContentSubject, bytes: Uint8Array): boolean {
+    const blobs = smallBlobsOf(content, bytes);
+    if (blobs === undefined) return false;
+    if (!this.#options.shouldHold(subject)) return true;
+    this.keep(transaction, { content, rows: blobs });
+    return true;
+  }
+
+  /** The bytes of a content of one chunk, when it is here and has at most so many. */
+  small(content: Content, bytesMax: number): Uint8Array | undefined {
+    const chunk = content.size > bytesMax ? undefined : soleChunkOf(content)?.chunk;
+    const bytes = chunk === undefined ? undefined : this.#store.read(chunk, content.size);
+    return bytes instanceof Promise ? undefined : bytes;
   }
 
   /** Looks for new jobs now. */

@@ -1,7 +1,5 @@
-import { defaultChunking } from '../../../crdt/chunking.ts';
-import { toBase32 } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
-import { buildManifest, type ManifestBlob } from '../../../crdt/manifest.ts';
+import type { ManifestBlob } from '../../../crdt/manifest.ts';
 import type { BlobFetcher, FetchedBlob } from '../../../protocols/blobs/fetcher.ts';
 import type { HolderGroup } from '../../../protocols/blobs/holder-group.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -10,6 +8,7 @@ import type { ByteBudget } from './byte-budget.ts';
 import { type ContentStore, smallBlobBytesMax } from './content-store.ts';
 import { type ChunkPart, loadRoot, manifestBytesGuess, walkChunks } from './manifest-walk.ts';
 import type { PullJob } from './pull-jobs.ts';
+import { soleChunkOf } from './small-content.ts';
 
 /** Bytes of content that jobs may stand for at once, and what one job counts at least and at most. */
 export const activeWeightMax = 64 * 1024 * 1024;
@@ -108,11 +107,10 @@ export class ContentPull {
    */
   async #pullSmall(): Promise<boolean> {
     const { hash, sizeBytes, b3 } = this.job;
-    if (b3 === undefined || sizeBytes === 0 || sizeBytes > smallBlobBytesMax) return false;
-    const chunk = toBase32(Buffer.from(b3, 'hex')) as BlobHash;
-    const { root, blobs } = buildManifest([{ hash: chunk, size: sizeBytes }], defaultChunking);
-    if (root !== hash) return false;
-    this.rows.push(...blobs);
+    const sole = b3 === undefined ? undefined : soleChunkOf({ manifest: hash, size: sizeBytes, b3 });
+    if (sole === undefined) return false;
+    const { chunk } = sole;
+    this.rows.push(sole.manifest);
     const { store, fetcher, clock } = this.#dependencies;
     if (await store.verify(chunk, sizeBytes)) return true;
     if (this.#stopped) throw new Unavailable();
