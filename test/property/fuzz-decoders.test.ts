@@ -2,7 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decodeCanonical } from '../../crdt/canonical-json.ts';
 import { decodeContext } from '../../crdt/causality.ts';
+import { decodeCertificate } from '../../crdt/certificate.ts';
 import { defaultChunking } from '../../crdt/chunking.ts';
+import { decodeCheckpointLine, decodeLogLine } from '../../crdt/control/checkpoint.ts';
+import { decodeEntry } from '../../crdt/control/entry.ts';
 import { blobHashOf, fromBase32, fromHex } from '../../crdt/digest.ts';
 import { fingerprintBytes } from '../../crdt/fingerprint-tree.ts';
 import { decodeGenesis, encodeGenesis } from '../../crdt/genesis.ts';
@@ -14,6 +17,7 @@ import { decodeVersion } from '../../crdt/version.ts';
 import { decodeWant, encodeWant } from '../../protocols/blobs/messages.ts';
 import { decodeControlRequest, decodeControlResponse, encodeControlMessage } from '../../protocols/control/messages.ts';
 import { certificateHint, decodeGossip, encodeGossip, hintOf } from '../../protocols/gossip/messages.ts';
+import { decodeQuorumRequest, decodeQuorumResponse, encodeQuorumMessage } from '../../protocols/quorum/messages.ts';
 import {
   decodeSyncRequest,
   decodeSyncResponse,
@@ -29,7 +33,9 @@ import { matchesNone, rangeApplies } from '../../src/http/preconditions.ts';
 import { parseRange } from '../../src/http/range.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { runs } from '../support/property-runs.ts';
-import { testNode, write } from '../support/versions.ts';
+import { actorOf, testNode, write } from '../support/versions.ts';
+import certificateVectors from '../vectors/certificate.json' with { type: 'json' };
+import controlLogVectors from '../vectors/control-log.json' with { type: 'json' };
 
 /** A decoder that sees bytes from a peer or a client, and some sound input that mutants are made from. */
 interface Edge {
@@ -53,6 +59,8 @@ const summaryBytes = 4 + fingerprintBytes;
 const manifest = buildManifest([{ hash, size: 3 }], defaultChunking).blobs.map(({ bytes }) => bytes);
 
 const north = testNode('north');
+const ballot = { counter: 1, proposer: actorOf(north) };
+const value = { position: 1, head: hash, previous: null };
 const genesis = {
   v: 1 as const,
   cluster: 'test',
@@ -72,14 +80,14 @@ const edges: Readonly<Record<string, Edge>> = {
     sound: [
       encodeSyncMessage({ t: 'fetch', versions: [raw] }),
       encodeSyncMessage({ t: 'feed', feed: 'a', after: 1 }),
-      encodeSyncMessage({ t: 'records', wants: [{ doc: raw, have: [raw, raw], certified: 3 }] }),
+      encodeSyncMessage({ t: 'records', wants: [{ doc: raw, have: [raw, raw], certified: 3 }], along: 9 }),
       encodeSyncMessage({ t: 'ranges', ranges: [[3, Uint8Array.of(1, 15), new Uint8Array(summaryBytes)]] }),
     ],
   },
   'sync response': {
     decode: decodeAndUnpackResponse,
     sound: [
-      encodeSyncMessage({ t: 'records', texts: text(root.text) }),
+      encodeSyncMessage({ t: 'records', texts: text(root.text), contents: [raw] }),
       encodeSyncMessage({ t: 'ranges', answers: [0, 1, { items: Buffer.concat([raw, raw]) }] }),
       encodeSyncMessage({ t: 'ranges', answers: [{ split: new Uint8Array(16 * summaryBytes) }] }),
       encodeSyncMessage({ t: 'feed', feed: 'a', last: 2, through: 1, entries: Buffer.concat([raw, raw]), time: 3 }),
@@ -106,9 +114,57 @@ const edges: Readonly<Record<string, Edge>> = {
   'gossip message': {
     decode: decodeGossip,
     sound: [
-      encodeGossip([hintOf(doc, [root.id], text(root.text))]),
+      encodeGossip([hintOf(doc, [root.id], text(root.text), [raw])]),
       encodeGossip([certificateHint(doc, root.id, '{}')]),
     ],
+  },
+  'quorum request': {
+    decode: decodeQuorumRequest,
+    sound: [
+      encodeQuorumMessage({
+        t: 'votes',
+        epoch: 1,
+        seen: 0,
+        items: [
+          { t: 'prepare', register: hash, ballot },
+          { t: 'accept', register: 'control-log', ballot, value, next: null },
+        ],
+      }),
+      encodeQuorumMessage({ t: 'list', epoch: 2, seen: 9, after: hash, limit: 10 }),
+      encodeQuorumMessage({ t: 'heard' }),
+      encodeQuorumMessage({ t: 'confirm', items: [{ register: hash, head: hash }] }),
+    ],
+  },
+  'quorum response': {
+    decode: decodeQuorumResponse,
+    sound: [
+      encodeQuorumMessage({
+        t: 'votes',
+        sequence: 3,
+        answers: [
+          { t: 'promised', accepted: { ballot, value, epoch: 1 } },
+          { t: 'accepted', signature: new Uint8Array(64) },
+          { t: 'outbid', promised: ballot },
+          { t: 'missing' },
+        ],
+      }),
+      encodeQuorumMessage({ t: 'list', sequence: 3, registers: [[hash, true]], through: null }),
+      encodeQuorumMessage({ t: 'confirm', outcomes: [{ t: 'unavailable', reason: 'deadline' }] }),
+      encodeQuorumMessage({ t: 'declined', code: 'behind', epoch: 1 }),
+    ],
+  },
+  certificate: {
+    decode: utf8(decodeCertificate),
+    sound: text(...certificateVectors.accepted.map((each) => each.text)),
+  },
+  'control-log line': { decode: utf8(decodeLogLine), sound: text(...controlLogVectors.lines.slice(1, -1)) },
+  'control-log entry': {
+    decode: utf8(decodeEntry),
+    sound: text(...controlLogVectors.lines.slice(1, -1).map((line) => String(JSON.parse(line).entry))),
+  },
+  'control-log checkpoint': {
+    decode: utf8(decodeCheckpointLine),
+    sound: text(...controlLogVectors.lines.slice(-1)),
   },
   want: { decode: decodeWant, sound: [encodeWant([hash, hash])] },
   CBOR: { decode: decodeCbor, sound: [encodeCbor({ a: [1, 'x', null, raw] })] },

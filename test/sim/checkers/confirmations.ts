@@ -1,9 +1,9 @@
-import { type Certificate, linkHash, verifyCertificate } from '../../../crdt/certificate.ts';
+import { type Certificate, linkHash, majorityOf, verifyCertificate } from '../../../crdt/certificate.ts';
 import { coordinatorsOf, foundingState } from '../../../crdt/control/state.ts';
 import { toBase32 } from '../../../crdt/digest.ts';
 import { decodeGenesis } from '../../../crdt/genesis.ts';
 import { isReachable } from '../../../crdt/graph-difference.ts';
-import type { DocId, VersionId } from '../../../crdt/ids.ts';
+import type { DocId, NodeId, VersionId } from '../../../crdt/ids.ts';
 import { type CertificateRow, certificateRows } from '../../../src/node/confirmation/certificate-rows.ts';
 import { objectKey } from '../../../src/node/storage-keys.ts';
 import type { KvKey, KvReader } from '../../../src/ports/kv.ts';
@@ -19,26 +19,31 @@ interface Link {
   readonly position: number;
   readonly head: VersionId;
   readonly previous: string | null;
+  /** Coordinators that voted for it and have not lost what they knew since. */
+  readonly voters: Set<NodeId>;
 }
 
 /**
  * Invariant 5 over every certificate that any node ever stored: each holds, no register and position has two heads, and
- * each link names the one before. (Excepted: the only coordinator's disk goes back in time. Nobody can tell it.) That makes a register's history one line; it is linearizable when a link appears only
+ * each link names the one before. That makes a register's history one line; it is linearizable when a link appears only
  * after the one before it, descends from it, and no node's view of it ever goes back while its disk does not.
+ *
+ * Excepted: a link is forgotten when coordinators' disks went back in time, untold, so that no majority of those that
+ * voted for it knows of it any more. Then another can be certified in its place, and nobody can tell.
  */
 export const confirmations: CheckerFactory = {
   name: 'confirmations',
   create: (world) => {
     const chains = new Map<DocId, Map<number, Link>>();
     const seen = new Map<string, { readonly kv: unknown; readonly position: number }>();
-    const { isAlone, holds } = votersOf(world);
+    const { majority, holds } = votersOf(world);
     const sequences = new Map<string, number>();
-    let hasForgotten = false;
+    const forgotten = new Set<DocId>();
     return {
       committed: ({ machine, store, keys, docs }, violate) => {
         const sequence = keys.some((key) => key.length === 1 && key[0] === voterKey[0]) ? sequenceOf(store) : undefined;
         if (sequence !== undefined) {
-          hasForgotten ||= isAlone && sequence < (sequences.get(machine.name) ?? 0);
+          if (sequence < (sequences.get(machine.name) ?? 0)) forgetVotes(chains, machine.member.nodeId);
           sequences.set(machine.name, sequence);
         }
         for (const doc of documentsIn(keys)) {
@@ -46,7 +51,9 @@ export const confirmations: CheckerFactory = {
           if (row === undefined) continue;
           for (const certificate of row.earlier === undefined ? [row.latest] : [row.earlier, row.latest]) {
             if (!holds(certificate)) violate(`${machine.name} stored a certificate of ${doc} that does not hold`);
-            if (!hasForgotten) checkLink(chainOf(chains, doc), certificate, world, violate);
+            if (forgotten.has(doc)) continue;
+            if (isForgotten(chainOf(chains, doc), certificate, majority)) forgotten.add(doc);
+            else checkLink(chainOf(chains, doc), certificate, world, violate);
           }
           checkView(seen, { machine, doc, row }, violate);
         }
@@ -77,6 +84,17 @@ function chainOf(chains: Map<DocId, Map<number, Link>>, doc: DocId): Map<number,
   return chain;
 }
 
+/** A coordinator votes with a lower number than before: it has lost what it promised and accepted. */
+function forgetVotes(chains: ReadonlyMap<DocId, ReadonlyMap<number, Link>>, coordinator: NodeId): void {
+  for (const chain of chains.values()) for (const { voters } of chain.values()) voters.delete(coordinator);
+}
+
+/** True for a certificate that contradicts a link which too few of its voters still know. */
+function isForgotten(chain: ReadonlyMap<number, Link>, { statement }: Certificate, majority: number): boolean {
+  const known = chain.get(statement.position);
+  return known !== undefined && known.head !== statement.head && known.voters.size < majority;
+}
+
 function sequenceOf(store: KvReader): number {
   const row = store.get(voterKey);
   return row === undefined
@@ -85,7 +103,7 @@ function sequenceOf(store: KvReader): number {
 }
 
 function votersOf({ genesisText }: World): {
-  readonly isAlone: boolean;
+  readonly majority: number;
   readonly holds: (certificate: Certificate) => boolean;
 } {
   const decoded = decodeGenesis(genesisText);
@@ -102,19 +120,28 @@ function votersOf({ genesisText }: World): {
     known.add(text);
     return true;
   };
-  return { isAlone: coordinators.length === 1, holds };
+  return { majority: majorityOf(coordinators.length), holds };
 }
 
-function checkLink(chain: Map<number, Link>, { statement }: Certificate, world: World, violate: Violate): void {
+function checkLink(
+  chain: Map<number, Link>,
+  { statement, signatures }: Certificate,
+  world: World,
+  violate: Violate,
+): void {
+  const voters = signatures.map(([coordinator]) => coordinator);
   const { register, position, previous } = statement;
   const head = statement.head as VersionId;
   const known = chain.get(position);
   if (known !== undefined) {
-    if (known.head === head && known.previous === previous) return;
+    if (known.head === head && known.previous === previous) {
+      for (const voter of voters) known.voters.add(voter);
+      return;
+    }
     violate(`position ${position} of ${register} has two heads: ${known.head} and ${head}`);
     return;
   }
-  chain.set(position, { position, head, previous });
+  chain.set(position, { position, head, previous, voters: new Set(voters) });
   if (position === 1) return;
   const before = chain.get(position - 1);
   if (before === undefined) {
