@@ -3,7 +3,14 @@ import { blake3, isHash, toBase32 } from './digest.ts';
 import { type ClusterId, err, type NodeId, ok, type Result } from './ids.ts';
 import { isNodeId } from './node-name.ts';
 import { type Ballot, isBallot } from './quorum/ballot.ts';
-import { fromBase64Url, type Signer, signatureBytes, toBase64Url, verifySignature } from './signature.ts';
+import {
+  fromBase64Url,
+  type SignedDigest,
+  type Signer,
+  signatureBytes,
+  toBase64Url,
+  verifySignature,
+} from './signature.ts';
 
 /** The register whose values are the entries of the control log; every other one is named by an object's document id. */
 export const controlLogRegister = 'control-log';
@@ -106,21 +113,32 @@ export function verifyCertificate(
   certificate: Certificate,
   context: { readonly cluster: ClusterId; readonly coordinators: readonly CertificateSigner[] },
 ): boolean {
-  const { statement, signatures } = certificate;
-  const { cluster, coordinators } = context;
-  if (signatures.length < majorityOf(coordinators.length)) return false;
+  const signed = signedDigestsOf(certificate, context);
+  return signed?.every((each) => verifySignature(each.publicKey, each.domain, each.digest, each.signature)) ?? false;
+}
+
+/**
+ * The signatures that `verifyCertificate` verifies, for who does it elsewhere: the certificate holds when every one of
+ * them does. Undefined when it cannot hold. Never throws.
+ */
+export function signedDigestsOf(
+  { statement, signatures }: Certificate,
+  { cluster, coordinators }: { readonly cluster: ClusterId; readonly coordinators: readonly CertificateSigner[] },
+): SignedDigest[] | undefined {
+  if (signatures.length < majorityOf(coordinators.length)) return undefined;
   const domain = confirmationDomain(cluster);
   const digest = statementDigest(statement);
+  const signed: SignedDigest[] = [];
   let before = '';
   for (const [nodeId, text] of signatures) {
-    if (nodeId <= before) return false;
+    if (nodeId <= before) return undefined;
     before = nodeId;
     const coordinator = coordinators.find((each) => each.nodeId === nodeId);
     const signature = fromBase64Url(text);
-    if (coordinator === undefined || signature === undefined) return false;
-    if (!verifySignature(coordinator.publicKey, domain, digest, signature)) return false;
+    if (coordinator === undefined || signature === undefined) return undefined;
+    signed.push({ publicKey: coordinator.publicKey, domain, digest, signature });
   }
-  return true;
+  return signed;
 }
 
 /** The canonical JSON text of a certificate. Throws a TypeError for one that `decodeCertificate` would refuse. */

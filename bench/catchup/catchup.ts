@@ -53,9 +53,16 @@ export async function benchCatchup(say: (text: string) => void): Promise<BenchCa
   ];
 }
 
+/** What is being written still would be caught up with as well. */
+async function untilConfirmed({ client }: RunningProcess): Promise<void> {
+  const untilMs = performance.now() + patienceMs;
+  while ((await client.status()).provisional > 0 && performance.now() < untilMs) await pause(pollMs);
+}
+
 async function catchUp([full, empty]: [RunningProcess, RunningProcess]): Promise<CatchUp> {
   await cut(empty, [full]);
   await fillNode(full, documents, objectBytes);
+  await untilConfirmed(full);
   await pause(1_000);
   await Promise.all([full, empty].map(longestStallMs));
   await cut(empty, []);

@@ -163,7 +163,7 @@ export class Node implements MeshNode {
     this.#certificates = new Certificates(
       {
         kv,
-        clock,
+        verifier,
         objects,
         events,
         log,

@@ -89,6 +89,8 @@ export async function createHost(options: HostOptions): Promise<Host> {
         // Whoever writes tells every peer it is connected to, so passing on serves only those it is not.
         floodPublish: true,
         ...passingOn,
+        // Telling a peer not to pass on what is this small would cost as much as the message.
+        idontwantMinDataSize: gossipRpcBytesMax,
         tagMeshPeers: false,
         maxInboundDataLength: gossipRpcBytesMax,
         maxOutboundBufferSize: unsentGossipBytesMax,

@@ -4,28 +4,29 @@ import {
   controlLogRegister,
   decodeCertificate,
   type Statement,
+  signedDigestsOf,
   verifyCertificate,
 } from '../../../crdt/certificate.ts';
 import type { ClusterId, DocId, NodeId, PeerId } from '../../../crdt/ids.ts';
 import type { CertificateBook } from '../../../protocols/quorum/register-kind.ts';
-import type { Clock } from '../../ports/clock.ts';
 import type { Kv } from '../../ports/kv.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Counter, Metrics } from '../../ports/metrics.ts';
+import type { Verifier } from '../../ports/verifier.ts';
 import { KvBatcher } from '../content/kv-batcher.ts';
 import type { EventLog } from '../event-log.ts';
 import type { Certified, ObjectStore } from '../object-store.ts';
 import { confirmedEvents } from '../version-journal.ts';
 import { certificateRows } from './certificate-rows.ts';
 
-/** Certificates verified in one turn of the event loop, at some 0.2 ms each. */
-const verifiedPerTurnMax = 16;
 /** Certificates remembered as verified, since one often comes twice before it is on disk. */
 const verifiedKeptMax = 1_024;
 
+const unproven = 'its signatures do not prove it';
+
 interface Dependencies {
   readonly kv: Kv;
-  readonly clock: Clock;
+  readonly verifier: Verifier;
   readonly objects: ObjectStore;
   readonly events: EventLog;
   readonly log: Log;
@@ -83,11 +84,9 @@ export class Certificates implements CertificateBook {
   verify(certificate: Certificate): boolean {
     const coordinators = this.#dependencies.coordinatorsOf(certificate.statement.epoch);
     if (coordinators === undefined) return false;
-    const text = JSON.stringify(certificate);
-    if (this.#verified.has(text)) return true;
+    if (this.#verified.has(JSON.stringify(certificate))) return true;
     if (!verifyCertificate(certificate, { cluster: this.#cluster, coordinators })) return false;
-    this.#verified.add(text);
-    if (this.#verified.size > verifiedKeptMax) this.#verified.delete(this.#verified.values().next().value as string);
+    this.#remember(certificate);
     return true;
   }
 
@@ -122,6 +121,13 @@ export class Certificates implements CertificateBook {
 
   /** Judges a certificate as it came from a peer. One that is known already, or of no use, costs no verification. */
   check(text: string, from: PeerId): CheckedCertificate {
+    const { certificate, fault } = this.#read(text, from);
+    if (certificate === undefined) return fault === undefined ? {} : { fault };
+    return this.verify(certificate) ? { certificate } : this.#faulty(unproven, from);
+  }
+
+  /** All of `check` but the signatures. */
+  #read(text: string, from: PeerId): CheckedCertificate {
     const decoded = decodeCertificate(text);
     if (!decoded.ok) return this.#faulty(decoded.error, from);
     const certificate = decoded.value;
@@ -134,23 +140,40 @@ export class Certificates implements CertificateBook {
       epochAhead(from, epoch);
       return {};
     }
-    return this.verify(certificate) ? { certificate } : this.#faulty('its signatures do not prove it', from);
+    return { certificate };
   }
 
   /** Takes in certificates as they came from a peer. Resolves, when those that hold are on disk, with the first fault. */
   async receive(texts: readonly string[], from: PeerId): Promise<string | undefined> {
-    const kept: Promise<void>[] = [];
-    for (const [index, text] of texts.entries()) {
-      if (index > 0 && index % verifiedPerTurnMax === 0) await this.#dependencies.clock.sleep(0);
-      const { certificate, fault } = this.check(text, from);
-      if (fault !== undefined) {
-        await Promise.all(kept);
-        return fault;
-      }
-      if (certificate !== undefined) kept.push(this.keep(certificate));
-    }
-    await Promise.all(kept);
-    return undefined;
+    const read = texts.map((text) => this.#read(text, from));
+    const certificates = read.flatMap(({ certificate }) => certificate ?? []);
+    const proved = await this.#verifyAll(certificates);
+    await Promise.all(proved.map((certificate) => this.keep(certificate)));
+    const fault = read.find((each) => each.fault !== undefined)?.fault;
+    if (fault !== undefined) return fault;
+    return proved.length < certificates.length ? this.#faulty(unproven, from).fault : undefined;
+  }
+
+  /** Those whose signatures hold, verified off this thread. */
+  async #verifyAll(certificates: readonly Certificate[]): Promise<Certificate[]> {
+    const signed = certificates.map((certificate) => {
+      const coordinators = this.#dependencies.coordinatorsOf(certificate.statement.epoch);
+      return coordinators && signedDigestsOf(certificate, { cluster: this.#cluster, coordinators });
+    });
+    const holds = await this.#dependencies.verifier.verify(signed.flatMap((each) => each ?? []));
+    let next = 0;
+    return certificates.filter((certificate, index) => {
+      const count = signed[index]?.length ?? 0;
+      const isProved = count > 0 && holds.slice(next, next + count).every((each) => each);
+      next += count;
+      if (isProved) this.#remember(certificate);
+      return isProved;
+    });
+  }
+
+  #remember(certificate: Certificate): void {
+    this.#verified.add(JSON.stringify(certificate));
+    if (this.#verified.size > verifiedKeptMax) this.#verified.delete(this.#verified.values().next().value as string);
   }
 
   /** Resolves when nothing is being written. */
