@@ -27,7 +27,7 @@ const contentBytesMax = 1_024;
 /** Messages being taken in at once; past it hints are dropped, and sync asks for what they told of. */
 const intakeAtOnceMax = 64;
 /** A certificate is waited for by nobody who did not ask for it, and many share a message. */
-const certificateDelayMs = 1_500;
+const certificateDelayMs = 300;
 
 interface Dependencies {
   readonly network: Network;

@@ -94,7 +94,8 @@ describe('a node', () => {
   });
 
   it('whose disk goes back in time gets back what the others have, under a new incarnation', async () => {
-    const sim = await start('alice', 'bob');
+    // Three, so that others know how she voted: what an only coordinator forgets, nobody can tell it.
+    const sim = await start('alice', 'bob', 'carol');
     await sim.write('alice', 'key', 'before');
     sim.backUp('alice');
     const after = await sim.write('alice', 'key', 'after');

@@ -17,7 +17,7 @@ const lanesMax = 64;
 /** How long what was written waits for company, and for a writer that asks for it itself. */
 const gatherMs = 10;
 /** While writes go on, what they leave is confirmed in bursts that far apart, each sharing its flushes. */
-const burstEveryMs = 2_000;
+const burstEveryMs = 500;
 /** The longest rest of a lane between two objects while writes are under way. */
 const restMsMax = 1_000;
 /** First wait before what was unavailable is tried again; it doubles up to the greatest. */
