@@ -86,10 +86,8 @@ export class RecordIntake {
    */
   check(text: Uint8Array | string, from: PeerId): { readonly version?: Version; readonly fault?: VersionFault } {
     const { version, publicKey, fault } = this.#decode(text, from);
-    if (version === undefined || publicKey === undefined) return fault === undefined ? {} : { fault };
-    // The id is a hash of the whole text, so one that is held is this very record.
-    const { kv, objects } = this.#dependencies;
-    if (objects.holds(kv, version.id)) return { version };
+    if (version === undefined) return fault === undefined ? {} : { fault };
+    if (publicKey === undefined) return { version };
     return verifyVersion(version, this.#cluster, publicKey) ? { version } : { fault: badSignature(version) };
   }
 
@@ -101,20 +99,23 @@ export class RecordIntake {
     const decoded = texts.map((text) => this.#decode(text, from));
     const faults = decoded.flatMap(({ fault }) => fault ?? []);
     const signed = decoded.flatMap(({ version, publicKey }) =>
-      version === undefined || publicKey === undefined
-        ? []
-        : [{ version, digest: signedDigestOf(version, this.#cluster, publicKey) }],
+      version === undefined || publicKey === undefined ? [] : [signedDigestOf(version, this.#cluster, publicKey)],
     );
-    const holds = await this.#dependencies.verifier.verify(signed.map(({ digest }) => digest));
+    const holds = await this.#dependencies.verifier.verify(signed);
     const versions: Version[] = [];
-    for (const [index, { version }] of signed.entries()) {
-      if (holds[index] === true) versions.push(version);
+    let next = 0;
+    for (const { version, publicKey } of decoded) {
+      if (version === undefined) continue;
+      if (publicKey === undefined || holds[next++] === true) versions.push(version);
       else faults.push(badSignature(version));
     }
     return { versions, faults };
   }
 
-  /** What of step one needs no signature: the version and the key it must be signed with, a fault, or neither. */
+  /**
+   * What of step one needs no signature: the version with the key it must be signed with (none when it is held, since the
+   * id is a hash of the whole text and what is held was verified), a fault, or neither.
+   */
   #decode(
     text: Uint8Array | string,
     from: PeerId,
@@ -130,7 +131,7 @@ export class RecordIntake {
     const verdict = judgeWriter((seq) => control.positionAt(seq), version.record);
     switch (verdict.kind) {
       case 'may':
-        return { version, publicKey: verdict.publicKey };
+        return this.#isHeld(version) ? { version } : { version, publicKey: verdict.publicKey };
       case 'fault':
         return { fault: verdict.fault };
       case 'unknown':
@@ -138,6 +139,11 @@ export class RecordIntake {
         control.followLater(from);
         return {};
     }
+  }
+
+  #isHeld({ id }: Version): boolean {
+    const { kv, objects } = this.#dependencies;
+    return objects.holds(kv, id);
   }
 
   /** The control log has come to an entry: what has waited for it is taken in, as if it came now. */
@@ -207,7 +213,8 @@ export class RecordIntake {
   async repair(texts: readonly Uint8Array[], from: PeerId): Promise<IntakeReport> {
     const { kv, objects, log } = this.#dependencies;
     const damaged = new Set(objects.damaged());
-    const { versions } = await this.#checkAll(texts, from);
+    const { versions, faults } = await this.#checkAll(texts, from);
+    this.#reportFaults(faults, from);
     const restored = versions.filter((version) => damaged.has(version.id));
     if (restored.length > 0) {
       await kv.transact((transaction) => {
@@ -215,7 +222,8 @@ export class RecordIntake {
       });
     }
     for (const version of restored) log.info('record:restored', { version: version.id, from });
-    return this.receive(texts, from);
+    const report = await this.#store(versions, from, byHash([]));
+    return { ...report, faults: [...faults, ...report.faults] };
   }
 
   /** Takes in records that passed step one, and small contents that came with them. */

@@ -157,15 +157,17 @@ export class Certificates implements CertificateBook {
   /** Those whose signatures hold, verified off this thread. */
   async #verifyAll(certificates: readonly Certificate[]): Promise<Certificate[]> {
     const signed = certificates.map((certificate) => {
+      if (this.#verified.has(JSON.stringify(certificate))) return [];
       const coordinators = this.#dependencies.coordinatorsOf(certificate.statement.epoch);
       return coordinators && signedDigestsOf(certificate, { cluster: this.#cluster, coordinators });
     });
     const holds = await this.#dependencies.verifier.verify(signed.flatMap((each) => each ?? []));
     let next = 0;
     return certificates.filter((certificate, index) => {
-      const count = signed[index]?.length ?? 0;
-      const isProved = count > 0 && holds.slice(next, next + count).every((each) => each);
-      next += count;
+      const own = signed[index];
+      if (own === undefined) return false;
+      const isProved = holds.slice(next, next + own.length).every((each) => each);
+      next += own.length;
       if (isProved) this.#remember(certificate);
       return isProved;
     });

@@ -22,7 +22,7 @@ import type { ByteRange } from './manifest-walk.ts';
 import { type ContentSubject, PullJobs } from './pull-jobs.ts';
 import { type HoldersOf, Puller } from './puller.ts';
 import { ReadSlots } from './read-slots.ts';
-import { smallBlobsOf, soleChunkOf } from './small-content.ts';
+import { likelyChunkOf, smallBlobsOf } from './small-content.ts';
 
 export type { StagedContent } from './ingest.ts';
 export type { ContentSubject } from './pull-jobs.ts';
@@ -167,10 +167,10 @@ export class ContentPlane {
     return true;
   }
 
-  /** The bytes of a content of one chunk, when it is here and has at most so many. */
+  /** The bytes of a content of one chunk, when it is here and has at most so many; for a peer, who checks them. */
   small(content: Content, bytesMax: number): Uint8Array | undefined {
-    const chunk = content.size > bytesMax ? undefined : soleChunkOf(content)?.chunk;
-    const bytes = chunk === undefined ? undefined : this.#store.read(chunk, content.size);
+    if (content.size === 0 || content.size > bytesMax) return undefined;
+    const bytes = this.#store.read(likelyChunkOf(content), content.size);
     return bytes instanceof Promise ? undefined : bytes;
   }
 

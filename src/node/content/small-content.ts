@@ -11,10 +11,15 @@ export interface SoleChunk {
   readonly manifest: ManifestBlob;
 }
 
+/** The chunk a small content is, if it is one chunk at all: whether its manifest says so is not looked at. */
+export function likelyChunkOf({ b3 }: Pick<Content, 'b3'>): BlobHash {
+  return toBase32(Buffer.from(b3, 'hex')) as BlobHash;
+}
+
 /** The chunk and manifest of a content that is one small chunk; undefined when it is not known to be. */
 export function soleChunkOf({ manifest, size, b3 }: Content): SoleChunk | undefined {
   if (size === 0 || size > smallBlobBytesMax) return undefined;
-  const chunk = toBase32(Buffer.from(b3, 'hex')) as BlobHash;
+  const chunk = likelyChunkOf({ b3 });
   const { root, blobs } = buildManifest([{ hash: chunk, size }], defaultChunking);
   const [built] = blobs;
   return root === manifest && built !== undefined ? { chunk, manifest: built } : undefined;

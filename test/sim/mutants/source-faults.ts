@@ -34,8 +34,8 @@ export const sourceFaults = {
   },
   'accept-forged-signature': {
     module: 'src/node/record-intake.ts',
-    find: 'if (holds[index] === true) versions.push(version);',
-    replace: 'if (index >= 0) versions.push(version);',
+    find: 'holds[next++] === true',
+    replace: 'next >= 0',
   },
   'confirm-without-majority': {
     module: 'crdt/certificate.ts',
