@@ -1,5 +1,6 @@
 import type { VirtualClock } from '../../src/adapters/memory/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
+import { sleepOn } from '../../src/ports/sleep.ts';
 
 type Task = () => void;
 
@@ -124,22 +125,4 @@ export class ProcessClock implements Clock {
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
     return sleepOn(this, delayMs, signal);
   }
-}
-
-function sleepOn(clock: Pick<Clock, 'setTimer'>, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) {
-      reject(signal.reason);
-      return;
-    }
-    const abort = (): void => {
-      cancel();
-      reject(signal?.reason);
-    };
-    const cancel = clock.setTimer(delayMs, () => {
-      signal?.removeEventListener('abort', abort);
-      resolve();
-    });
-    signal?.addEventListener('abort', abort, { once: true });
-  });
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../../ports/clock.ts';
+import { sleepOn } from '../../ports/sleep.ts';
 
 /** Where virtual wall clocks start when nobody says otherwise: 2026-01-01T00:00:00Z. */
 const startMsDefault = 1_767_225_600_000;
@@ -50,21 +51,7 @@ export class VirtualClock implements Clock {
   }
 
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) {
-        reject(signal.reason);
-        return;
-      }
-      const abort = (): void => {
-        cancel();
-        reject(signal?.reason);
-      };
-      const cancel = this.setTimer(delayMs, () => {
-        signal?.removeEventListener('abort', abort);
-        resolve();
-      });
-      signal?.addEventListener('abort', abort, { once: true });
-    });
+    return sleepOn(this, delayMs, signal);
   }
 
   /** Timers set and neither fired nor cancelled. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../../ports/clock.ts';
+import { sleepOn } from '../../ports/sleep.ts';
 
 /** Node fires a timer longer than this at once instead of late, so a longer one is set in stretches. */
 const timerStretchMsMax = 2_147_483_647;
@@ -26,21 +27,7 @@ export class SystemClock implements Clock {
   }
 
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) {
-        reject(signal.reason);
-        return;
-      }
-      const abort = (): void => {
-        cancel();
-        reject(signal?.reason);
-      };
-      const cancel = this.setTimer(delayMs, () => {
-        signal?.removeEventListener('abort', abort);
-        resolve();
-      });
-      signal?.addEventListener('abort', abort, { once: true });
-    });
+    return sleepOn(this, delayMs, signal);
   }
 }
 
