@@ -1,5 +1,6 @@
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Channel } from '../wire/channel.ts';
+import { receiveResponse, unexpectedResponse } from '../wire/requests.ts';
 import {
   type ControlRequest,
   type ControlResponse,
@@ -28,9 +29,10 @@ export class ControlClient {
   /** The lines of the first certified entries after a position, and where the peer's log ends. */
   async entriesAfter(after: number): Promise<LogPage> {
     const response = await this.#ask({ t: 'entries', after });
-    if (response.t !== 'entries') throw unexpected(response);
+    if (response.t !== 'entries') throw unexpectedResponse(response);
     if (response.lines.length === 0 && response.tip.seq > after) {
-      throw violation(`its log ends at entry ${response.tip.seq}, and it gives none after entry ${after}`);
+      const message = `its log ends at entry ${response.tip.seq}, and it gives none after entry ${after}`;
+      throw new MeshError('protocol_violation', message);
     }
     return response;
   }
@@ -38,31 +40,19 @@ export class ControlClient {
   /** The text of a proposed entry, unverified; undefined when the peer has none of that hash. */
   async candidate(hash: string): Promise<string | undefined> {
     const response = await this.#ask({ t: 'candidate', hash });
-    if (response.t !== 'candidate') throw unexpected(response);
+    if (response.t !== 'candidate') throw unexpectedResponse(response);
     return response.text ?? undefined;
   }
 
   /** Tells the peer where our log ends, and learns where its own does. */
   async tell(tip: LogTip): Promise<LogTip> {
     const response = await this.#ask({ t: 'tip', tip });
-    if (response.t !== 'tip') throw unexpected(response);
+    if (response.t !== 'tip') throw unexpectedResponse(response);
     return response.tip;
   }
 
   async #ask(request: ControlRequest): Promise<ControlResponse> {
     await this.#channel.send(encodeControlMessage(request));
-    const bytes = await this.#channel.receive();
-    if (bytes === null) throw new MeshError('stream_failed', 'the peer ended the exchange before its answer');
-    const response = decodeControlResponse(bytes);
-    if (!response.ok) throw violation(`unreadable control response: ${response.error}`);
-    return response.value;
+    return receiveResponse(this.#channel, { protocol: 'control', decode: decodeControlResponse });
   }
-}
-
-function unexpected(response: ControlResponse): MeshError {
-  return violation(`a '${response.t}' message does not answer the question`);
-}
-
-function violation(message: string): MeshError {
-  return new MeshError('protocol_violation', message);
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { isHash } from '../../crdt/digest.ts';
-import { err, ok, type Result } from '../../crdt/ids.ts';
-import { decodeCbor, encodeCbor } from '../wire/cbor.ts';
+import type { Result } from '../../crdt/ids.ts';
+import { decodeMessage, encodeCbor } from '../wire/cbor.ts';
 import { candidateLengthMax, lineLengthMax, linesMax } from './limits.ts';
 
 /** The protocol's name on a libp2p stream. */
@@ -41,17 +41,10 @@ export function encodeControlMessage(message: ControlRequest | ControlResponse):
 
 /** Reads a request, or says why it is none. Never throws. */
 export function decodeControlRequest(bytes: Uint8Array): Result<ControlRequest, string> {
-  return decode(request, bytes);
+  return decodeMessage(request, bytes);
 }
 
 /** Reads a response, or says why it is none. Never throws. */
 export function decodeControlResponse(bytes: Uint8Array): Result<ControlResponse, string> {
-  return decode(response, bytes);
-}
-
-function decode<T>(schema: z.ZodType<T>, bytes: Uint8Array): Result<T, string> {
-  const value = decodeCbor(bytes);
-  if (!value.ok) return value;
-  const parsed = schema.safeParse(value.value);
-  return parsed.success ? ok(parsed.data) : err(z.prettifyError(parsed.error));
+  return decodeMessage(response, bytes);
 }

@@ -1,8 +1,7 @@
 import type { PeerId } from '../../crdt/ids.ts';
 import type { Clock } from '../../src/ports/clock.ts';
-import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
-import { Channel } from '../wire/channel.ts';
+import { serveRequests } from '../wire/requests.ts';
 import { linesMax, linesMessageBytes } from './limits.ts';
 import {
   type ControlRequest,
@@ -32,17 +31,15 @@ export async function serveControl(
   source: ControlSource,
   dependencies: { readonly clock: Clock },
 ): Promise<void> {
-  const channel = new Channel(stream, dependencies);
-  for (let bytes = await channel.receive(); bytes !== null; bytes = await channel.receive()) {
-    const request = decodeControlRequest(bytes);
-    if (!request.ok) {
-      const violation = new MeshError('protocol_violation', `unreadable control request: ${request.error}`);
-      channel.reset(violation);
-      throw violation;
-    }
-    await channel.send(encodeControlMessage(answer(source, request.value, channel.remotePeer)));
-  }
-  await channel.end();
+  await serveRequests(
+    stream,
+    {
+      protocol: 'control',
+      decode: decodeControlRequest,
+      answer: (channel, request) => channel.send(encodeControlMessage(answer(source, request, channel.remotePeer))),
+    },
+    dependencies,
+  );
 }
 
 function answer(source: ControlSource, request: ControlRequest, peer: PeerId): ControlResponse {

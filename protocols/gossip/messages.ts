@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { certificateBytesMax } from '../../crdt/certificate.ts';
 import { rawHash } from '../../crdt/digest.ts';
-import { type ClusterId, type DocId, err, ok, type Result, type VersionId } from '../../crdt/ids.ts';
-import { decodeCbor, encodeCbor } from '../wire/cbor.ts';
+import { type ClusterId, type DocId, err, type Result, type VersionId } from '../../crdt/ids.ts';
+import { decodeMessage, encodeCbor } from '../wire/cbor.ts';
 import { byteString, rawHashSchema } from '../wire/schemas.ts';
 
 /** The largest gossip message: what gossipsub is set to pass on. */
@@ -52,10 +52,7 @@ export function encodeGossip(hints: readonly GossipHint[]): Uint8Array {
 /** Reads a message, or says why it is none. Never throws. */
 export function decodeGossip(bytes: Uint8Array): Result<GossipMessage, string> {
   if (bytes.length > gossipBytesMax) return err(`a message of ${bytes.length} bytes`);
-  const value = decodeCbor(bytes);
-  if (!value.ok) return value;
-  const parsed = message.safeParse(value.value);
-  return parsed.success ? ok(parsed.data) : err(z.prettifyError(parsed.error));
+  return decodeMessage(message, bytes);
 }
 
 /** A hint that carries a certificate, and names the head that it proves. */

@@ -4,10 +4,9 @@ import { type AcceptorAnswer, accept, prepare } from '../../crdt/quorum/acceptor
 import type { Signer } from '../../crdt/signature.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Log } from '../../src/ports/log.ts';
-import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
-import { Channel } from '../wire/channel.ts';
 import { withDeadline } from '../wire/deadline.ts';
+import { serveRequests } from '../wire/requests.ts';
 import type { AcceptorStore, AcceptorTransaction, HeardVotes } from './acceptor-store.ts';
 import {
   decodeQuorumRequest,
@@ -167,15 +166,15 @@ export async function serveQuorum(
   handler: QuorumHandler,
   dependencies: { readonly clock: Clock },
 ): Promise<void> {
-  const channel = new Channel(stream, dependencies);
-  for (let bytes = await channel.receive(); bytes !== null; bytes = await channel.receive()) {
-    const request = decodeQuorumRequest(bytes);
-    if (!request.ok) {
-      const violation = new MeshError('protocol_violation', `unreadable quorum request: ${request.error}`);
-      channel.reset(violation);
-      throw violation;
-    }
-    await channel.send(encodeQuorumMessage(await handler.answer(request.value, channel.remotePeer)));
-  }
-  await channel.end();
+  await serveRequests(
+    stream,
+    {
+      protocol: 'quorum',
+      decode: decodeQuorumRequest,
+      answer: async (channel, request) => {
+        await channel.send(encodeQuorumMessage(await handler.answer(request, channel.remotePeer)));
+      },
+    },
+    dependencies,
+  );
 }

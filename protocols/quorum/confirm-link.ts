@@ -1,5 +1,6 @@
 import { decodeCertificate, encodeCertificate } from '../../crdt/certificate.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
+import { unexpectedResponse } from '../wire/requests.ts';
 import { Batcher } from './batcher.ts';
 import { confirmsMax, refusalMessageLengthMax, type WireOutcome } from './messages.ts';
 import type { QuorumClient } from './proposer-client.ts';
@@ -32,7 +33,7 @@ export class ConfirmLink {
         try {
           const response = await client.ask({ t: 'confirm', items: [...items] }, signal);
           if (response.t !== 'confirm' || response.outcomes.length !== items.length) {
-            throw new MeshError('protocol_violation', `a '${response.t}' message does not answer the question`);
+            throw unexpectedResponse(response);
           }
           return response.outcomes.map(readOutcome);
         } finally {

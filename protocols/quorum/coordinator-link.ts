@@ -1,6 +1,7 @@
 import type { ProposerAnswer } from '../../crdt/quorum/proposer.ts';
 import type { Log } from '../../src/ports/log.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
+import { unexpectedResponse } from '../wire/requests.ts';
 import type { ListedRegisters } from './acceptor-store.ts';
 import { Batcher } from './batcher.ts';
 import { type QuorumRequest, type QuorumResponse, type VoteAnswer, type VoteItem, votesMax } from './messages.ts';
@@ -106,9 +107,7 @@ export class CoordinatorLink {
       if (response.code === 'stale_epoch') laterEpoch(response.epoch);
       return response;
     }
-    if (response.t !== request.t) {
-      throw new MeshError('protocol_violation', `a '${response.t}' message does not answer the question`);
-    }
+    if (response.t !== request.t) throw unexpectedResponse(response);
     if (response.t === 'heard') return response;
     return response.t !== 'confirm' && watch.observe(nodeId, response.sequence) ? response : undefined;
   }

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { certificateBytesMax, isRegisterName } from '../../crdt/certificate.ts';
 import { isHash } from '../../crdt/digest.ts';
-import { type Actor, err, ok, type Result } from '../../crdt/ids.ts';
+import type { Actor, Result } from '../../crdt/ids.ts';
 import { isActor } from '../../crdt/node-name.ts';
 import { signatureBytes } from '../../crdt/signature.ts';
-import { decodeCbor, encodeCbor } from '../wire/cbor.ts';
+import { decodeMessage, encodeCbor } from '../wire/cbor.ts';
 import { byteString } from '../wire/schemas.ts';
 
 /** The protocol's name on a libp2p stream. */
@@ -134,17 +134,10 @@ export function encodeQuorumMessage(message: QuorumRequest | QuorumResponse): Ui
 
 /** Reads a request, or says why it is none. Never throws. */
 export function decodeQuorumRequest(bytes: Uint8Array): Result<QuorumRequest, string> {
-  return decode(request, bytes);
+  return decodeMessage(request, bytes);
 }
 
 /** Reads a response, or says why it is none. Never throws. */
 export function decodeQuorumResponse(bytes: Uint8Array): Result<QuorumResponse, string> {
-  return decode(response, bytes);
-}
-
-function decode<T>(schema: z.ZodType<T>, bytes: Uint8Array): Result<T, string> {
-  const decoded = decodeCbor(bytes);
-  if (!decoded.ok) return decoded;
-  const parsed = schema.safeParse(decoded.value);
-  return parsed.success ? ok(parsed.data) : err(z.prettifyError(parsed.error));
+  return decodeMessage(response, bytes);
 }

@@ -1,5 +1,8 @@
-import { blake3 } from '../../crdt/digest.ts';
 import type { NodeId } from '../../crdt/ids.ts';
+import { arrival, hashWords } from '../../crdt/rendezvous.ts';
+
+const registerDomain = 'anabranch/sticky-proposer/register/1';
+const nodeDomain = 'anabranch/sticky-proposer/node/1';
 
 /**
  * The coordinators in the order in which they are asked to propose for a register: by rendezvous hashing, so every
@@ -9,12 +12,9 @@ export function stickyOrder<Each extends { readonly nodeId: NodeId }>(
   register: string,
   coordinators: readonly Each[],
 ): readonly Each[] {
+  const subject = hashWords(registerDomain, register);
   return coordinators
-    .map((coordinator) => ({ coordinator, score: scoreOf(register, coordinator.nodeId) }))
-    .sort((a, b) => Buffer.compare(b.score, a.score))
+    .map((coordinator) => ({ coordinator, time: arrival(subject, hashWords(nodeDomain, coordinator.nodeId)) }))
+    .sort((a, b) => a.time - b.time || (a.coordinator.nodeId < b.coordinator.nodeId ? -1 : 1))
     .map(({ coordinator }) => coordinator);
-}
-
-function scoreOf(register: string, nodeId: NodeId): Uint8Array {
-  return blake3(Buffer.from(`anabranch/sticky-proposer/1\0${register}\0${nodeId}`, 'utf8'));
 }

@@ -4,6 +4,7 @@ import type { DocId, VersionId } from '../../crdt/ids.ts';
 import { Reconciliation } from '../../crdt/reconcile.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Channel } from '../wire/channel.ts';
+import { receiveResponse, unexpectedResponse } from '../wire/requests.ts';
 import {
   alongBytesMax,
   decodeSyncResponse,
@@ -93,7 +94,7 @@ export class SyncClient {
     for (let page = 0; page < feedPagesMax; page += 1) {
       const sentMs = this.#sink.nowMs();
       const response = await this.#compare({ t: 'feed', feed: from?.feed ?? null, after });
-      if (response.t !== 'feed') throw unexpected(response);
+      if (response.t !== 'feed') throw unexpectedResponse(response);
       const { feed, last, through, entries, time } = response;
       if (time !== undefined) this.#sink.heardTime({ sentMs, peerMs: time, receivedMs: this.#sink.nowMs() });
       if (entries === null) return { complete: false, position: { feed, change: last } };
@@ -112,7 +113,7 @@ export class SyncClient {
     const reconciliation = new Reconciliation((slot) => this.#sink.slotTree(slot), slots);
     for (let questions = reconciliation.ask(); questions.length > 0; questions = reconciliation.ask()) {
       const response = await this.#compare({ t: 'ranges', ranges: questions.map(packRange) });
-      if (response.t !== 'ranges') throw unexpected(response);
+      if (response.t !== 'ranges') throw unexpectedResponse(response);
       const differences = reconciliation.take(response.answers.map(unpackAnswer));
       await this.#pullChanged(differences.flatMap(({ key, theirs }) => (theirs ? [{ key, value: theirs }] : [])));
     }
@@ -191,7 +192,7 @@ export class SyncClient {
         response = await this.#receive();
       }
       while (storing.length > 0) this.round.recordsReceived += (await storing.shift()) ?? 0;
-      if (response.t !== 'done') throw unexpected(response);
+      if (response.t !== 'done') throw unexpectedResponse(response);
       return { more: response.more, received: this.round.recordsReceived - before };
     } finally {
       await Promise.allSettled(storing);
@@ -208,17 +209,9 @@ export class SyncClient {
     return this.#receive();
   }
 
-  async #receive(): Promise<SyncResponse> {
-    const bytes = await this.#channel.receive();
-    if (bytes === null) throw new MeshError('stream_failed', 'the peer ended the exchange before its answer');
-    const response = decodeSyncResponse(bytes);
-    if (!response.ok) throw violation(`unreadable sync response: ${response.error}`);
-    return response.value;
+  #receive(): Promise<SyncResponse> {
+    return receiveResponse(this.#channel, { protocol: 'sync', decode: decodeSyncResponse });
   }
-}
-
-function unexpected(response: SyncResponse): MeshError {
-  return violation(`a '${response.t}' message does not answer the question`);
 }
 
 function violation(message: string): MeshError {

@@ -2,9 +2,9 @@ import { z } from 'zod';
 import { certificateBytesMax } from '../../crdt/certificate.ts';
 import { hashBytes, toBase32 } from '../../crdt/digest.ts';
 import { branches, depthMax, fingerprintBytes, type Item, type Summary } from '../../crdt/fingerprint-tree.ts';
-import { err, ok, type Result } from '../../crdt/ids.ts';
+import type { Result } from '../../crdt/ids.ts';
 import { type RangeAnswer, type RangeQuestion, rangesMax } from '../../crdt/reconcile.ts';
-import { decodeCbor, encodeCbor } from '../wire/cbor.ts';
+import { decodeMessage, encodeCbor } from '../wire/cbor.ts';
 import { byteString, rawHashSchema as hash } from '../wire/schemas.ts';
 
 /** The protocol's name on a libp2p stream. */
@@ -125,12 +125,12 @@ export function encodeSyncMessage(message: SyncRequest | SyncResponse): Uint8Arr
 
 /** Reads a request, or says why it is none. Never throws. */
 export function decodeSyncRequest(bytes: Uint8Array): Result<SyncRequest, string> {
-  return decode(request, bytes);
+  return decodeMessage(request, bytes);
 }
 
 /** Reads a response, or says why it is none. Never throws. */
 export function decodeSyncResponse(bytes: Uint8Array): Result<SyncResponse, string> {
-  return decode(response, bytes);
+  return decodeMessage(response, bytes);
 }
 
 /** The id that 32 bytes stand for, under the brand the caller knows it has. */
@@ -199,11 +199,4 @@ function packSummary({ count, fingerprint }: Summary): Uint8Array {
 function unpackSummary(bytes: Uint8Array, at: number): Summary {
   const count = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(at);
   return { count, fingerprint: bytes.subarray(at + 4, at + summaryBytes) };
-}
-
-function decode<T>(schema: z.ZodType<T>, bytes: Uint8Array): Result<T, string> {
-  const value = decodeCbor(bytes);
-  if (!value.ok) return value;
-  const parsed = schema.safeParse(value.value);
-  return parsed.success ? ok(parsed.data) : err(z.prettifyError(parsed.error));
 }

@@ -2,9 +2,9 @@ import type { Item, TreeReader } from '../../crdt/fingerprint-tree.ts';
 import type { DocId, VersionId } from '../../crdt/ids.ts';
 import { answerRanges } from '../../crdt/reconcile.ts';
 import type { Clock } from '../../src/ports/clock.ts';
-import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
-import { Channel } from '../wire/channel.ts';
+import type { Channel } from '../wire/channel.ts';
+import { serveRequests } from '../wire/requests.ts';
 import {
   certificatesMax,
   decodeSyncRequest,
@@ -50,17 +50,16 @@ export async function serveSync(
   source: SyncSource,
   dependencies: { readonly clock: Clock },
 ): Promise<void> {
-  const channel = new Channel(stream, dependencies);
-  for (let bytes = await channel.receive(); bytes !== null; bytes = await channel.receive()) {
-    const request = decodeSyncRequest(bytes);
-    if (!request.ok) {
-      const violation = new MeshError('protocol_violation', `unreadable sync request: ${request.error}`);
-      channel.reset(violation);
-      throw violation;
-    }
-    await answer(channel, source, request.value, dependencies.clock);
-  }
-  await channel.end();
+  const { clock } = dependencies;
+  await serveRequests(
+    stream,
+    {
+      protocol: 'sync',
+      decode: decodeSyncRequest,
+      answer: (channel, request) => answer(channel, source, request, clock),
+    },
+    dependencies,
+  );
 }
 
 async function answer(channel: Channel, source: SyncSource, request: SyncRequest, clock: Clock): Promise<void> {

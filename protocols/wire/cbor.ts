@@ -1,4 +1,5 @@
 import { decode, encode } from 'cborg';
+import { z } from 'zod';
 import type { Result } from '../../crdt/ids.ts';
 import { err, ok } from '../../crdt/ids.ts';
 
@@ -27,4 +28,12 @@ export function decodeCbor(bytes: Uint8Array): Result<unknown, string> {
   } catch (error) {
     return err(error instanceof Error ? error.message : String(error));
   }
+}
+
+/** Reads CBOR that a schema describes, or says why it is none. Never throws. */
+export function decodeMessage<Message>(schema: z.ZodType<Message>, bytes: Uint8Array): Result<Message, string> {
+  const value = decodeCbor(bytes);
+  if (!value.ok) return value;
+  const parsed = schema.safeParse(value.value);
+  return parsed.success ? ok(parsed.data) : err(z.prettifyError(parsed.error));
 }

@@ -2,8 +2,8 @@ import type { DocId, PeerId } from '../../../crdt/ids.ts';
 import { Batcher } from '../../../protocols/quorum/batcher.ts';
 import { SyncClient, type SyncSink } from '../../../protocols/sync/client.ts';
 import { syncProtocol } from '../../../protocols/sync/messages.ts';
-import { Channel } from '../../../protocols/wire/channel.ts';
-import { withDeadline } from '../../../protocols/wire/deadline.ts';
+import type { Channel } from '../../../protocols/wire/channel.ts';
+import { KeptChannel } from '../../../protocols/wire/kept-channel.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Network } from '../../ports/network.ts';
@@ -21,7 +21,7 @@ interface Dependencies {
 }
 
 interface Lane {
-  channel: Channel | undefined;
+  readonly kept: KeptChannel;
   readonly batcher: Batcher<DocId, undefined>;
 }
 
@@ -67,64 +67,24 @@ export class DocumentPuller {
   #laneTo(peer: PeerId): Lane {
     const known = this.#lanes.get(peer);
     if (known !== undefined) return known;
-    const lane: Lane = {
-      channel: undefined,
-      batcher: new Batcher(
-        async (docs) => {
-          await this.#exchange(peer, lane, [...new Set(docs)]);
-          return docs.map(() => undefined);
-        },
-        { itemsMax: documentsMax, queuedMax, lanes: 1 },
-      ),
-    };
+    const { sinkOf } = this.#dependencies;
+    const kept = new KeptChannel(this.#dependencies, { peer, protocol: syncProtocol, deadlineMs: pullDeadlineMs });
+    const batcher = new Batcher<DocId, undefined>(
+      async (docs) => {
+        const pull = (channel: Channel): Promise<void> =>
+          new SyncClient(channel, sinkOf(peer)).pullDocuments([...new Set(docs)]);
+        await kept.use(pull, this.#stopping.signal);
+        return docs.map(() => undefined);
+      },
+      { itemsMax: documentsMax, queuedMax, lanes: 1 },
+    );
+    const lane = { kept, batcher };
     this.#lanes.set(peer, lane);
     return lane;
   }
 
-  async #exchange(peer: PeerId, lane: Lane, docs: readonly DocId[]): Promise<void> {
-    const wasOpen = lane.channel !== undefined;
-    try {
-      await this.#pullOnce(peer, lane, docs);
-    } catch (error) {
-      // The kept stream may have ended long ago; that is noticed only now.
-      const isStale = wasOpen && error instanceof MeshError && error.code === 'stream_failed';
-      if (!isStale || this.#stopping.signal.aborted) throw error;
-      await this.#pullOnce(peer, lane, docs);
-    }
-  }
-
-  async #pullOnce(peer: PeerId, lane: Lane, docs: readonly DocId[]): Promise<void> {
-    const { clock, sinkOf } = this.#dependencies;
-    try {
-      await withDeadline(
-        clock,
-        pullDeadlineMs,
-        async (signal) => {
-          lane.channel ??= await this.#open(peer, signal);
-          await new SyncClient(lane.channel, sinkOf(peer)).pullDocuments(docs);
-        },
-        this.#stopping.signal,
-      );
-    } catch (error) {
-      lane.channel?.reset(error instanceof Error ? error : new Error(String(error)));
-      lane.channel = undefined;
-      throw error;
-    }
-  }
-
-  async #open(peer: PeerId, signal: AbortSignal): Promise<Channel> {
-    const { network, clock } = this.#dependencies;
-    const channel = new Channel(await network.open(peer, syncProtocol, signal), { clock });
-    if (signal.aborted) {
-      channel.reset(signal.reason as Error);
-      throw signal.reason;
-    }
-    return channel;
-  }
-
   #drop(peer: PeerId, reason: Error): void {
-    const lane = this.#lanes.get(peer);
+    this.#lanes.get(peer)?.kept.close(reason);
     this.#lanes.delete(peer);
-    lane?.channel?.reset(reason);
   }
 }
