@@ -1,5 +1,5 @@
 import { decodeCanonical, encodeCanonical, hasExactly } from './canonical-json.ts';
-import { blake3, isHash, toBase32 } from './digest.ts';
+import { blake3, fromBase32, isHash, toBase32 } from './digest.ts';
 import { type ClusterId, err, type NodeId, ok, type Result } from './ids.ts';
 import { isNodeId } from './node-name.ts';
 import { type Ballot, isBallot } from './quorum/ballot.ts';
@@ -11,12 +11,13 @@ import {
   toBase64Url,
   verifySignature,
 } from './signature.ts';
+import { type BatchPlace, batchPathMax, batchSizeMax, digestOfPlace, VoteBatch } from './vote-batch.ts';
 
 /** The register whose values are the entries of the control log; every other one is named by an object's document id. */
 export const controlLogRegister = 'control-log';
 /** Coordinators are seven at the most; one more stands beside them while one is replaced, and a later version may allow more. */
 const signaturesMax = 16;
-/** A statement takes up to 500 bytes and each signature 118. */
+/** A statement takes up to 500 bytes, each signature 118 and the place in a batch 540. */
 export const certificateBytesMax = 4_096;
 
 /** What a register holds: one link of a chain. */
@@ -44,6 +45,20 @@ export interface Certificate {
   readonly statement: Statement;
   /** Node ids and their signatures in base64url, in the order of the node ids. */
   readonly signatures: readonly (readonly [NodeId, string])[];
+  /** Where the statement stands among those that the same signatures are under; absent when they are under it alone. */
+  readonly batch?: {
+    readonly index: number;
+    readonly size: number;
+    /** Hashes in base32. */
+    readonly path: readonly string[];
+  };
+}
+
+/** What a coordinator answers when it accepts a value. */
+export interface Vote {
+  /** 64 bytes, under the statement itself or under the batch it stands in. */
+  readonly signature: Uint8Array;
+  readonly batch: BatchPlace | null;
 }
 
 /** A coordinator as a certificate's reader knows it. */
@@ -78,9 +93,29 @@ export function linkHash(cluster: ClusterId, register: string, value: RegisterVa
   return toBase32(blake3(Buffer.from(text, 'utf8')));
 }
 
-/** The 64-byte signature of a coordinator under a statement, for this cluster alone. */
+/** The 64-byte signature of a coordinator under one statement, for this cluster alone. */
 export function signStatement(statement: Statement, signer: Signer, cluster: ClusterId): Uint8Array {
   return signer.sign(confirmationDomain(cluster), statementDigest(statement));
+}
+
+/** The batch of 2 to 512 statements in order. */
+export function batchOf(statements: readonly Statement[]): VoteBatch {
+  return new VoteBatch(statements.map(statementDigest));
+}
+
+/** The 64-byte signature of a coordinator under all statements of a batch at once, for this cluster alone. */
+export function signBatch(batch: VoteBatch, signer: Signer, cluster: ClusterId): Uint8Array {
+  return signer.sign(batchDomain(cluster), batch.digest);
+}
+
+/** True when the signature is the key's under this very batch. Never throws. */
+export function verifyBatch(
+  batch: VoteBatch,
+  signature: Uint8Array,
+  publicKey: Uint8Array,
+  cluster: ClusterId,
+): boolean {
+  return verifySignature(publicKey, batchDomain(cluster), batch.digest, signature);
 }
 
 /** True when the signature is the key's under this very statement, ballot and epoch included. Never throws. */
@@ -93,13 +128,17 @@ export function verifyStatement(
   return verifySignature(publicKey, confirmationDomain(cluster), statementDigest(statement), signature);
 }
 
-/** A certificate of signatures that were gathered under one statement, in any order. */
+/** A certificate of signatures that were gathered under one statement, or one batch of them, in any order. */
 export function assembleCertificate(
   statement: Statement,
   signatures: Iterable<readonly [NodeId, Uint8Array]>,
+  place: BatchPlace | null = null,
 ): Certificate {
   const sorted = [...signatures].sort(([a], [b]) => (a < b ? -1 : 1));
-  return { statement, signatures: sorted.map(([nodeId, signature]) => [nodeId, toBase64Url(signature)]) };
+  const texts = sorted.map(([nodeId, signature]) => [nodeId, toBase64Url(signature)] as const);
+  if (place === null) return { statement, signatures: texts };
+  const { index, size, path } = place;
+  return { statement, signatures: texts, batch: { index, size, path: path.map(toBase32) } };
 }
 
 /**
@@ -122,12 +161,12 @@ export function verifyCertificate(
  * them does. Undefined when it cannot hold. Never throws.
  */
 export function signedDigestsOf(
-  { statement, signatures }: Certificate,
+  { statement, signatures, batch }: Certificate,
   { cluster, coordinators }: { readonly cluster: ClusterId; readonly coordinators: readonly CertificateSigner[] },
 ): SignedDigest[] | undefined {
   if (signatures.length < majorityOf(coordinators.length)) return undefined;
-  const domain = confirmationDomain(cluster);
-  const digest = statementDigest(statement);
+  const own = signedOf(statement, batch === undefined ? null : placeOf(batch), cluster);
+  if (own === undefined) return undefined;
   const signed: SignedDigest[] = [];
   let before = '';
   for (const [nodeId, text] of signatures) {
@@ -136,7 +175,7 @@ export function signedDigestsOf(
     const coordinator = coordinators.find((each) => each.nodeId === nodeId);
     const signature = fromBase64Url(text);
     if (coordinator === undefined || signature === undefined) return undefined;
-    signed.push({ publicKey: coordinator.publicKey, domain, digest, signature });
+    signed.push({ publicKey: coordinator.publicKey, ...own, signature });
   }
   return signed;
 }
@@ -162,10 +201,28 @@ export function decodeCertificate(text: string): Result<Certificate, string> {
 }
 
 function checkCertificate(value: unknown): string | undefined {
+  if (hasExactly(value, ['batch', 'signatures', 'statement'])) {
+    return checkStatement(value.statement) ?? checkSignatures(value.signatures) ?? checkBatch(value.batch);
+  }
   if (!hasExactly(value, ['signatures', 'statement'])) {
-    return 'a certificate has exactly the fields signatures and statement';
+    return 'a certificate has exactly the fields signatures and statement, and batch or not';
   }
   return checkStatement(value.statement) ?? checkSignatures(value.signatures);
+}
+
+function checkBatch(value: unknown): string | undefined {
+  if (!hasExactly(value, ['index', 'path', 'size'])) return 'a batch has exactly the fields index, path and size';
+  const { index, path, size } = value;
+  if (!Number.isSafeInteger(size) || (size as number) < 2 || (size as number) > batchSizeMax) {
+    return `a batch has 2 to ${batchSizeMax} statements`;
+  }
+  if (!Number.isSafeInteger(index) || (index as number) < 0 || (index as number) >= (size as number)) {
+    return 'the index is not within the batch';
+  }
+  if (!Array.isArray(path) || path.length === 0 || path.length > batchPathMax) {
+    return `a path has 1 to ${batchPathMax} hashes`;
+  }
+  return path.every((hash) => typeof hash === 'string' && isHash(hash)) ? undefined : 'the path is not of hashes';
 }
 
 function checkStatement(value: unknown): string | undefined {
@@ -208,6 +265,26 @@ function isNumberFromOne(value: unknown): value is number {
 
 function confirmationDomain(cluster: ClusterId): string {
   return `anabranch/confirmation/1/${cluster}`;
+}
+
+function batchDomain(cluster: ClusterId): string {
+  return `anabranch/confirmation-batch/1/${cluster}`;
+}
+
+/** What a signature is under, for a statement that stands alone or in a batch; undefined for a place no batch has. */
+function signedOf(
+  statement: Statement,
+  place: BatchPlace | null,
+  cluster: ClusterId,
+): { readonly domain: string; readonly digest: Uint8Array } | undefined {
+  const own = statementDigest(statement);
+  if (place === null) return { domain: confirmationDomain(cluster), digest: own };
+  const digest = digestOfPlace(own, place);
+  return digest && { domain: batchDomain(cluster), digest };
+}
+
+function placeOf({ index, size, path }: NonNullable<Certificate['batch']>): BatchPlace {
+  return { index, size, path: path.map((hash) => fromBase32(hash) ?? new Uint8Array()) };
 }
 
 function statementDigest({ v, register, epoch, position, head, previous, ballot }: Statement): Uint8Array {

@@ -155,11 +155,20 @@ export interface InclusionClaim {
 }
 
 /** True when the path proves the claim (RFC 9162, section 2.1.3.2). False for anything else; never throws. */
-export function verifyInclusion({ leaf, index, size, root }: InclusionClaim, path: readonly Uint8Array[]): boolean {
-  if (!isSize(size) || !Number.isInteger(index) || index < 0 || index >= size) return false;
+export function verifyInclusion(claim: InclusionClaim, path: readonly Uint8Array[]): boolean {
+  const root = rootFromInclusion(claim, path);
+  return root !== undefined && equal(root, claim.root);
+}
+
+/** The root that the path leads to from a leaf; undefined when no tree has such a path. Never throws. */
+export function rootFromInclusion(
+  { leaf, index, size }: Omit<InclusionClaim, 'root'>,
+  path: readonly Uint8Array[],
+): Uint8Array | undefined {
+  if (!isSize(size) || !Number.isInteger(index) || index < 0 || index >= size) return undefined;
   let [at, last, hash] = [index, size - 1, leaf];
   for (const sibling of path) {
-    if (last === 0) return false;
+    if (last === 0) return undefined;
     if (at % 2 === 1 || at === last) {
       hash = parentHash(sibling, hash);
       // At the right edge a subtree climbs until it is somebody's right child.
@@ -169,7 +178,7 @@ export function verifyInclusion({ leaf, index, size, root }: InclusionClaim, pat
     }
     [at, last] = [at >> 1, last >> 1];
   }
-  return last === 0 && equal(hash, root);
+  return last === 0 ? hash : undefined;
 }
 
 /** What a consistency proof claims: the first tree is how the second one began. */

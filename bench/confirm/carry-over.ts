@@ -108,7 +108,7 @@ async function startEngine(
       verify: () => true,
       keep: async (certificate) => void latest.set(certificate.statement.register, certificate),
     },
-    view: () => ({ cluster: testCluster, epoch: 2, coordinators, logSeq: 1 }),
+    view: () => ({ cluster: testCluster, epoch: 2, coordinators, carried: false, logSeq: 1 }),
     kindOf: () => ({ check: () => 'accept', hold: async () => true }),
     epochAhead: () => undefined,
   });

@@ -1,5 +1,5 @@
 import { isSameValue, type RegisterValue } from '../certificate.ts';
-import { type Ballot, compareBallots } from './ballot.ts';
+import { type Ballot, compareBallots, firstCounter } from './ballot.ts';
 
 /** A value this acceptor has voted for, and in which round. */
 export interface Accepted {
@@ -68,8 +68,10 @@ export function prepare(state: AcceptorState, request: PrepareRequest, epoch: nu
 
 /**
  * The second phase: votes for the value unless a higher ballot was promised. A vote that was given before and still
- * stands is confirmed again, since the answer may have been lost. One ballot carries one value; a second one, which
- * no correct proposer sends, is refused.
+ * stands is confirmed again, since the answer may have been lost; whoever is told so counts on the promise of `next` it
+ * asked for now, so that is given as well. One ballot carries one value; a second one, which no correct proposer sends,
+ * is refused. A first round finds only a register that nothing is known of: what was promised or accepted in an earlier
+ * epoch counts too.
  *
  * @param epoch the highest epoch this acceptor was shown with proof, durably
  */
@@ -79,14 +81,19 @@ export function accept(state: AcceptorState, request: AcceptRequest, epoch: numb
   const { ballot, value, next } = request;
   const standing = state.accepted;
   if (standing !== null && standing.epoch === request.epoch && compareBallots(standing.ballot, ballot) === 0) {
-    if (isSameValue(standing.value, value)) return { state, answer: { t: 'accepted' } };
+    if (isSameValue(standing.value, value)) return { state: withPromise(state, next), answer: { t: 'accepted' } };
     return { state, answer: { t: 'outbid', promised: state.promised ?? ballot } };
   }
-  if (state.promised !== null && compareBallots(ballot, state.promised) < 0) {
+  if (state.promised !== null && (ballot.counter === firstCounter || compareBallots(ballot, state.promised) < 0)) {
     return { state, answer: { t: 'outbid', promised: state.promised } };
   }
   const promised = next !== null && compareBallots(next, ballot) > 0 ? next : ballot;
   return { state: { promised, accepted: { ballot, value, epoch: request.epoch } }, answer: { t: 'accepted' } };
+}
+
+function withPromise(state: AcceptorState, next: Ballot | null): AcceptorState {
+  if (next === null || (state.promised !== null && compareBallots(next, state.promised) <= 0)) return state;
+  return { ...state, promised: next };
 }
 
 function checkEpoch(asked: number, own: number): AcceptorAnswer | undefined {

@@ -6,8 +6,10 @@ import {
   majorityOf,
   type RegisterValue,
   type Statement,
+  type Vote,
 } from '../certificate.ts';
 import type { ClusterId, NodeId } from '../ids.ts';
+import type { BatchPlace } from '../vote-batch.ts';
 import type { Accepted, AcceptorAnswer, AcceptRequest, PrepareRequest } from './acceptor.ts';
 import { type Ballot, compareBallots } from './ballot.ts';
 
@@ -49,7 +51,7 @@ export interface AcceptingRound {
   readonly settings: RoundSettings;
   readonly value: RegisterValue;
   readonly next: Ballot;
-  readonly votes: ReadonlyMap<NodeId, Uint8Array>;
+  readonly votes: ReadonlyMap<NodeId, Vote>;
   readonly lost: ReadonlySet<NodeId>;
 }
 
@@ -66,8 +68,8 @@ interface ChosenRound {
 export interface FailedRound {
   readonly phase: 'failed';
   readonly settings: RoundSettings;
-  /** `outbid`: another round got ahead. `stale_epoch`: a coordinator is in a later epoch. `silent`: too few answers. */
-  readonly reason: 'outbid' | 'stale_epoch' | 'silent';
+  /** `outbid`: another round got ahead. `stale_epoch`: a coordinator is in a later epoch. `silent`: too few answers. `mixed`: votes that make no one certificate. */
+  readonly reason: 'outbid' | 'stale_epoch' | 'silent' | 'mixed';
   /** The ballot that got ahead, when one did. */
   readonly seen: Ballot | null;
 }
@@ -78,11 +80,11 @@ export type Round = PreparingRound | PreparedRound | AcceptingRound | ChosenRoun
 /** An answer as the proposer takes it: a vote with its signature, or `lost` when no usable one will come. */
 export type ProposerAnswer =
   | Exclude<AcceptorAnswer, { readonly t: 'accepted' }>
-  | { readonly t: 'accepted'; readonly signature: Uint8Array }
+  | { readonly t: 'accepted'; readonly vote: Vote }
   | { readonly t: 'lost' };
 
-/** True when the signature is that coordinator's under that statement. */
-export type VoteCheck = (statement: Statement, from: NodeId, signature: Uint8Array) => boolean;
+/** True when the vote is that coordinator's for that statement. */
+export type VoteCheck = (statement: Statement, from: NodeId, vote: Vote) => boolean;
 
 /** A round that begins with prepare. */
 export function prepareRound(settings: RoundSettings): PreparingRound {
@@ -91,9 +93,10 @@ export function prepareRound(settings: RoundSettings): PreparingRound {
 
 /**
  * A round whose ballot a majority promised together with its last vote (`ChosenRound.next`): phase one is done, and
- * found the value that majority voted for.
+ * found the value that majority voted for. Or a register's first round (`firstCounter`), whose phase one has nothing to
+ * find: then there is no value.
  */
-export function resumeRound(settings: RoundSettings, current: RegisterValue): PreparedRound {
+export function resumeRound(settings: RoundSettings, current: RegisterValue | null): PreparedRound {
   return { phase: 'prepared', settings, current, reporter: null };
 }
 
@@ -124,7 +127,7 @@ export function takeAnswer(round: Round, from: NodeId, answer: ProposerAnswer, c
     case 'promised':
       return round.phase === 'preparing' ? countPromise(round, from, answer.accepted) : round;
     case 'accepted':
-      return round.phase === 'accepting' ? countVote(round, from, answer.signature, check) : round;
+      return round.phase === 'accepting' ? countVote(round, from, answer.vote, check) : round;
     case 'outbid':
       return failed(round, 'outbid', answer.promised);
     case 'stale_epoch':
@@ -156,13 +159,31 @@ function compareAccepted(a: Accepted, b: Accepted): number {
   return a.epoch === b.epoch ? compareBallots(a.ballot, b.ballot) : a.epoch - b.epoch;
 }
 
-function countVote(round: AcceptingRound, from: NodeId, signature: Uint8Array, check: VoteCheck): Round {
+function countVote(round: AcceptingRound, from: NodeId, vote: Vote, check: VoteCheck): Round {
   const statement = statementOf(round);
-  if (!check(statement, from, signature)) return countLost(round, from);
-  const votes = new Map(round.votes).set(from, signature);
-  if (votes.size < majorityOf(round.settings.coordinators.length)) return { ...round, votes };
-  const { settings, value, next } = round;
-  return { phase: 'chosen', settings, value, next, certificate: assembleCertificate(statement, votes) };
+  if (!check(statement, from, vote)) return countLost(round, from);
+  const votes = new Map(round.votes).set(from, vote);
+  const together = [...votes].filter(([, each]) => isSamePlace(each.batch, vote.batch));
+  const majority = majorityOf(round.settings.coordinators.length);
+  if (together.length >= majority) {
+    const { settings, value, next } = round;
+    const signatures = together.map(([nodeId, { signature }]) => [nodeId, signature] as const);
+    return {
+      phase: 'chosen',
+      settings,
+      value,
+      next,
+      certificate: assembleCertificate(statement, signatures, vote.batch),
+    };
+  }
+  // Chosen all the same, but a certificate's signatures are all under the same bytes: another round gathers such.
+  return votes.size < majority ? { ...round, votes } : failed(round, 'mixed', null);
+}
+
+function isSamePlace(a: BatchPlace | null, b: BatchPlace | null): boolean {
+  if (a === null || b === null) return a === b;
+  if (a.index !== b.index || a.size !== b.size || a.path.length !== b.path.length) return false;
+  return a === b || a.path.every((hash, at) => Buffer.compare(hash, b.path[at] as Uint8Array) === 0);
 }
 
 function statementOf({ settings, value }: AcceptingRound): Statement {

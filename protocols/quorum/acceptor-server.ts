@@ -1,9 +1,11 @@
-import { signStatement } from '../../crdt/certificate.ts';
+import { batchOf, type Statement, signBatch, signStatement } from '../../crdt/certificate.ts';
 import type { NodeId, PeerId } from '../../crdt/ids.ts';
 import { type AcceptorAnswer, accept, prepare } from '../../crdt/quorum/acceptor.ts';
+import { firstCounter } from '../../crdt/quorum/ballot.ts';
 import type { Signer } from '../../crdt/signature.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Log } from '../../src/ports/log.ts';
+import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
 import { withDeadline } from '../wire/deadline.ts';
 import { serveRequests } from '../wire/requests.ts';
@@ -19,6 +21,7 @@ import {
   type VotesRequest,
 } from './messages.ts';
 import type { QuorumView, RegisterKind } from './register-kind.ts';
+import { stickyOrder } from './sticky-order.ts';
 
 /** How long a vote may wait for what its head names: well within the time an asker gives an exchange. */
 const holdDeadlineMs = 5_000;
@@ -50,21 +53,20 @@ export class Acceptor {
 
   /**
    * Answers a whole batch: first what its heads name is held, then everything is voted on in one transaction, and
-   * what is answered is on disk. Rejects with `MeshError` when the disk fails, and then nothing was promised.
+   * what is answered is on disk. Rejects with `MeshError` when the disk fails, and then nothing was promised, or with
+   * `protocol_violation` for a first round by another coordinator than the register's own.
    */
   async votes(request: VotesRequest, from: PeerId): Promise<QuorumResponse> {
     const declined = this.#decline(request.epoch, from);
     if (declined !== undefined) return declined;
+    for (const item of request.items) this.#checkFirst(item);
     const held = await Promise.all(request.items.map((item) => this.#hold(item, from)));
     const result = await this.#transact(request, (transaction) => ({
       sequence: transaction.sequence,
       answers: request.items.map((item, at) => (held[at] ? vote(transaction, item, request.epoch) : undefined)),
     }));
     if ('t' in result) return result;
-    const answers = result.answers.map((answer, at) =>
-      this.#sign(request.epoch, request.items[at] as VoteItem, answer),
-    );
-    return { t: 'votes', sequence: result.sequence, answers };
+    return { t: 'votes', sequence: result.sequence, ...this.#sign(request, result.answers) };
   }
 
   /** Names the registers that hold something, and whether they have it of this epoch. From then on no vote of an earlier epoch is given here. */
@@ -127,14 +129,39 @@ export class Acceptor {
     }
   }
 
-  #sign(epoch: number, item: VoteItem, answer: AcceptorAnswer | undefined): VoteAnswer {
-    if (answer === undefined) return { t: 'missing' };
-    if (answer.t !== 'accepted' || item.t !== 'accept') return answer as Exclude<AcceptorAnswer, { t: 'accepted' }>;
-    const { register, ballot, value } = item;
-    const statement = { v: 1, register, epoch, ...value, ballot } as const;
-    const { signer, view } = this.#dependencies;
-    return { t: 'accepted', signature: signStatement(statement, signer, view().cluster) };
+  /** Two who both began a register's first round would be told apart by nobody. */
+  #checkFirst(item: VoteItem): void {
+    if (item.t === 'prepare' || item.ballot.counter !== firstCounter) return;
+    const [owner] = stickyOrder(item.register, this.#dependencies.view().coordinators);
+    if (owner !== undefined && item.ballot.proposer.startsWith(`${owner.nodeId}.`)) return;
+    throw new MeshError('protocol_violation', 'the first round of a register is begun by another than its coordinator');
   }
+
+  /** One signature under everything, when everything that could be was accepted; else each its own. */
+  #sign(
+    { epoch, items }: VotesRequest,
+    answers: readonly (AcceptorAnswer | undefined)[],
+  ): Pick<Extract<QuorumResponse, { t: 'votes' }>, 'answers' | 'batch'> {
+    const { signer, view } = this.#dependencies;
+    const { cluster } = view();
+    const statements = items.map((item) => (item.t === 'accept' ? statementOf(item, epoch) : undefined));
+    const asked = statements.filter((statement) => statement !== undefined);
+    const isBatch =
+      asked.length > 1 && items.every((item, at) => item.t === 'prepare' || answers[at]?.t === 'accepted');
+    const signed = answers.map((answer, at): VoteAnswer => {
+      const statement = statements[at];
+      if (answer === undefined) return { t: 'missing' };
+      if (answer.t !== 'accepted') return answer;
+      const alone = isBatch || statement === undefined ? null : signStatement(statement, signer, cluster);
+      return { t: 'accepted', signature: alone };
+    });
+    return { answers: signed, batch: isBatch ? signBatch(batchOf(asked), signer, cluster) : null };
+  }
+}
+
+function statementOf(item: Extract<VoteItem, { t: 'accept' }>, epoch: number): Statement {
+  const { register, ballot, value } = item;
+  return { v: 1, register, epoch, ...value, ballot };
 }
 
 function decline(code: Declined['code'], epoch: number): Declined {

@@ -12,6 +12,8 @@ export interface AcceptorStore {
   heardVotes(): ReadonlyMap<NodeId, HeardVotes>;
   /** The number of the last batch this node answered; 0 before the first. */
   sequence(): number;
+  /** True once this node has learned that it forgot votes. */
+  restored(): boolean;
 }
 
 /** What is remembered of another coordinator's vote sequence. */

@@ -1,13 +1,11 @@
 /** Limits of a `Batcher`. */
-export interface BatcherOptions<Item> {
+export interface BatcherOptions {
   /** Items of one batch. */
   readonly itemsMax: number;
   /** Items that may wait. */
   readonly queuedMax: number;
   /** Batches under way at once. */
   readonly lanes: number;
-  /** True when the item may go with the batch's first one; always when absent. */
-  readonly goesWith?: (first: Item, item: Item) => boolean;
 }
 
 interface Waiting<Item, Answer> {
@@ -22,12 +20,12 @@ interface Waiting<Item, Answer> {
  */
 export class Batcher<Item, Answer> {
   readonly #exchange: (items: readonly Item[]) => Promise<readonly Answer[]>;
-  readonly #options: BatcherOptions<Item>;
+  readonly #options: BatcherOptions;
   readonly #queue: Waiting<Item, Answer>[] = [];
   #running = 0;
 
   /** `exchange` resolves with one answer an item, in order. */
-  constructor(exchange: (items: readonly Item[]) => Promise<readonly Answer[]>, options: BatcherOptions<Item>) {
+  constructor(exchange: (items: readonly Item[]) => Promise<readonly Answer[]>, options: BatcherOptions) {
     this.#exchange = exchange;
     this.#options = options;
   }
@@ -57,15 +55,6 @@ export class Batcher<Item, Answer> {
   }
 
   #take(): Waiting<Item, Answer>[] {
-    const { itemsMax, goesWith } = this.#options;
-    const first = this.#queue[0];
-    if (first === undefined) return [];
-    let count = 1;
-    while (count < Math.min(itemsMax, this.#queue.length)) {
-      const next = this.#queue[count] as Waiting<Item, Answer>;
-      if (goesWith !== undefined && !goesWith(first.item, next.item)) break;
-      count += 1;
-    }
-    return this.#queue.splice(0, count);
+    return this.#queue.splice(0, this.#options.itemsMax);
   }
 }

@@ -1,20 +1,23 @@
-import type { ProposerAnswer } from '../../crdt/quorum/proposer.ts';
 import type { Log } from '../../src/ports/log.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { unexpectedResponse } from '../wire/requests.ts';
 import type { ListedRegisters } from './acceptor-store.ts';
-import { Batcher } from './batcher.ts';
-import { type QuorumRequest, type QuorumResponse, type VoteAnswer, type VoteItem, votesMax } from './messages.ts';
+import type { QuorumRequest, QuorumResponse, VoteAnswer, VoteItem } from './messages.ts';
 import type { Coordinator } from './register-kind.ts';
 import type { VoteWatch } from './vote-watch.ts';
 
-/** Votes that may wait for one coordinator. */
-const queuedMax = 8_192;
+/** Groups of votes that may wait for one coordinator: a slow one is left behind, and the others are a majority. */
+const queuedGroupsMax = 64;
 
-/** One register's part of a round. */
-export interface VoteAsk {
-  readonly epoch: number;
-  readonly item: VoteItem;
+/** A coordinator's answer to one item, or that none will come. */
+export type LinkAnswer = Exclude<VoteAnswer, { readonly t: 'missing' }> | { readonly t: 'lost' };
+
+/** A coordinator's answers to a group. */
+export interface LinkAnswers {
+  /** Item by item. */
+  readonly answers: readonly LinkAnswer[];
+  /** Its one signature under all that it accepted; null when each has its own. */
+  readonly batch: Uint8Array | null;
 }
 
 /** What a link needs from its engine. */
@@ -27,35 +30,30 @@ export interface LinkDependencies {
   readonly laterEpoch: (epoch: number) => void;
 }
 
-/**
- * Everything asked of one coordinator's acceptor. One exchange at a time, so that its vote sequence is heard in order;
- * what comes meanwhile shares the next message.
- */
+/** Everything asked of one coordinator's acceptor. One exchange at a time, so that its vote sequence is heard in order. */
 export class CoordinatorLink {
   readonly coordinator: Coordinator;
   readonly #dependencies: LinkDependencies;
-  readonly #votes: Batcher<VoteAsk, ProposerAnswer>;
   #last: Promise<unknown> = Promise.resolve();
+  #queuedGroups = 0;
 
   constructor(coordinator: Coordinator, dependencies: LinkDependencies) {
     this.coordinator = coordinator;
     this.#dependencies = dependencies;
-    this.#votes = new Batcher((asks) => this.#askVotes(asks), {
-      itemsMax: votesMax,
-      queuedMax,
-      lanes: 1,
-      goesWith: (first, next) => first.epoch === next.epoch,
-    });
   }
 
-  /** Never rejects: what goes wrong on the way is a `lost` answer. */
-  async vote(ask: VoteAsk): Promise<ProposerAnswer> {
+  /** Asks for votes on a group of registers. Never rejects: what goes wrong on the way is a `lost` answer. */
+  async votes(epoch: number, items: readonly VoteItem[]): Promise<LinkAnswers> {
+    if (this.#queuedGroups >= queuedGroupsMax) return allOf(items, { t: 'lost' });
+    this.#queuedGroups += 1;
     try {
-      return (await this.#votes.ask(ask)) ?? { t: 'lost' };
+      return await this.#askVotes(epoch, items);
     } catch (error) {
       const level = error instanceof MeshError && error.code === 'protocol_violation' ? 'warn' : 'debug';
-      this.#dependencies.log[level]('quorum:vote_lost', { node: this.coordinator.nodeId, error });
-      return { t: 'lost' };
+      this.#dependencies.log[level]('quorum:votes_lost', { node: this.coordinator.nodeId, error });
+      return allOf(items, { t: 'lost' });
+    } finally {
+      this.#queuedGroups -= 1;
     }
   }
 
@@ -83,16 +81,15 @@ export class CoordinatorLink {
     }
   }
 
-  async #askVotes(asks: readonly VoteAsk[]): Promise<readonly ProposerAnswer[]> {
-    const epoch = (asks[0] as VoteAsk).epoch;
+  async #askVotes(epoch: number, items: readonly VoteItem[]): Promise<LinkAnswers> {
     const seen = this.#dependencies.watch.seen(this.coordinator.nodeId);
-    const response = await this.#ask({ t: 'votes', epoch, seen, items: asks.map(({ item }) => item) });
-    if (response?.t === 'declined') return asks.map(() => declinedAnswer(response));
-    if (response?.t !== 'votes') return asks.map(() => ({ t: 'lost' }));
-    if (response.answers.length !== asks.length) {
+    const response = await this.#ask({ t: 'votes', epoch, seen, items: [...items] });
+    if (response?.t === 'declined') return allOf(items, declinedAnswer(response));
+    if (response?.t !== 'votes') return allOf(items, { t: 'lost' });
+    if (response.answers.length !== items.length) {
       throw new MeshError('protocol_violation', 'the coordinator answered another number of votes than were asked');
     }
-    return response.answers.map(proposerAnswer);
+    return { answers: response.answers.map(linkAnswer), batch: response.batch };
   }
 
   /** Resolves with undefined when the answer must not count. */
@@ -113,10 +110,14 @@ export class CoordinatorLink {
   }
 }
 
-function declinedAnswer({ code, epoch }: Extract<QuorumResponse, { t: 'declined' }>): ProposerAnswer {
+function allOf(items: readonly VoteItem[], answer: LinkAnswer): LinkAnswers {
+  return { answers: items.map(() => answer), batch: null };
+}
+
+function declinedAnswer({ code, epoch }: Extract<QuorumResponse, { t: 'declined' }>): LinkAnswer {
   return code === 'stale_epoch' || code === 'behind' ? { t: code, epoch } : { t: 'lost' };
 }
 
-function proposerAnswer(answer: VoteAnswer): ProposerAnswer {
+function linkAnswer(answer: VoteAnswer): LinkAnswer {
   return answer.t === 'missing' ? { t: 'lost' } : answer;
 }

@@ -3,6 +3,7 @@ import { certificateBytesMax, isRegisterName } from '../../crdt/certificate.ts';
 import { isHash } from '../../crdt/digest.ts';
 import type { Actor, Result } from '../../crdt/ids.ts';
 import { isActor } from '../../crdt/node-name.ts';
+import { firstCounter } from '../../crdt/quorum/ballot.ts';
 import { signatureBytes } from '../../crdt/signature.ts';
 import { decodeMessage, encodeCbor } from '../wire/cbor.ts';
 import { byteString } from '../wire/schemas.ts';
@@ -24,18 +25,22 @@ const numberFromOne = z.int().min(1).max(Number.MAX_SAFE_INTEGER);
 const register = z.string().refine(isRegisterName, 'not a register');
 const hash = z.string().refine(isHash, 'not a hash');
 const ballot = z.strictObject({
-  counter: numberFromOne,
+  counter: wholeNumber,
   proposer: z.custom<Actor>((text) => typeof text === 'string' && isActor(text), 'not a proposer'),
 });
+/** A first round is not prepared, neither by a request nor along with a vote. */
+const preparedBallot = ballot.refine(({ counter }) => counter > firstCounter, 'a ballot of a first round');
 const value = z
   .strictObject({ position: numberFromOne, head: hash, previous: hash.nullable() })
   .refine(({ position, previous }) => (position === 1) === (previous === null), 'not a link of a chain');
 const certificateText = z.string().max(certificateBytesMax);
 const refusal = z.strictObject({ code: z.string().max(64), message: z.string().max(refusalMessageLengthMax) });
 
+const signature = byteString.refine((bytes) => bytes.length === signatureBytes, 'not a signature');
+
 const voteItem = z.discriminatedUnion('t', [
-  z.strictObject({ t: z.literal('prepare'), register, ballot }),
-  z.strictObject({ t: z.literal('accept'), register, ballot, value, next: ballot.nullable() }),
+  z.strictObject({ t: z.literal('prepare'), register, ballot: preparedBallot }),
+  z.strictObject({ t: z.literal('accept'), register, ballot, value, next: preparedBallot.nullable() }),
 ]);
 
 const request = z.discriminatedUnion('t', [
@@ -71,10 +76,8 @@ const voteAnswer = z.discriminatedUnion('t', [
     t: z.literal('promised'),
     accepted: z.strictObject({ ballot, value, epoch: numberFromOne }).nullable(),
   }),
-  z.strictObject({
-    t: z.literal('accepted'),
-    signature: byteString.refine((bytes) => bytes.length === signatureBytes, 'not a signature'),
-  }),
+  /** Without a signature of its own when the answer has one for all. */
+  z.strictObject({ t: z.literal('accepted'), signature: signature.nullable() }),
   z.strictObject({ t: z.literal('outbid'), promised: ballot }),
   z.strictObject({ t: z.literal('stale_epoch'), epoch: numberFromOne }),
   z.strictObject({ t: z.literal('behind'), epoch: numberFromOne }),
@@ -89,8 +92,17 @@ const wireOutcome = z.discriminatedUnion('t', [
 ]);
 
 const response = z.discriminatedUnion('t', [
-  /** Answers `votes`, item by item. `sequence` is the coordinator's vote sequence, flushed with what is answered. */
-  z.strictObject({ t: z.literal('votes'), sequence: numberFromOne, answers: z.array(voteAnswer).max(votesMax) }),
+  /**
+   * Answers `votes`, item by item. `sequence` is the coordinator's vote sequence, flushed with what is answered. `batch` is
+   * one signature under all that was accepted (`VoteBatch`, in the order of the request): when two or more were asked to
+   * be accepted and all of them were, else null.
+   */
+  z.strictObject({
+    t: z.literal('votes'),
+    sequence: numberFromOne,
+    answers: z.array(voteAnswer).max(votesMax),
+    batch: signature.nullable(),
+  }),
   /** Answers `heard`; 0 when nothing was heard yet. */
   z.strictObject({ t: z.literal('heard'), sequence: wholeNumber }),
   /**

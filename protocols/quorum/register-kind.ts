@@ -13,6 +13,8 @@ export interface QuorumView {
   /** From 1; raised by one with each change of the coordinators. */
   readonly epoch: number;
   readonly coordinators: readonly Coordinator[];
+  /** What was chosen in earlier epochs has been carried over into this one, as far as this node has seen to it itself. */
+  readonly carried: boolean;
   /** The control-log entry up to which this is known. */
   readonly logSeq: number;
 }

@@ -1,7 +1,7 @@
-import { majorityOf, verifyStatement } from '../../crdt/certificate.ts';
+import { majorityOf } from '../../crdt/certificate.ts';
 import { toBase32 } from '../../crdt/digest.ts';
 import type { Actor, NodeId, PeerId } from '../../crdt/ids.ts';
-import type { Ballot } from '../../crdt/quorum/ballot.ts';
+import { type Ballot, firstCounter } from '../../crdt/quorum/ballot.ts';
 import {
   type AcceptingRound,
   type FailedRound,
@@ -11,13 +11,13 @@ import {
   prepareRound,
   proposeValue,
   type Round,
+  type RoundSettings,
   requestOf,
   resumeRound,
   retryDelayMs,
   type Step,
   successorOf,
   takeAnswer,
-  type VoteCheck,
 } from '../../crdt/quorum/proposer.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Log } from '../../src/ports/log.ts';
@@ -25,6 +25,8 @@ import type { Random } from '../../src/ports/random.ts';
 import type { CoordinatorLink } from './coordinator-link.ts';
 import { PromiseCache } from './promise-cache.ts';
 import type { CertificateBook, Coordinator, Outcome, QuorumView, RegisterKind } from './register-kind.ts';
+import { stickyOrder } from './sticky-order.ts';
+import { VoteGroups } from './vote-groups.ts';
 
 /** Registers whose promise is kept: 4 MB at most. */
 const cachedPromisesMax = 10_000;
@@ -54,12 +56,14 @@ type Attempt = Decision | 'again' | 'retry';
 export class RegisterProposer {
   readonly #dependencies: ProposerDependencies;
   readonly #promises = new PromiseCache(cachedPromisesMax);
+  readonly #groups: VoteGroups;
   /** Drawn afresh at every start, so that no ballot of an earlier life is ever used again. */
   readonly #proposer: Actor;
   #counter = 0;
 
   constructor(dependencies: ProposerDependencies) {
     this.#dependencies = dependencies;
+    this.#groups = new VoteGroups(dependencies);
     const incarnation = toBase32(dependencies.random.bytes(incarnationBytes));
     this.#proposer = `${dependencies.nodeId}.${incarnation}` as Actor;
   }
@@ -79,7 +83,7 @@ export class RegisterProposer {
       signal.throwIfAborted();
       const view = this.#dependencies.view();
       if (!this.hasMajority(view)) return { kind: 'unavailable', reason: 'no_majority' };
-      const result = await this.#attempt(view, register, candidate, signal);
+      const result = await this.#attempt(view, register, candidate, { mayBegin: failures === 0, signal });
       if (result === 'again') continue;
       if (result !== 'retry') return result;
       failures += 1;
@@ -93,9 +97,15 @@ export class RegisterProposer {
     return view.coordinators.length > 0 && reachable.length >= majorityOf(view.coordinators.length);
   }
 
-  async #attempt(view: QuorumView, register: string, candidate: string | null, signal: AbortSignal): Promise<Attempt> {
+  async #attempt(
+    view: QuorumView,
+    register: string,
+    candidate: string | null,
+    { mayBegin, signal }: { readonly mayBegin: boolean; readonly signal: AbortSignal },
+  ): Promise<Attempt> {
     const cached = this.#promises.take(register, view.epoch);
-    const prepared = await this.#prepare(view, register, cached);
+    const isFirst = mayBegin && cached === undefined && candidate !== null && this.#mayBegin(view, register);
+    const prepared = isFirst ? this.#begin(view, register) : await this.#prepare(view, register, cached);
     if (prepared.phase !== 'prepared') return this.#lost(prepared);
     if (!(await this.#holdCurrent(view, register, prepared, signal))) return 'retry';
     const { certificates, kindOf } = this.#dependencies;
@@ -113,9 +123,26 @@ export class RegisterProposer {
     if (step.kind === 'forgotten') return cached === undefined ? 'retry' : 'again';
     // What a cached promise found may be old news: a later head may contain what this one does not.
     if (step.kind === 'refused' && cached !== undefined) return 'again';
+    // Nobody was asked yet what the register holds.
+    if (step.kind === 'refused' && isFirst) return 'retry';
     if (prepared.current !== null) this.#keepPromise(prepared.settings, prepared.settings.ballot, prepared.current);
     if (step.kind === 'refused') return { kind: 'refused', refusal: step.refusal, certificate: latest };
     return latest === null ? 'retry' : { kind: 'confirmed', certificate: latest };
+  }
+
+  /**
+   * Whether this node may begin with the register's first round, as far as is known before it asks itself: it is the
+   * register's own coordinator, and nothing that earlier epochs chose can be found here only.
+   */
+  #mayBegin(view: QuorumView, register: string): boolean {
+    const { nodeId, certificates } = this.#dependencies;
+    if (!view.carried || certificates.latest(register) !== null) return false;
+    return stickyOrder(register, view.coordinators)[0]?.nodeId === nodeId;
+  }
+
+  #begin(view: QuorumView, register: string): PreparedRound {
+    const ballot = { counter: firstCounter, proposer: this.#proposer };
+    return resumeRound(settingsOf(view, register, ballot), null);
   }
 
   async #prepare(
@@ -123,12 +150,7 @@ export class RegisterProposer {
     register: string,
     cached: ReturnType<PromiseCache['take']>,
   ): Promise<PreparedRound | FailedRound> {
-    const settings = {
-      register,
-      epoch: view.epoch,
-      coordinators: view.coordinators.map(({ nodeId }) => nodeId),
-      ballot: cached?.ballot ?? this.#nextBallot(),
-    };
+    const settings = settingsOf(view, register, cached?.ballot ?? this.#nextBallot());
     if (cached !== undefined) return resumeRound(settings, cached.value);
     return (await this.#run(view, prepareRound(settings))) as PreparedRound | FailedRound;
   }
@@ -150,19 +172,19 @@ export class RegisterProposer {
   /** Asks every coordinator at once, and resolves as soon as the phase is decided; the rest of the answers is not waited for. */
   #run(view: QuorumView, round: PreparingRound | AcceptingRound): Promise<Round> {
     const { epoch: _, ...request } = requestOf(round);
-    const item = { register: round.settings.register, ...request };
-    const check = checkIn(view);
+    const { register, ballot } = round.settings;
     return new Promise((resolve) => {
       let current: Round = round;
-      const take = (from: NodeId, answer: Parameters<typeof takeAnswer>[2]): void => {
-        current = takeAnswer(current, from, answer, check);
-        if (current.phase !== round.phase) resolve(current);
-      };
-      for (const coordinator of view.coordinators) {
-        const link = this.#dependencies.linkTo(coordinator);
-        if (link === undefined) take(coordinator.nodeId, { t: 'lost' });
-        else void link.vote({ epoch: view.epoch, item }).then((answer) => take(coordinator.nodeId, answer));
-      }
+      this.#groups.ask({
+        view,
+        item: { register, ...request },
+        isFirst: ballot.counter === firstCounter,
+        take: (from, answer, check) => {
+          if (current.phase !== round.phase) return;
+          current = takeAnswer(current, from, answer, check);
+          if (current.phase !== round.phase) resolve(current);
+        },
+      });
     });
   }
 
@@ -206,9 +228,6 @@ export class RegisterProposer {
   }
 }
 
-function checkIn({ cluster, coordinators }: QuorumView): VoteCheck {
-  return (statement, from, signature) => {
-    const key = coordinators.find(({ nodeId }) => nodeId === from)?.publicKey;
-    return key !== undefined && verifyStatement(statement, signature, key, cluster);
-  };
+function settingsOf(view: QuorumView, register: string, ballot: Ballot): RoundSettings {
+  return { register, epoch: view.epoch, coordinators: view.coordinators.map(({ nodeId }) => nodeId), ballot };
 }

@@ -1,5 +1,17 @@
 import { z } from 'zod';
-import { count, hash, labels, named, nodeId, pageSize, peerId, roles, text } from './schemas.ts';
+import {
+  capacityStep,
+  carryStatus,
+  count,
+  hash,
+  labels,
+  named,
+  nodeId,
+  pageSize,
+  peerId,
+  roles,
+  text,
+} from './schemas.ts';
 
 /** The shapes of the calls about the cluster: its control log, members, namespaces and configuration. */
 
@@ -32,12 +44,15 @@ const certificate = named(
       position: z.int().min(1),
       head: z.string().regex(hash),
       previous: z.string().regex(hash).nullable(),
-      ballot: z.strictObject({ counter: z.int().min(1), proposer: z.string() }),
+      ballot: z.strictObject({ counter: z.int().min(0), proposer: z.string() }),
     }),
     signatures: z.array(z.tuple([nodeId, z.string()])).min(1),
+    batch: z
+      .strictObject({ index: z.int().min(0), size: z.int().min(2), path: z.array(z.string().regex(hash)).min(1) })
+      .optional(),
   }),
   'Certificate',
-  'Signatures of a majority of the coordinators of an epoch under one statement.',
+  'Signatures of a majority of the coordinators of an epoch under one statement, or under the `batch` it has a place in.',
 );
 
 const operation = named(
@@ -118,10 +133,21 @@ export const namespaceList = named(
   'NamespaceList',
   'The namespaces that have a policy of their own, by name.',
 );
+export const scopeConfiguration = named(
+  z.strictObject({ scope: z.string(), values }),
+  'ScopeConfiguration',
+  'What one scope has set; no values when nothing is.',
+);
 export const configurationList = named(
-  z.strictObject({ configuration: z.array(z.strictObject({ scope: z.string(), values })) }),
+  z.strictObject({ configuration: z.array(scopeConfiguration) }),
   'ConfigurationList',
   'The scopes that have a configuration, by name.',
+);
+
+export const carryOver = named(
+  carryStatus,
+  'CarryOver',
+  'How far the registers have come to the present coordinators: `done` of `total`, of which `carried` were proposed again.',
 );
 
 /** Bodies. What they say is judged by the fold, which answers with a sentence; here only their form is. */
@@ -139,6 +165,16 @@ export const admitBody = named(
 );
 export const rolesBody = named(z.strictObject({ roles }), 'RolesBody', 'The roles the member has from now on.');
 export const labelsBody = named(z.strictObject({ labels }), 'LabelsBody', 'The labels the member has from now on.');
+export const addressesBody = named(
+  z.strictObject({ addresses: z.array(z.string()) }),
+  'AddressesBody',
+  'The multiaddrs the member is dialled at from now on; with none it has to connect by itself.',
+);
+export const capacityBody = named(
+  z.strictObject({ capacity: capacityStep }),
+  'CapacityBody',
+  'The capacity the member has from now on.',
+);
 export const policyBody = named(z.strictObject({ policy }), 'PolicyBody', 'The policy from now on.');
 export const valuesBody = named(
   z.strictObject({ values }),

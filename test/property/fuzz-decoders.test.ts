@@ -11,13 +11,33 @@ import { fingerprintBytes } from '../../crdt/fingerprint-tree.ts';
 import { decodeGenesis, encodeGenesis } from '../../crdt/genesis.ts';
 import type { Result } from '../../crdt/ids.ts';
 import { buildManifest, decodeManifest } from '../../crdt/manifest.ts';
+import { decodeDescriptor } from '../../crdt/membership-descriptor.ts';
+import { packStamps, unpackStamps, withDescriptors } from '../../crdt/membership-set.ts';
 import { checkKey, checkNamespace } from '../../crdt/object-name.ts';
 import { fromBase64Url, peerIdOf, publicKeyOf } from '../../crdt/signature.ts';
 import { decodeVersion } from '../../crdt/version.ts';
 import { decodeWant, encodeWant } from '../../protocols/blobs/messages.ts';
 import { decodeControlRequest, decodeControlResponse, encodeControlMessage } from '../../protocols/control/messages.ts';
 import { certificateHint, decodeGossip, encodeGossip, hintOf } from '../../protocols/gossip/messages.ts';
+import { decodeHeartbeat, encodeHeartbeat } from '../../protocols/membership/heartbeat.ts';
+import {
+  decodeDescriptorGossip,
+  decodeMembershipRequest,
+  decodeMembershipResponse,
+  encodeDescriptorGossip,
+  encodeMembershipMessage,
+} from '../../protocols/membership/messages.ts';
+import {
+  decodeMetadataRequest,
+  decodeMetadataResponse,
+  encodeMetadataMessage,
+} from '../../protocols/metadata/messages.ts';
 import { decodeQuorumRequest, decodeQuorumResponse, encodeQuorumMessage } from '../../protocols/quorum/messages.ts';
+import {
+  decodeReplicaRequest,
+  decodeReplicaResponse,
+  encodeReplicaMessage,
+} from '../../protocols/replicas/messages.ts';
 import {
   decodeSyncRequest,
   decodeSyncResponse,
@@ -28,12 +48,18 @@ import {
 } from '../../protocols/sync/messages.ts';
 import { decodeCbor, encodeCbor } from '../../protocols/wire/cbor.ts';
 import { creditFrame, dataFrame, endFrame, FrameDecoder, helloFrame } from '../../protocols/wire/frames.ts';
+import {
+  unpackChanges,
+  unpackAnswer as unpackSetAnswer,
+  unpackRange as unpackSetRange,
+} from '../../protocols/wire/item-sets.ts';
 import { decodePercent } from '../../src/http/percent.ts';
 import { matchesNone, rangeApplies } from '../../src/http/preconditions.ts';
 import { parseRange } from '../../src/http/range.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
+import { descriptorOf } from '../support/descriptors.ts';
 import { runs } from '../support/property-runs.ts';
-import { actorOf, testNode, write } from '../support/versions.ts';
+import { actorOf, testCluster, testNode, write } from '../support/versions.ts';
 import certificateVectors from '../vectors/certificate.json' with { type: 'json' };
 import controlLogVectors from '../vectors/control-log.json' with { type: 'json' };
 
@@ -68,6 +94,10 @@ const genesis = {
   members: [{ name: 'north', nodeId: north.nodeId, peerId: peerIdOf(north.signer.publicKey), addresses: [] }],
 };
 
+const descriptor = descriptorOf(north);
+const stamps = packStamps(withDescriptors(new Map(), [descriptor, descriptorOf(testNode('south'))]));
+const beat = { descriptor: 1, sequence: 2, capacityBytes: 9, freeBytes: 3, load: 0, members: new Uint8Array(16) };
+
 const edges: Readonly<Record<string, Edge>> = {
   'version record': { decode: decodeVersion, sound: text(root.text, child.text) },
   'version record as text': { decode: utf8(decodeVersion), sound: text(child.text) },
@@ -79,8 +109,13 @@ const edges: Readonly<Record<string, Edge>> = {
     decode: decodeAndUnpackRequest,
     sound: [
       encodeSyncMessage({ t: 'fetch', versions: [raw] }),
-      encodeSyncMessage({ t: 'feed', feed: 'a', after: 1 }),
-      encodeSyncMessage({ t: 'records', wants: [{ doc: raw, have: [raw, raw], certified: 3 }], along: 9 }),
+      encodeSyncMessage({ t: 'feed', feed: 'a', after: 1, slots: Uint8Array.of(1, 128) }),
+      encodeSyncMessage({ t: 'offer', docs: [{ doc: raw, heads: [raw], confirmed: { position: 3, head: raw } }] }),
+      encodeSyncMessage({
+        t: 'records',
+        wants: [{ doc: raw, have: [raw, raw], confirmed: { position: 3, head: raw } }],
+        along: 9,
+      }),
       encodeSyncMessage({ t: 'ranges', ranges: [[3, Uint8Array.of(1, 15), new Uint8Array(summaryBytes)]] }),
     ],
   },
@@ -92,7 +127,40 @@ const edges: Readonly<Record<string, Edge>> = {
       encodeSyncMessage({ t: 'ranges', answers: [{ split: new Uint8Array(16 * summaryBytes) }] }),
       encodeSyncMessage({ t: 'feed', feed: 'a', last: 2, through: 1, entries: Buffer.concat([raw, raw]), time: 3 }),
       encodeSyncMessage({ t: 'certificates', texts: ['{}'] }),
-      encodeSyncMessage({ t: 'done', more: true }),
+      encodeSyncMessage({ t: 'done', more: true, partial: [0, 3] }),
+      encodeSyncMessage({ t: 'offered', lacks: [1] }),
+    ],
+  },
+  'metadata request': {
+    decode: decodeMetadataRequest,
+    sound: [
+      encodeMetadataMessage({
+        t: 'objects',
+        slots: Uint8Array.of(3, 0),
+        ns: 'test',
+        prefix: 'a',
+        delimiter: '/',
+        after: null,
+        limit: 9,
+      }),
+      encodeMetadataMessage({ t: 'conflicts', slots: Uint8Array.of(3, 0), ns: null, after: 'test/a', limit: 9 }),
+    ],
+  },
+  'metadata response': {
+    decode: decodeMetadataResponse,
+    sound: [
+      encodeMetadataMessage({
+        t: 'objects',
+        objects: [{ key: 'a', version: root.id, heads: 1, size: null, state: 'provisional', time: 5 }],
+        prefixes: ['b/'],
+        next: 'b/',
+      }),
+      encodeMetadataMessage({
+        t: 'conflicts',
+        conflicts: [{ ns: 'test', key: 'a', heads: [root.id, child.id], preferred: root.id }],
+        next: null,
+      }),
+      encodeMetadataMessage({ t: 'elsewhere' }),
     ],
   },
   'control request': {
@@ -101,6 +169,7 @@ const edges: Readonly<Record<string, Edge>> = {
       encodeControlMessage({ t: 'entries', after: 3 }),
       encodeControlMessage({ t: 'candidate', hash }),
       encodeControlMessage({ t: 'tip', tip: { seq: 2, hash } }),
+      encodeControlMessage({ t: 'carry' }),
     ],
   },
   'control response': {
@@ -109,7 +178,31 @@ const edges: Readonly<Record<string, Edge>> = {
       encodeControlMessage({ t: 'entries', tip: { seq: 2, hash }, lines: ['{}', '[]'] }),
       encodeControlMessage({ t: 'candidate', text: null }),
       encodeControlMessage({ t: 'tip', tip: { seq: 2, hash } }),
+      encodeControlMessage({ t: 'carry', carry: { epoch: 2, carried: 3, done: 4, total: 9, complete: false } }),
+      encodeControlMessage({ t: 'carry', carry: null }),
     ],
+  },
+  descriptor: { decode: utf8(decodeDescriptor), sound: text(descriptor.text) },
+  'membership stamps': { decode: unpackStamps, sound: [stamps, new Uint8Array(0)] },
+  'membership request': {
+    decode: decodeMembershipRequest,
+    sound: [
+      encodeMembershipMessage({ t: 'compare', digest: new Uint8Array(16) }),
+      encodeMembershipMessage({ t: 'fetch', nodes: [north.nodeId] }),
+    ],
+  },
+  'membership response': {
+    decode: decodeMembershipResponse,
+    sound: [
+      encodeMembershipMessage({ t: 'same' }),
+      encodeMembershipMessage({ t: 'stamps', stamps }),
+      encodeMembershipMessage({ t: 'descriptors', texts: [descriptor.text] }),
+    ],
+  },
+  'descriptor gossip': { decode: decodeDescriptorGossip, sound: [encodeDescriptorGossip([descriptor])] },
+  heartbeat: {
+    decode: decodeHeartbeat,
+    sound: [encodeHeartbeat({ ...beat, nodeId: north.nodeId, status: 'ready' }, north.signer, testCluster)],
   },
   'gossip message': {
     decode: decodeGossip,
@@ -147,6 +240,7 @@ const edges: Readonly<Record<string, Edge>> = {
           { t: 'outbid', promised: ballot },
           { t: 'missing' },
         ],
+        batch: new Uint8Array(64),
       }),
       encodeQuorumMessage({ t: 'list', sequence: 3, registers: [[hash, true]], through: null }),
       encodeQuorumMessage({ t: 'confirm', outcomes: [{ t: 'unavailable', reason: 'deadline' }] }),
@@ -160,11 +254,40 @@ const edges: Readonly<Record<string, Edge>> = {
   'control-log line': { decode: utf8(decodeLogLine), sound: text(...controlLogVectors.lines.slice(1, -1)) },
   'control-log entry': {
     decode: utf8(decodeEntry),
-    sound: text(...controlLogVectors.lines.slice(1, -1).map((line) => String(JSON.parse(line).entry))),
+    sound: text(
+      ...controlLogVectors.lines.slice(1, -1).map((line) => String(JSON.parse(line).entry)),
+      ...controlLogVectors.later.map((each) => each.text),
+    ),
   },
   'control-log checkpoint': {
     decode: utf8(decodeCheckpointLine),
     sound: text(...controlLogVectors.lines.slice(-1)),
+  },
+  'replica request': {
+    decode: decodeAndUnpackReplicaRequest,
+    sound: [
+      encodeReplicaMessage({ t: 'feed', feed: 'a', after: 1 }),
+      encodeReplicaMessage({ t: 'ranges', ranges: [[0, Uint8Array.of(1, 15), new Uint8Array(summaryBytes)]] }),
+      encodeReplicaMessage({ t: 'prove', nonce: raw, items: [{ manifest: raw, points: [0, 9] }] }),
+      encodeReplicaMessage({ t: 'prove', nonce: raw, lease: 9, items: [{ manifest: raw }] }),
+      encodeReplicaMessage({
+        t: 'order',
+        items: [{ ns: 'docs', key: 'a', version: raw, manifest: raw, holders: [north.nodeId] }],
+      }),
+      encodeReplicaMessage({ t: 'check', items: [{ manifest: raw, node: north.nodeId, points: [0] }] }),
+      encodeReplicaMessage({ t: 'holders', manifests: [raw] }),
+    ],
+  },
+  'replica response': {
+    decode: decodeAndUnpackReplicaResponse,
+    sound: [
+      encodeReplicaMessage({ t: 'feed', feed: 'a', last: 2, through: 1, entries: Buffer.concat([raw, raw]) }),
+      encodeReplicaMessage({ t: 'ranges', answers: [0, 1, { items: Buffer.concat([raw, raw]) }] }),
+      encodeReplicaMessage({ t: 'ranges', answers: [{ split: new Uint8Array(16 * summaryBytes) }] }),
+      encodeReplicaMessage({ t: 'proofs', answers: [raw, 0, 1] }),
+      encodeReplicaMessage({ t: 'holders', holders: [[[north.nodeId, true]]] }),
+      encodeReplicaMessage({ t: 'checked', results: ['proved', 'wrong'] }),
+    ],
   },
   want: { decode: decodeWant, sound: [encodeWant([hash, hash])] },
   CBOR: { decode: decodeCbor, sound: [encodeCbor({ a: [1, 'x', null, raw] })] },
@@ -197,6 +320,20 @@ function decodeAndUnpackResponse(bytes: Uint8Array): unknown {
   if (!decoded.ok) return decoded;
   if (decoded.value.t === 'ranges') decoded.value.answers.map(unpackAnswer);
   if (decoded.value.t === 'feed' && decoded.value.entries !== null) unpackItems(decoded.value.entries);
+  return decoded;
+}
+
+function decodeAndUnpackReplicaRequest(bytes: Uint8Array): unknown {
+  const decoded = decodeReplicaRequest(bytes);
+  if (decoded.ok && decoded.value.t === 'ranges') decoded.value.ranges.map(unpackSetRange);
+  return decoded;
+}
+
+function decodeAndUnpackReplicaResponse(bytes: Uint8Array): unknown {
+  const decoded = decodeReplicaResponse(bytes);
+  if (!decoded.ok) return decoded;
+  if (decoded.value.t === 'ranges') decoded.value.answers.map(unpackSetAnswer);
+  if (decoded.value.t === 'feed' && decoded.value.entries !== null) unpackChanges(decoded.value.entries);
   return decoded;
 }
 

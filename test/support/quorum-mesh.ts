@@ -81,6 +81,8 @@ export class QuorumNode {
   /** What was asked to be held, in order. */
   readonly held: { readonly register: string; readonly value: RegisterValue; readonly from: PeerId }[] = [];
   readonly aheadOf: number[] = [];
+  /** Heads are taken to follow others, as entries of the control log do: none may come first. */
+  refusesEmpty = false;
   epoch = 1;
   kv: MemoryKv;
   network!: MemoryNetwork;
@@ -119,7 +121,7 @@ export class QuorumNode {
 
   view(): QuorumView {
     const coordinators = this.mesh.epochs.get(this.epoch) as readonly Coordinator[];
-    return { cluster: testCluster, epoch: this.epoch, coordinators, logSeq: this.epoch };
+    return { cluster: testCluster, epoch: this.epoch, coordinators, carried: this.epoch === 1, logSeq: this.epoch };
   }
 
   async stop(): Promise<void> {
@@ -141,6 +143,7 @@ export class QuorumNode {
   #kind(): RegisterKind {
     return {
       check: (_register, current, candidate) => {
+        if (current === null && this.refusesEmpty) return { code: 'log_moved', message: 'it follows another' };
         if (current === null) return 'accept';
         const [ours, theirs] = [historyOf(candidate), historyOf(current.head)];
         if (startsWith(theirs, ours)) return 'held';

@@ -23,6 +23,8 @@ interface VoterRow {
   readonly restored: boolean;
   /** `Kv.identity()` of the files the votes were written to: a copied or restored directory has another. */
   readonly identity: string;
+  /** How many registers have a row; counted once where an earlier version wrote none. */
+  readonly registers?: number;
 }
 
 /** The votes of a coordinator in the node's store: one row a register. */
@@ -31,6 +33,15 @@ export class KvAcceptorStore implements AcceptorStore {
 
   constructor(kv: Kv) {
     this.#kv = kv;
+  }
+
+  /**
+   * Binds the votes to the files they are in, before the first one is given; resolves with false when they are the
+   * votes of other files, and then none is given any more. A copy that was taken before the first vote is told apart
+   * by this alone: with no other coordinator there is nobody to have heard of the votes that came after it.
+   */
+  async open(): Promise<boolean> {
+    return this.transact(({ restored }) => !restored);
   }
 
   transact<T>(change: (transaction: AcceptorTransaction) => T): Promise<T> {
@@ -47,6 +58,17 @@ export class KvAcceptorStore implements AcceptorStore {
     return row === undefined ? 0 : decodeRow<VoterRow>(row, 'voter').sequence;
   }
 
+  restored(): boolean {
+    const row = this.#kv.get(voterKey);
+    return row !== undefined && decodeRow<VoterRow>(row, 'voter').restored;
+  }
+
+  /** How many registers this node was ever asked to vote on. */
+  registers(): number {
+    const row = this.#kv.get(voterKey);
+    return row === undefined ? 0 : (decodeRow<VoterRow>(row, 'voter').registers ?? 0);
+  }
+
   heardVotes(): ReadonlyMap<NodeId, HeardVotes> {
     const heard = new Map<NodeId, HeardVotes>();
     const start = Uint8Array.of(room.heard);
@@ -61,12 +83,15 @@ class VoterTransaction implements AcceptorTransaction {
   readonly #transaction: KvTransaction;
   readonly #before: VoterRow | undefined;
   #row: VoterRow;
+  /** Registers that were read in this transaction, and whether they had a row. */
+  readonly #known = new Map<string, boolean>();
 
   constructor(transaction: KvTransaction, identity: string) {
     this.#transaction = transaction;
     const stored = transaction.get(voterKey);
     this.#before = stored === undefined ? undefined : decodeRow<VoterRow>(stored, 'voter');
     this.#row = this.#before ?? { epoch: 0, sequence: 0, restored: false, identity };
+    if (this.#row.registers === undefined) this.#row = { ...this.#row, registers: countRegisters(transaction) };
     // Whoever holds a copy of the votes does not know what was voted after it was taken.
     if (this.#row.identity !== identity) this.#row = { ...this.#row, restored: true, identity };
   }
@@ -97,10 +122,14 @@ class VoterTransaction implements AcceptorTransaction {
 
   state(register: string): AcceptorState {
     const row = this.#transaction.get(registerKey(register));
+    this.#known.set(register, row !== undefined);
     return row === undefined ? emptyAcceptorState : decodeRow<AcceptorState>(row, 'vote');
   }
 
   setState(register: string, state: AcceptorState): void {
+    const isKnown = this.#known.get(register) ?? this.#transaction.get(registerKey(register)) !== undefined;
+    if (!isKnown) this.#row = { ...this.#row, registers: (this.#row.registers ?? 0) + 1 };
+    this.#known.set(register, true);
     this.#transaction.put(registerKey(register), encodeRow(state));
   }
 
@@ -125,6 +154,13 @@ class VoterTransaction implements AcceptorTransaction {
   finish(): void {
     if (this.#row !== this.#before) this.#transaction.put(voterKey, encodeRow(this.#row));
   }
+}
+
+function countRegisters(transaction: KvTransaction): number {
+  let count = 0;
+  const start = Uint8Array.of(room.register);
+  for (const _row of transaction.range({ start, end: successor(start) })) count += 1;
+  return count;
 }
 
 const voterKey: KvKey = Uint8Array.of(room.voter);

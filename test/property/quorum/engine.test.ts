@@ -14,6 +14,7 @@ async function run(seed: string): Promise<{ mesh: QuorumMesh; confirmed: number 
   const mesh = await QuorumMesh.start(names, 3, { seed, flushDelayMs: 3 });
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random.fraction() * items.length)] as T;
   const under = new Set<Promise<void>>();
+  const proposed = new Map<string, string>();
   let confirmed = 0;
   let serial = 0;
   const settled = (outcome: Outcome): void => {
@@ -23,9 +24,13 @@ async function run(seed: string): Promise<{ mesh: QuorumMesh; confirmed: number 
     const register = pick(registers);
     const base = node.book.latest(register)?.statement.head;
     serial += 1;
-    const head = headOf(...mesh.historyOf(base), `${serial}`);
+    // Who gave up proposes the same again, as a node does with what it holds.
+    const again = random.fraction() < 0.3 ? proposed.get(register) : undefined;
+    const head = again ?? headOf(...mesh.historyOf(base), `${serial}`);
+    proposed.set(register, head);
+    const timeoutMs = random.fraction() < 0.3 ? 25 : 3_000;
     // A proposal of a node that loses its power never ends; nobody is there to wait for it.
-    const ended = node.engine.propose(register, head, { timeoutMs: 3_000 }).then(settled, () => undefined);
+    const ended = node.engine.propose(register, head, { timeoutMs }).then(settled, () => undefined);
     under.add(ended);
     void ended.then(() => under.delete(ended));
   };

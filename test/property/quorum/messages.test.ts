@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { decodeCertificate, encodeCertificate } from '../../../crdt/certificate.ts';
-import { blake3, toBase32 } from '../../../crdt/digest.ts';
+import { decodeCertificate, encodeCertificate, verifyCertificate } from '../../../crdt/certificate.ts';
+import { blake3, fromHex, toBase32 } from '../../../crdt/digest.ts';
 import {
   confirmsMax,
   decodeQuorumRequest,
@@ -22,7 +22,14 @@ const ballot = { counter: Number.MAX_SAFE_INTEGER, proposer: actorOf(testNode('n
 const value = { position: Number.MAX_SAFE_INTEGER, head: hash, previous: hash };
 const epoch = Number.MAX_SAFE_INTEGER;
 const repeat = <T>(count: number, item: T): T[] => Array.from({ length: count }, () => item);
-const certificate = certificateVectors().accepted[0]?.text as string;
+const vectors = certificateVectors();
+const certificate = vectors.accepted[0]?.text as string;
+const ofBatches = vectors.accepted.map(({ text }) => text).filter((text) => text.startsWith('{"batch"'));
+const cluster = vectors.cluster;
+const coordinators = vectors.coordinators.map(({ nodeId, publicKey }) => ({
+  nodeId,
+  publicKey: fromHex(publicKey) as Uint8Array,
+}));
 
 /** The largest messages there can be. */
 const requests: readonly QuorumRequest[] = [
@@ -38,8 +45,19 @@ const requests: readonly QuorumRequest[] = [
   { t: 'confirm', items: repeat(confirmsMax, { register: hash, head: hash }) },
 ];
 const responses: readonly QuorumResponse[] = [
-  { t: 'votes', sequence: epoch, answers: repeat(votesMax, { t: 'promised', accepted: { ballot, value, epoch } }) },
-  { t: 'votes', sequence: 1, answers: [{ t: 'accepted', signature: new Uint8Array(64) }, { t: 'missing' }] },
+  {
+    t: 'votes',
+    sequence: epoch,
+    answers: repeat(votesMax, { t: 'promised', accepted: { ballot, value, epoch } }),
+    batch: null,
+  },
+  {
+    t: 'votes',
+    sequence: 1,
+    answers: [{ t: 'accepted', signature: new Uint8Array(64) }, { t: 'missing' }],
+    batch: null,
+  },
+  { t: 'votes', sequence: 1, answers: repeat(votesMax, { t: 'accepted', signature: null }), batch: new Uint8Array(64) },
   { t: 'list', sequence: epoch, registers: repeat(listedMax, [hash, true] as [string, boolean]), through: hash },
   { t: 'heard', sequence: 0 },
   {
@@ -93,13 +111,33 @@ test('no bytes make a decoder throw', () => {
   );
 });
 
+test('no change of one byte leaves a certificate under a batch that holds', () => {
+  expect(ofBatches.length).toBeGreaterThan(1);
+  fc.assert(
+    fc.property(fc.constantFrom(...ofBatches), fc.nat(), fc.integer({ min: 1, max: 255 }), (text, place, mask) => {
+      const bytes = Buffer.from(text);
+      const at = place % bytes.length;
+      bytes[at] = (bytes[at] ?? 0) ^ mask;
+      const decoded = decodeCertificate(bytes.toString('latin1'));
+      expect(decoded.ok && verifyCertificate(decoded.value, { cluster, coordinators }), `byte ${at}`).toBe(false);
+    }),
+    runs(10),
+  );
+});
+
 test('what a certificate is read as is written as the same text', () => {
   fc.assert(
-    fc.property(fc.nat(certificate.length - 1), fc.string({ maxLength: 3 }), (at, text) => {
-      const changed = certificate.slice(0, at) + text + certificate.slice(at + 1);
-      const decoded = decodeCertificate(changed);
-      expect(!decoded.ok || encodeCertificate(decoded.value) === changed).toBe(true);
-    }),
+    fc.property(
+      fc.constantFrom(certificate, ...ofBatches),
+      fc.nat(),
+      fc.string({ maxLength: 3 }),
+      (whole, place, text) => {
+        const at = place % whole.length;
+        const changed = whole.slice(0, at) + text + whole.slice(at + 1);
+        const decoded = decodeCertificate(changed);
+        expect(!decoded.ok || encodeCertificate(decoded.value) === changed).toBe(true);
+      },
+    ),
     runs(5),
   );
 });

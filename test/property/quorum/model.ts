@@ -6,9 +6,11 @@ import {
   type Statement,
 } from '../../../crdt/certificate.ts';
 import type { Actor, NodeId } from '../../../crdt/ids.ts';
-import type { Ballot } from '../../../crdt/quorum/ballot.ts';
+import { type Ballot, compareBallots, firstCounter } from '../../../crdt/quorum/ballot.ts';
 import {
+  type AcceptingRound,
   type PreparedRound,
+  type PreparingRound,
   planStep,
   prepareRound,
   proposeValue,
@@ -17,7 +19,8 @@ import {
   requestOf,
   resumeRound,
 } from '../../../crdt/quorum/proposer.ts';
-import { SeededRandom } from '../../../src/adapters/memory/random.ts';
+import { ModelAcceptors } from './model-acceptors.ts';
+import { ModelEpochs } from './model-epochs.ts';
 import { ModelHistory } from './model-history.ts';
 import {
   type Ask,
@@ -30,43 +33,54 @@ import {
   type ModelProfile,
   names,
   type Operation,
+  operationOf,
   type Reply,
-  registers,
-  voteOf,
+  withoutOthers,
 } from './model-parts.ts';
+import { ModelSchedule } from './model-schedule.ts';
 
 const stepsFaulty = 1_500;
-const stepsHealedMax = 30_000;
+const stepsHealedPerRegisterMax = 15_000;
 
 /**
- * Registers, coordinators and clients around the production's pure functions. Whatever is under way lies in one pool,
- * and each step takes out any of it: everything is reordered all the time. One seed decides all.
+ * Registers, coordinators and clients around the production's pure functions, on a schedule that reorders everything
+ * all the time. One seed decides all.
  */
 export class QuorumModel {
-  readonly #random: SeededRandom;
+  readonly #schedule: ModelSchedule;
   readonly #faults: ModelFaults;
   readonly #profile: ModelProfile;
   readonly #nodes = new Map(names.map((id) => [id, new ModelNode(id)]));
-  readonly #epochs: (readonly NodeId[])[] = [[], ['a', 'b', 'c'] as NodeId[]];
+  readonly #registers: readonly string[];
+  readonly #epochs: ModelEpochs;
+  readonly #acceptors: ModelAcceptors;
   readonly history = new ModelHistory((epoch) => this.#coordinators(epoch));
-  #pool: (() => void)[] = [];
-  #timeouts: (() => void)[] = [];
-  #cut = new Set<NodeId>();
-  #carriedEpoch = 1;
   #restored: NodeId | undefined;
-  #healed = false;
   #step = 0;
   #serial = 0;
   confirmed = 0;
+  /** Registers whose first round was begun, and those for which it was enough. */
+  begun = 0;
+  firsts = 0;
+  /** Those of them that came after a carry-over. */
+  laterFirsts = 0;
 
   constructor(seed: string, profile: ModelProfile, faults: ModelFaults = {}) {
-    this.#random = new SeededRandom(seed);
+    this.#schedule = new ModelSchedule(seed);
     this.#profile = profile;
     this.#faults = faults;
+    this.#epochs = new ModelEpochs(seed);
+    this.#acceptors = new ModelAcceptors({
+      schedule: this.#schedule,
+      epochs: this.#epochs,
+      faults,
+      send: (reply) => this.#sendReply(reply),
+    });
+    this.#registers = Array.from({ length: profile.registers }, (_, at) => `r${at}`);
   }
 
   get epoch(): number {
-    return this.#epochs.length - 1;
+    return this.#epochs.last;
   }
 
   get restoredNode(): NodeId | undefined {
@@ -86,54 +100,47 @@ export class QuorumModel {
 
   #advance(): void {
     this.#step += 1;
-    const timeoutsDue = this.#pool.length === 0 || (!this.#healed && this.#chance(0.03));
-    this.#drawFrom(timeoutsDue && this.#timeouts.length > 0 ? this.#timeouts : this.#pool)?.();
-  }
-
-  #drawFrom(events: (() => void)[]): (() => void) | undefined {
-    if (events.length === 0) return undefined;
-    const at = Math.floor(this.#random.fraction() * events.length);
-    const event = events[at];
-    events[at] = events[events.length - 1] as () => void;
-    events.pop();
-    return event;
+    this.#schedule.advance();
   }
 
   #disturb(): void {
-    const node = this.#pick([...this.#nodes.values()]);
-    if (this.#chance(0.08)) this.#startOperation(node, this.#pick(registers));
-    if (this.#chance(this.#profile.crashes)) this.#crash(node);
-    if (!node.up && this.#chance(0.2)) this.#restart(node);
-    if (this.#chance(0.01)) this.#cut = new Set(names.filter(() => this.#chance(0.35)));
-    if (this.#chance(0.02)) this.#cut = new Set();
-    if (this.#chance(0.05)) this.#spread(node);
+    const node = this.#schedule.pick([...this.#nodes.values()]);
+    if (this.#schedule.chance(0.08)) this.#startOperation(node, this.#schedule.pick(this.#registers));
+    if (this.#schedule.chance(0.02)) this.#abandon(node);
+    if (this.#schedule.chance(this.#profile.crashes)) this.#crash(node);
+    if (!node.up && this.#schedule.chance(0.2)) this.#restart(node);
+    if (this.#schedule.chance(0.01)) this.#schedule.cut = new Set(names.filter(() => this.#schedule.chance(0.35)));
+    if (this.#schedule.chance(0.02)) this.#schedule.cut = new Set();
+    if (this.#schedule.chance(0.05)) this.#spread(node);
     if (this.#profile.changesEpochs) this.#disturbEpochs(node);
     if (this.#profile.restoresDisk) this.#disturbDisk(node);
   }
 
   #heal(): void {
-    this.#healed = true;
-    this.#cut = new Set();
+    this.#schedule.isHealed = true;
+    this.#schedule.cut = new Set();
     for (const node of this.#nodes.values()) {
       if (!node.up) this.#restart(node);
       node.epoch = this.epoch;
     }
-    const until = this.#step + stepsHealedMax;
+    const until = this.#step + stepsHealedPerRegisterMax * this.#registers.length;
     this.#drain(until);
     for (const node of this.#nodes.values()) this.#askHeard(node);
     this.#drain(until);
-    const goal = this.history.ended.length;
+    const goal = this.confirmed;
     const voters = this.#coordinators(this.epoch).filter((id) => id !== this.#restored);
     let asked = 0;
-    for (const id of voters) for (const register of registers) asked += this.#startOperation(this.#node(id), register);
+    for (const id of voters) {
+      for (const register of this.#registers) asked += this.#startOperation(this.#node(id), register);
+    }
     this.#drain(until);
-    if (this.history.violations.length === 0 && this.history.ended.length < goal + asked)
+    if (this.history.violations.length === 0 && this.confirmed < goal + asked)
       this.history.violations.push('an operation never ended although all is well');
   }
 
   /** Lets everything come to its end. */
   #drain(until: number): void {
-    while (this.#pool.length + this.#timeouts.length > 0 && this.history.violations.length === 0) {
+    while (!this.#schedule.isEmpty && this.history.violations.length === 0) {
       if (this.#step > until) this.history.violations.push('no progress although a majority is connected');
       else this.#advance();
     }
@@ -147,21 +154,22 @@ export class QuorumModel {
     if (!this.#coordinators(node.epoch).includes(node.id) || !this.#isChecked(node)) return 0;
     const base = node.book.get(register)?.statement.head ?? '';
     this.#serial += 1;
-    this.#begin(node, register, register, `${base}.${this.#serial}`);
+    const again = this.#schedule.chance(0.7) ? node.abandoned.get(register) : undefined;
+    node.abandoned.delete(register);
+    this.#begin(node, register, register, again ?? `${base}.${this.#serial}`);
     return 1;
   }
 
+  /** The caller's time is over. What was asked is under way all the same, and the same may be proposed again. */
+  #abandon(node: ModelNode): void {
+    const [operation] = [...node.operations.values()].filter(({ candidate }) => candidate !== null);
+    if (operation?.candidate === undefined || operation.candidate === null) return;
+    node.operations.delete(operation.slot);
+    node.abandoned.set(operation.register, operation.candidate);
+  }
+
   #begin(node: ModelNode, slot: string, register: string, candidate: string | null): void {
-    const operation: Operation = {
-      slot,
-      register,
-      candidate,
-      startedAt: this.#step,
-      key: '',
-      round: undefined,
-      usesCache: false,
-      failures: 0,
-    };
+    const operation = operationOf({ slot, register, candidate, startedAt: this.#step });
     node.operations.set(slot, operation);
     this.#attempt(node, operation);
   }
@@ -172,36 +180,55 @@ export class QuorumModel {
     node.cache.delete(register);
     const usable = cached?.epoch === node.epoch ? cached : undefined;
     operation.usesCache = usable !== undefined;
+    const isFirst = usable === undefined && this.#mayBegin(node, operation);
     const settings: RoundSettings = {
       register,
       epoch: node.epoch,
       coordinators: this.#coordinators(node.epoch),
-      ballot: usable?.ballot ?? this.#nextBallot(node),
+      ballot: usable?.ballot ?? (isFirst ? this.#ballot(node, firstCounter) : this.#nextBallot(node)),
     };
-    if (usable !== undefined) this.#decide(node, operation, resumeRound(settings, usable.value));
+    if (isFirst) this.begun += 1;
+    if (usable !== undefined || isFirst) this.#decide(node, operation, resumeRound(settings, usable?.value ?? null));
     else this.#broadcast(node, operation, prepareRound(settings));
   }
 
-  #broadcast(node: ModelNode, operation: Operation, round: Parameters<typeof requestOf>[0]): void {
+  #mayBegin(node: ModelNode, { register, candidate, mayBegin }: Operation): boolean {
+    if (!mayBegin || candidate === null || node.book.has(register)) return false;
+    if (node.carriedInto !== node.epoch && !this.#faults.firstBeforeCarry) return false;
+    return this.#faults.firstByAnybody || this.#epochs.ownerOf(register, node.epoch) === node.id;
+  }
+
+  #broadcast(node: ModelNode, operation: Operation, round: PreparingRound | AcceptingRound): void {
     this.#serial += 1;
     const key = `${operation.slot}#${this.#serial}`;
     operation.key = key;
     operation.round = round;
     const request = requestOf(round);
-    for (const to of round.settings.coordinators) {
+    const { ballot, coordinators } = round.settings;
+    const ask = (to: NodeId): void => {
       const seen = node.memory.heard.get(to) ?? 0;
       this.#send({ key, from: node.id, to, register: operation.register, seen, request });
+    };
+    operation.askOthers = undefined;
+    if (ballot.counter !== firstCounter || this.#faults.firstAsksAllAtOnce) {
+      coordinators.forEach(ask);
+    } else {
+      ask(node.id);
+      // Itself too, as when its vote comes to stand in another batch.
+      const others = coordinators.filter((id) => id !== node.id || this.#schedule.chance(0.2));
+      operation.askOthers = () => others.forEach(ask);
     }
     const { life } = node;
-    this.#timeouts.push(() => {
+    this.#schedule.timeout(() => {
       if (node.up && node.life === life && operation.key === key && node.operations.get(operation.slot) === operation) {
+        operation.mayBegin = false;
         this.#attempt(node, operation);
       }
     });
   }
 
   #takeReply(node: ModelNode, { ask, sequence, epoch, answer }: Reply): void {
-    if (epoch > node.epoch && (this.#healed || this.#chance(0.5))) node.epoch = epoch;
+    if (epoch > node.epoch && (this.#schedule.isHealed || this.#schedule.chance(0.5))) node.epoch = epoch;
     if (!this.#believes(node, ask, sequence)) return;
     if (answer.t === 'heard') {
       node.checkedBy.add(ask.to);
@@ -217,8 +244,11 @@ export class QuorumModel {
     if (operation?.round === undefined || operation.key !== ask.key) return;
     const before = operation.round;
     operation.round = countAnswer(node, before, ask.to, answer, this.#faults);
-    if (operation.round.phase === before.phase) return;
-    this.#afterPhase(node, operation, operation.round);
+    const { askOthers } = operation;
+    operation.askOthers = undefined;
+    if (askOthers !== undefined && answer.t !== 'accepted') operation.round = withoutOthers(operation.round);
+    if (operation.round.phase === before.phase) askOthers?.();
+    else this.#afterPhase(node, operation, operation.round);
   }
 
   #afterPhase(node: ModelNode, operation: Operation, round: Round): void {
@@ -231,12 +261,27 @@ export class QuorumModel {
     } else if (round.phase === 'chosen') {
       this.#keep(node, round.certificate);
       this.history.record(round.certificate);
+      this.#checkPromises(round);
+      if (round.settings.ballot.counter === firstCounter) {
+        this.firsts += 1;
+        if (round.settings.epoch > 1) this.laterFirsts += 1;
+      }
       node.cache.set(operation.register, { epoch: round.settings.epoch, ballot: round.next, value: round.value });
       if (this.#faults.reusesBallots)
         node.usedCache.set(operation.register, { epoch: round.settings.epoch, ballot: round.next, value: round.value });
       const own = operation.candidate === null || round.value.head === operation.candidate;
       if (own) this.#end(node, operation, round.value.position);
       else this.#attempt(node, operation);
+    }
+  }
+
+  /** Whoever voted in a round that was chosen has promised the next ballot, which will find what was chosen. */
+  #checkPromises({ settings, next, certificate }: Extract<Round, { phase: 'chosen' }>): void {
+    const { register } = settings;
+    for (const [id] of certificate.signatures) {
+      const promised = this.#node(id).memory.states.get(register)?.promised ?? null;
+      const isKept = promised !== null && compareBallots(promised, next) >= 0;
+      if (!isKept && id !== this.#restored) this.history.violations.push(`${register}: ${id} never promised the next`);
     }
   }
 
@@ -255,11 +300,13 @@ export class QuorumModel {
       if (step.kind === 'forgotten') this.history.forgotten(prepared, certified as Statement);
       this.#retry(node, operation);
     } else {
-      this.#end(node, operation, certified?.position ?? 0);
+      // What this node knows to be held it asks nobody about: that is no read.
+      const isRead = step.kind !== 'held' || !operation.usesCache;
+      this.#end(node, operation, isRead ? (certified?.position ?? 0) : undefined);
     }
   }
 
-  #end(node: ModelNode, operation: Operation, position: number): void {
+  #end(node: ModelNode, operation: Operation, position: number | undefined): void {
     node.operations.delete(operation.slot);
     const { register, startedAt, candidate, slot } = operation;
     if (candidate === null) {
@@ -267,12 +314,16 @@ export class QuorumModel {
       return;
     }
     this.confirmed += 1;
-    this.history.ended.push({ register, startedAt, endedAt: this.#step, position });
+    if (position !== undefined) this.history.ended.push({ register, startedAt, endedAt: this.#step, position });
   }
 
   #nextBallot(node: ModelNode): Ballot {
     node.counter += 1;
-    return { counter: node.counter, proposer: `${node.id}.${this.#faults.reusesBallots ? 1 : node.life}` as Actor };
+    return this.#ballot(node, node.counter);
+  }
+
+  #ballot(node: ModelNode, counter: number): Ballot {
+    return { counter, proposer: `${node.id}.${this.#faults.reusesBallots ? 1 : node.lifeName}` as Actor };
   }
 
   #keep(node: ModelNode, certificate: Certificate): void {
@@ -283,44 +334,9 @@ export class QuorumModel {
   /** A certificate reaches another node, as gossip brings it. */
   #spread(node: ModelNode): void {
     for (const certificate of node.book.values()) {
-      const other = this.#pick([...this.#nodes.values()]);
-      this.#pool.push(() => this.#keep(other, certificate));
+      const other = this.#schedule.pick([...this.#nodes.values()]);
+      this.#schedule.push(() => this.#keep(other, certificate));
     }
-  }
-
-  // Acceptors.
-
-  #takeAsk(node: ModelNode, ask: Ask): void {
-    const asked = ask.request.epoch;
-    if (asked > node.epoch && (this.#healed || this.#chance(0.5))) node.epoch = asked;
-    let { memory } = node;
-    if (node.epoch > memory.epoch) memory = { ...memory, epoch: node.epoch };
-    if (ask.seen > memory.sequence && !this.#faults.ignoresSequence) memory = { ...memory, restored: true };
-    const votes = !memory.restored && this.#coordinators(memory.epoch).includes(node.id);
-    if (!votes && !(this.#faults.ignoresEpochs && this.#coordinators(asked).includes(node.id))) {
-      node.memory = memory;
-      this.#answerLater(node, { ask, sequence: Number.MAX_SAFE_INTEGER, epoch: memory.epoch, answer: { t: 'lost' } });
-      return;
-    }
-    memory = { ...memory, sequence: memory.sequence + 1 };
-    const { states, answer } = voteOf(memory, ask, node.id, this.#faults);
-    node.memory = { ...memory, states };
-    // Who checks no epoch tells of none.
-    const epoch = this.#faults.ignoresEpochs ? asked : memory.epoch;
-    this.#answerLater(node, { ask, sequence: memory.sequence, epoch, answer });
-  }
-
-  /** Write, flush, send: a crash can come between any two of them. */
-  #answerLater(node: ModelNode, reply: Reply): void {
-    if (this.#faults.answersBeforeFlush) this.#sendReply(reply);
-    else node.waiting.push(reply);
-    this.#onNode(node, () => {
-      node.disk = node.memory;
-      node.outbox.push(...node.waiting.splice(0));
-      this.#onNode(node, () => {
-        for (const each of node.outbox.splice(0)) this.#sendReply(each);
-      });
-    });
   }
 
   #believes(node: ModelNode, ask: Ask, sequence: number): boolean {
@@ -335,26 +351,22 @@ export class QuorumModel {
 
   #disturbEpochs(node: ModelNode): void {
     const { epoch } = this;
-    if (epoch < 7 && this.#carriedEpoch === epoch && this.#chance(0.05)) {
-      const next = this.#changedSet(this.#coordinators(epoch));
-      this.#epochs.push(next);
-      this.#node(this.#pick(next)).epoch = epoch + 1;
+    // The more there is to begin, the more time each epoch has.
+    const isDue = this.#schedule.chance(0.1 / this.#registers.length);
+    if (epoch < 7 && this.#epochs.carried === epoch && isDue) {
+      const next = this.#epochs.change(this.#schedule);
+      this.#node(this.#schedule.pick(next)).epoch = epoch + 1;
     }
-    if (node.epoch < epoch && this.#chance(0.02)) node.epoch += 1;
-    if (node.up && node.epoch === epoch && this.#carriedEpoch < epoch && this.#chance(0.1)) this.#startCarry(node);
-  }
-
-  #changedSet(before: readonly NodeId[]): readonly NodeId[] {
-    const others = names.filter((id) => !before.includes(id));
-    const grows = before.length <= 2 || (before.length < 4 && this.#chance(0.5));
-    if (grows) return [...before, this.#pick(others)].sort();
-    const leaver = this.#pick(before);
-    return before.filter((id) => id !== leaver);
+    if (node.epoch < epoch && this.#schedule.chance(0.02)) node.epoch += 1;
+    if (node.up && node.epoch === epoch && node.carriedInto < epoch && this.#schedule.chance(0.1))
+      this.#startCarry(node);
   }
 
   #startCarry(node: ModelNode): void {
-    if (node.carry?.epoch === this.epoch || !this.#isChecked(node) || !this.#coordinators(this.epoch).includes(node.id))
-      return;
+    const { carry, epoch } = { carry: node.carry, epoch: this.epoch };
+    if (!this.#isChecked(node) || !this.#coordinators(epoch).includes(node.id)) return;
+    const isListing = carry !== undefined && carry.answered.size < majorityOf(this.#coordinators(epoch).length);
+    if (carry?.epoch === epoch && !(isListing && this.#schedule.chance(0.2))) return;
     node.carry = { epoch: this.epoch, answered: new Set(), named: new Map(), left: new Set() };
     for (const to of this.#coordinators(this.epoch)) {
       const seen = node.memory.heard.get(to) ?? 0;
@@ -372,7 +384,7 @@ export class QuorumModel {
     for (const [name, current] of registers) carry.named.set(name, (carry.named.get(name) ?? 0) + (current ? 1 : 0));
     if (carry.answered.size < majority) return;
     for (const [name, count] of carry.named) if (count < majority) carry.left.add(name);
-    if (carry.left.size === 0) this.#carriedEpoch = Math.max(this.#carriedEpoch, carry.epoch);
+    if (carry.left.size === 0) this.#isCarried(node, carry.epoch);
     for (const register of carry.left) {
       this.#begin(node, `carry ${carry.epoch} ${register}`, register, null);
     }
@@ -382,7 +394,12 @@ export class QuorumModel {
     const { carry } = node;
     if (carry === undefined) return;
     carry.left.delete(register);
-    if (carry.left.size === 0) this.#carriedEpoch = Math.max(this.#carriedEpoch, carry.epoch);
+    if (carry.left.size === 0) this.#isCarried(node, carry.epoch);
+  }
+
+  #isCarried(node: ModelNode, epoch: number): void {
+    node.carriedInto = Math.max(node.carriedInto, epoch);
+    this.#epochs.carried = Math.max(this.#epochs.carried, epoch);
   }
 
   // Disks, crashes and the network.
@@ -391,13 +408,13 @@ export class QuorumModel {
   #disturbDisk(node: ModelNode): void {
     if (this.#restored !== undefined || !this.#coordinators(1).includes(node.id)) return;
     if (node.backup === undefined) {
-      if (this.#chance(0.02)) node.backup = node.disk;
+      if (this.#schedule.chance(0.02)) node.backup = node.disk;
       return;
     }
     const { sequence } = node.backup;
     const others = this.#coordinators(1).filter((id) => id !== node.id);
     if (!others.every((id) => (this.#node(id).disk.heard.get(node.id) ?? 0) > sequence)) return;
-    if (!this.#chance(0.05)) return;
+    if (!this.#schedule.chance(0.05)) return;
     this.#crash(node);
     // Its own proposer had heard of its votes on the disk that is gone.
     node.disk = node.backup;
@@ -412,11 +429,14 @@ export class QuorumModel {
     node.operations.clear();
     node.cache.clear();
     node.carry = undefined;
+    // That it had carried everything may not have been on disk.
+    if (this.#schedule.chance(0.3)) node.carriedInto = Math.max(1, Math.min(node.carriedInto, node.epoch - 1));
   }
 
   #restart(node: ModelNode): void {
     node.up = true;
     node.life += 1;
+    node.lifeName = `${this.#schedule.pick(['a', 'h', 'q', 'z'])}${node.life}`;
     node.counter = this.#faults.reusesBallots ? node.counter : 0;
     for (const [register, cached] of node.usedCache) node.cache.set(register, cached);
     node.memory = node.disk;
@@ -439,61 +459,33 @@ export class QuorumModel {
   }
 
   #send(ask: Ask): void {
-    this.#carryOver(ask.from, ask.to, (node) => this.#takeAsk(node, ask));
+    this.#schedule.send(this.#node(ask.from), this.#node(ask.to), (node) => this.#acceptors.take(node, ask));
   }
 
   #sendReply(reply: Reply): void {
-    this.#carryOver(reply.ask.to, reply.ask.from, (node) => this.#takeReply(node, reply));
-  }
-
-  #carryOver(from: NodeId, to: NodeId, arrive: (node: ModelNode) => void): void {
-    const copies = this.#healed || from === to ? 1 : this.#chance(0.05) ? 0 : this.#chance(0.05) ? 2 : 1;
-    const sender = this.#node(from);
-    const { life } = sender;
-    for (let copy = 0; copy < copies; copy += 1) {
-      this.#pool.push(() => {
-        const node = this.#node(to);
-        // Part of what a node had sent goes down with it.
-        if ((!sender.up || sender.life !== life) && this.#chance(0.7)) return;
-        if (node.up && this.#cut.has(from) === this.#cut.has(to)) arrive(node);
-      });
-    }
+    const { from, to } = reply.ask;
+    this.#schedule.send(this.#node(to), this.#node(from), (node) => this.#takeReply(node, reply));
   }
 
   /** Tries again after a while that doubles with every failure, on the average. */
   #retry(node: ModelNode, operation: Operation): void {
     operation.failures += 1;
+    operation.mayBegin = false;
     const wait = (): void => {
       if (node.operations.get(operation.slot) !== operation) return;
-      if (this.#chance(1 / 2 ** Math.min(operation.failures, 6))) this.#attempt(node, operation);
-      else this.#onNode(node, wait);
+      if (this.#schedule.chance(1 / 2 ** Math.min(operation.failures, 6))) this.#attempt(node, operation);
+      else this.#schedule.onNode(node, wait);
     };
-    this.#onNode(node, wait);
-  }
-
-  /** Something the node does next, unless it crashes before. */
-  #onNode(node: ModelNode, task: () => void): void {
-    const { life } = node;
-    this.#pool.push(() => {
-      if (node.up && node.life === life) task();
-    });
+    this.#schedule.onNode(node, wait);
   }
 
   // Small things.
 
   #coordinators(epoch: number): readonly NodeId[] {
-    return this.#epochs[epoch] ?? [];
+    return this.#epochs.coordinators(epoch);
   }
 
   #node(id: NodeId): ModelNode {
     return this.#nodes.get(id) as ModelNode;
-  }
-
-  #pick<T>(items: readonly T[]): T {
-    return items[Math.floor(this.#random.fraction() * items.length)] as T;
-  }
-
-  #chance(probability: number): boolean {
-    return this.#random.fraction() < probability;
   }
 }

@@ -1,8 +1,10 @@
 import {
   assembleCertificate,
+  batchOf,
   type Certificate,
   encodeCertificate,
   type Statement,
+  signBatch,
   signStatement,
 } from '../../../crdt/certificate.ts';
 import { verifyConfirmation } from '../../../crdt/confirmation-verify.ts';
@@ -35,6 +37,15 @@ export function confirmationVectors() {
     const certificate: Certificate = assembleCertificate(signed, signatures);
     return encodeCertificate(certificate);
   };
+  const certifyInBatch = (place: number, ...names: readonly string[]): string => {
+    const other = { ...statement, register: documentId(cluster, 'docs', 'other.txt') };
+    const batch = batchOf([other, statement]);
+    const signatures = names.map((name) => {
+      const { nodeId, signer } = testNode(name);
+      return [nodeId, signBatch(batch, signer, cluster)] as const;
+    });
+    return encodeCertificate(assembleCertificate(statement, signatures, batch.place(place)));
+  };
   const founding = certify({}, 'north', 'east');
   const later = certify({ epoch: 3 }, 'north', 'west');
   const refused = [
@@ -52,6 +63,7 @@ export function confirmationVectors() {
       lines: [],
       certificate: certify({ register: 'control-log' }, 'north', 'east'),
     },
+    { why: 'another place in the batch', lines: [], certificate: certifyInBatch(0, 'north', 'east') },
     { why: 'no certificate', lines: [], certificate: '{}' },
   ];
   return {
@@ -64,6 +76,7 @@ export function confirmationVectors() {
     accepted: [
       { lines: 0, certificate: founding },
       { lines: controlLogLines.length, certificate: later },
+      { lines: 0, certificate: certifyInBatch(1, 'north', 'east') },
     ],
     refused: refused.map(({ why, lines, certificate }) => ({
       why,

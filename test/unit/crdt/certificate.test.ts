@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import {
   assembleCertificate,
+  batchOf,
   type Certificate,
   certificateBytesMax,
   decodeCertificate,
@@ -10,13 +11,16 @@ import {
   linkHash,
   majorityOf,
   type Statement,
+  signBatch,
   signStatement,
+  verifyBatch,
   verifyCertificate,
   verifyStatement,
 } from '../../../crdt/certificate.ts';
 import { blake3, fromHex, toBase32 } from '../../../crdt/digest.ts';
 import type { ClusterId, NodeId } from '../../../crdt/ids.ts';
-import { certificateVectors } from '../../support/vectors/certificate.ts';
+import type { BatchPlace } from '../../../crdt/vote-batch.ts';
+import { certificateVectors, certifyInBatch } from '../../support/vectors/certificate.ts';
 import { accepted, actorOf, refusal, testCluster, testNode } from '../../support/versions.ts';
 
 const file = new URL('../../vectors/certificate.json', import.meta.url);
@@ -39,11 +43,11 @@ const statement: Statement = {
   ballot: { counter: 1, proposer: actorOf(testNode('north')) },
 };
 
-function certify(names: readonly string[], under: Statement = statement): Certificate {
+function certify(names: readonly string[], under: Statement = statement, place: BatchPlace | null = null): Certificate {
   const signatures = names.map(testNode).map(({ nodeId, signer }): [NodeId, Uint8Array] => {
     return [nodeId, signStatement(under, signer, testCluster)];
   });
-  return assembleCertificate(under, signatures);
+  return assembleCertificate(under, signatures, place);
 }
 
 const holds = (certificate: Certificate): boolean =>
@@ -122,7 +126,39 @@ describe('a certificate', () => {
     }
   });
 
-  test('fits its limit with the most signers there can be', () => {
+  test('under a batch never verifies with one byte changed', () => {
+    const bytes = Buffer.from(encodeCertificate(certifyInBatch(3, nodes.slice(0, 2))));
+    expect(holds(accepted(decodeCertificate(bytes.toString('utf8'))))).toBe(true);
+    for (let at = 0; at < bytes.length; at += 1) {
+      for (const byte of [(bytes[at] ?? 0) ^ 0x01, (bytes[at] ?? 0) ^ 0x10, 0x30, 0x34, 0x61]) {
+        if (byte === bytes[at]) continue;
+        const changed = Buffer.from(bytes);
+        changed[at] = byte;
+        const decoded = decodeCertificate(changed.toString('utf8'));
+        expect(decoded.ok && holds(decoded.value), `byte ${at}`).toBe(false);
+      }
+    }
+  });
+
+  test('under a batch holds for each of its statements, in its own cluster only', () => {
+    const members = nodes.map(({ nodeId, signer }) => ({ nodeId, publicKey: signer.publicKey }));
+    const foreign = toBase32(blake3(Buffer.from('another cluster'))) as ClusterId;
+    for (const index of [0, 1, 2, 3, 4]) {
+      const certificate = certifyInBatch(index, nodes.slice(1));
+      expect(holds(certificate)).toBe(true);
+      expect(verifyCertificate(certificate, { cluster: foreign, coordinators: members })).toBe(false);
+    }
+  });
+
+  test('does not hold by a signature under the digest of a batch in the domain of statements', () => {
+    const batch = batchOf([statement, { ...statement, position: 2, previous: head }]);
+    const signatures = nodes.map(({ nodeId, signer }): [NodeId, Uint8Array] => {
+      return [nodeId, signer.sign(`anabranch/confirmation/1/${testCluster}`, batch.digest)];
+    });
+    expect(holds(assembleCertificate(statement, signatures, batch.place(0)))).toBe(false);
+  });
+
+  test('fits its limit with the most signers there can be, and the deepest place', () => {
     const names = Array.from({ length: 16 }, (_, at) => `n${at}`);
     const long = {
       ...statement,
@@ -132,9 +168,12 @@ describe('a certificate', () => {
       previous: head,
       ballot: { ...statement.ballot, counter: Number.MAX_SAFE_INTEGER },
     };
-    const text = encodeCertificate(certify(names, long));
-    expect(text.length).toBeLessThanOrEqual(certificateBytesMax);
-    expect(decodeCertificate(text).ok).toBe(true);
+    const place = batchOf(Array.from({ length: 512 }, (_, at) => ({ ...long, epoch: at + 1 }))).place(511);
+    for (const certificate of [certify(names, long), certify(names, long, place)]) {
+      const text = encodeCertificate(certificate);
+      expect(text.length).toBeLessThanOrEqual(certificateBytesMax);
+      expect(decodeCertificate(text).ok).toBe(true);
+    }
   });
 
   test('cannot be written when it could not be read', () => {
@@ -158,6 +197,26 @@ describe('a statement', () => {
     for (const other of others) {
       expect(verifyStatement({ ...statement, ...other }, signature, signer.publicKey, testCluster)).toBe(false);
     }
+  });
+});
+
+describe('a batch', () => {
+  const second = { ...statement, epoch: 2 };
+  const { signer } = testNode('north');
+
+  test('is signed as these statements in this order, and no others', () => {
+    const batch = batchOf([statement, second]);
+    const signature = signBatch(batch, signer, testCluster);
+    expect(verifyBatch(batch, signature, signer.publicKey, testCluster)).toBe(true);
+    expect(verifyBatch(batchOf([second, statement]), signature, signer.publicKey, testCluster)).toBe(false);
+    expect(verifyBatch(batchOf([statement, second, second]), signature, signer.publicKey, testCluster)).toBe(false);
+    expect(verifyBatch(batch, signature, testNode('east').signer.publicKey, testCluster)).toBe(false);
+    expect(verifyBatch(batch, signature.subarray(1), signer.publicKey, testCluster)).toBe(false);
+  });
+
+  test('has two statements at least and 512 at most', () => {
+    expect(() => batchOf([statement])).toThrow(RangeError);
+    expect(() => batchOf(Array.from({ length: 513 }, () => statement))).toThrow(RangeError);
   });
 });
 

@@ -7,6 +7,7 @@ import {
   inclusionProof,
   leafHash,
   peaksOf,
+  rootFromInclusion,
   rootOf,
   verifyConsistency,
   verifyInclusion,
@@ -71,6 +72,16 @@ describe('a Merkle tree', () => {
     expect(() => inclusionProof(-1, 8, read)).toThrow(RangeError);
     expect(() => consistencyProof(5, 4, read)).toThrow(RangeError);
     expect(() => peaksOf(1.5, read)).toThrow(RangeError);
+  });
+
+  test('has the root that each of its paths leads to, and none where there is no such path', () => {
+    for (const { index, size, path } of vectors.inclusion) {
+      const leaf = leafHash(leaves[index] as Uint8Array);
+      expect(rootFromInclusion({ leaf, index, size }, path.map(bytes))).toEqual(roots[size]);
+      expect(rootFromInclusion({ leaf, index, size }, [...path.map(bytes), leaf])).toBe(undefined);
+      if (path.length > 0) expect(rootFromInclusion({ leaf, index, size }, path.slice(1).map(bytes))).toBe(undefined);
+      expect(rootFromInclusion({ leaf, index: size, size }, path.map(bytes))).toBe(undefined);
+    }
   });
 
   test('is not proved with sizes that make no sense', () => {

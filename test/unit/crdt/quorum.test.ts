@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { linkHash, type RegisterValue } from '../../../crdt/certificate.ts';
 import type { Actor, NodeId } from '../../../crdt/ids.ts';
 import { type AcceptorState, accept, emptyAcceptorState, prepare } from '../../../crdt/quorum/acceptor.ts';
-import { type Ballot, compareBallots, isBallot } from '../../../crdt/quorum/ballot.ts';
+import { type Ballot, compareBallots, firstCounter, isBallot } from '../../../crdt/quorum/ballot.ts';
 import {
   planStep,
   prepareRound,
@@ -27,7 +27,7 @@ const settings = { register: 'r', epoch: 2, coordinators, ballot: ballot(5) };
 const signature = new Uint8Array(64);
 const always = (): boolean => true;
 const promised = (accepted: AcceptorState['accepted'] = null) => ({ t: 'promised', accepted }) as const;
-const voted = { t: 'accepted', signature } as const;
+const voted = { t: 'accepted', vote: { signature, batch: null } } as const;
 
 describe('a ballot', () => {
   test('is ordered by its counter, then by its proposer', () => {
@@ -36,11 +36,13 @@ describe('a ballot', () => {
     expect(compareBallots(ballot(3), ballot(3))).toBe(0);
   });
 
-  test('has a counter from 1 and a proposer, and nothing else', () => {
+  test('has a counter from 0, that of a first round, and a proposer, and nothing else', () => {
     const proposer = actorOf(testNode('north'));
     expect(isBallot({ counter: 1, proposer })).toBe(true);
+    expect(isBallot({ counter: firstCounter, proposer })).toBe(true);
     for (const other of [
-      { counter: 0, proposer },
+      { counter: -1, proposer },
+      { counter: 0.5, proposer },
       { counter: 1, proposer: 'a' },
       { counter: 1, proposer, x: 1 },
       null,
@@ -83,7 +85,43 @@ describe('an acceptor', () => {
 
   test('gives a vote that stands again, whatever it promised since', () => {
     const again = { epoch: 2, ballot: ballot(3), value: value('x'), next: ballot(9) };
-    expect(accept(state, again, 2)).toEqual({ state, answer: { t: 'accepted' } });
+    expect(accept(state, { ...again, next: null }, 2)).toEqual({ state, answer: { t: 'accepted' } });
+    expect(accept(state, { ...again, next: ballot(4) }, 2)).toEqual({ state, answer: { t: 'accepted' } });
+  });
+
+  test('promises what is asked along with a vote that it gives again', () => {
+    const again = { epoch: 2, ballot: ballot(3), value: value('x'), next: ballot(9) };
+    expect(accept(state, again, 2)).toEqual({ state: { ...state, promised: ballot(9) }, answer: { t: 'accepted' } });
+    const first = { epoch: 1, ballot: ballot(firstCounter), value: value('x'), next: ballot(2) };
+    const { state: once } = accept(emptyAcceptorState, first, 1);
+    expect(accept(once, first, 1)).toEqual({ state: once, answer: { t: 'accepted' } });
+    expect(accept(once, { ...first, next: ballot(7) }, 1).state.promised).toEqual(ballot(7));
+  });
+
+  test('votes in a first round only when it knows nothing of the register, of whatever epoch', () => {
+    const first = { epoch: 2, ballot: ballot(firstCounter, 'z.1'), value: value('y'), next: ballot(1, 'z.1') };
+    expect(accept(emptyAcceptorState, first, 2)).toEqual({
+      state: { promised: first.next, accepted: { ballot: first.ballot, value: first.value, epoch: 2 } },
+      answer: { t: 'accepted' },
+    });
+    const promise: AcceptorState = { promised: ballot(1), accepted: null };
+    const earlier: AcceptorState = {
+      promised: ballot(firstCounter),
+      accepted: { ballot: ballot(firstCounter), value: value('x'), epoch: 1 },
+    };
+    const another: AcceptorState = { ...earlier, accepted: { ...earlier.accepted, epoch: 2 } as never };
+    for (const known of [promise, earlier, another]) {
+      expect(accept(known, first, 2)).toEqual({ state: known, answer: { t: 'outbid', promised: known.promised } });
+    }
+  });
+
+  test('gives no second vote in one first round, whether it is of another value or of another life', () => {
+    const first = { epoch: 2, ballot: ballot(firstCounter), value: value('y'), next: ballot(1) };
+    const { state: once } = accept(emptyAcceptorState, first, 2);
+    const answer = { t: 'outbid', promised: ballot(1) };
+    expect(accept(once, { ...first, value: value('w') }, 2)).toEqual({ state: once, answer });
+    expect(accept(once, { ...first, ballot: ballot(firstCounter, 'a.2') }, 2)).toEqual({ state: once, answer });
+    expect(prepare(once, { epoch: 2, ballot: ballot(1, 'b.1') }, 2).answer).toMatchObject({ accepted: once.accepted });
   });
 
   test('votes in its own epoch only', () => {
@@ -147,6 +185,70 @@ describe('a round', () => {
       certificate: { statement: { register: 'r', epoch: 2, position: 2, head: 'y', ballot: ballot(5) } },
     });
     expect(round.phase === 'chosen' && round.certificate.signatures.map(([id]) => id)).toEqual([b, c]);
+  });
+
+  test('takes a value of any prepared round before one of a first round', () => {
+    const first = { ballot: ballot(firstCounter, 'z.1'), value: value('first'), epoch: 2 };
+    const later = { ballot: ballot(1), value: value('later'), epoch: 2 };
+    const round = feed(prepareRound(settings), [
+      [a, promised(first)],
+      [b, promised(later)],
+    ]);
+    expect(round).toMatchObject({ phase: 'prepared', current: value('later') });
+  });
+
+  describe('makes a certificate of votes in one form only', () => {
+    const accepting = proposeValue(resumeRound(settings, null), value('y'), ballot(6));
+    const place = (index: number, hash = 1) => ({ index, size: 3, path: [new Uint8Array(32).fill(hash)] });
+    const inBatch = (index: number, hash = 1) => {
+      return { t: 'accepted', vote: { signature, batch: place(index, hash) } } as const;
+    };
+
+    test('of one place in one batch, which goes with it', () => {
+      const round = feed(accepting, [
+        [a, inBatch(1)],
+        [c, inBatch(1)],
+      ]);
+      expect(round).toMatchObject({ phase: 'chosen', certificate: { batch: { index: 1, size: 3 } } });
+      expect(round.phase === 'chosen' && round.certificate.signatures.map(([id]) => id)).toEqual([a, c]);
+    });
+
+    test('of none beside the batch', () => {
+      const round = feed(accepting, [
+        [a, voted],
+        [c, voted],
+      ]);
+      expect(round).toMatchObject({ phase: 'chosen' });
+      expect(round.phase === 'chosen' && 'batch' in round.certificate).toBe(false);
+    });
+
+    test.each([
+      ['a batch and none', inBatch(1), voted],
+      ['two places', inBatch(1), inBatch(2)],
+      ['two paths', inBatch(1, 1), inBatch(1, 2)],
+    ])('and fails as mixed with a majority of %s', (_name, one, other) => {
+      const round = feed(accepting, [
+        [a, one],
+        [b, other],
+      ]);
+      expect(round).toMatchObject({ phase: 'failed', reason: 'mixed', seen: null });
+    });
+
+    test('of five coordinators waits for a majority of any form, and takes the majority of one', () => {
+      const five = { ...settings, coordinators: ['a', 'b', 'c', 'd', 'e'] as NodeId[] };
+      const wide = proposeValue(resumeRound(five, null), value('y'), ballot(6));
+      const two = feed(wide, [
+        [a, voted],
+        [b, inBatch(1)],
+      ]);
+      expect(two.phase).toBe('accepting');
+      expect(feed(two, [[c, inBatch(1)]])).toMatchObject({ phase: 'failed', reason: 'mixed' });
+    });
+
+    test('and counts none that does not hold', () => {
+      const round = takeAnswer(accepting, a, inBatch(1), (_statement, _from, { batch }) => batch === null);
+      expect(round).toMatchObject({ phase: 'accepting', lost: new Set([a]) });
+    });
   });
 
   test('ends with the first refusal, or when a majority can no longer answer', () => {

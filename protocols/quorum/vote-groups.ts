@@ -1,0 +1,225 @@
+import {
+  batchOf,
+  majorityOf,
+  type Statement,
+  type Vote,
+  verifyBatch,
+  verifyStatement,
+} from '../../crdt/certificate.ts';
+import type { NodeId } from '../../crdt/ids.ts';
+import type { ProposerAnswer, VoteCheck } from '../../crdt/quorum/proposer.ts';
+import type { BatchPlace, VoteBatch } from '../../crdt/vote-batch.ts';
+import type { CoordinatorLink, LinkAnswer, LinkAnswers } from './coordinator-link.ts';
+import { type VoteItem, votesMax } from './messages.ts';
+import type { Coordinator, QuorumView } from './register-kind.ts';
+
+/** Groups on their way at once that no majority has answered yet: what is asked meanwhile shares the next one. */
+const openGroupsMax = 2;
+/** Registers that may wait for a group. */
+const queuedMax = 8_192;
+
+/** One register's part of a group. */
+export interface VoteAsk {
+  /** Who is asked. */
+  readonly view: QuorumView;
+  readonly item: VoteItem;
+  /** A register's first round: this node's own vote is flushed before any other is asked for. */
+  readonly isFirst: boolean;
+  /** Is told of each coordinator's answer; of some twice, and then the first counts. */
+  readonly take: (from: NodeId, answer: ProposerAnswer, check: VoteCheck) => void;
+}
+
+type Accepted = Extract<LinkAnswer, { readonly t: 'accepted' }>;
+
+interface Dependencies {
+  readonly nodeId: NodeId;
+  /** How a coordinator is asked, or undefined when it cannot be reached or must not be believed. */
+  readonly linkTo: (coordinator: Coordinator) => CoordinatorLink | undefined;
+}
+
+/**
+ * Gathers rounds of many registers into groups, which go to every coordinator alike: one message, one flush and one
+ * signature each, so that a coordinator's signature under the whole group serves every certificate of it. Under load
+ * groups grow by themselves, as with group commit, and a single round never waits.
+ */
+export class VoteGroups {
+  readonly #dependencies: Dependencies;
+  #queue: VoteAsk[] = [];
+  #open = 0;
+  #isPlanned = false;
+
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /** Every coordinator of the view answers, `lost` at the least. */
+  ask(ask: VoteAsk): void {
+    if (this.#queue.length < queuedMax) this.#queue.push(ask);
+    else loseAll([ask]);
+    if (this.#isPlanned) return;
+    this.#isPlanned = true;
+    // What is asked in the same turn goes into the same group.
+    queueMicrotask(() => {
+      this.#isPlanned = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    while (this.#open < openGroupsMax && this.#queue.length > 0) {
+      this.#open += 1;
+      void this.#run(this.#take()).finally(() => {
+        this.#open -= 1;
+        this.#pump();
+      });
+    }
+  }
+
+  /** The next that can go together: asked of the same coordinators, in the same manner. */
+  #take(): VoteAsk[] {
+    const [first] = this.#queue;
+    const taken: VoteAsk[] = [];
+    const left: VoteAsk[] = [];
+    for (const ask of this.#queue) {
+      const goesWith = ask.view.epoch === first?.view.epoch && ask.isFirst === first.isFirst;
+      (goesWith && taken.length < votesMax ? taken : left).push(ask);
+    }
+    this.#queue = left;
+    return taken;
+  }
+
+  /** Resolves when a majority has answered, or nobody else will. */
+  async #run(asks: readonly VoteAsk[]): Promise<void> {
+    const [first] = asks;
+    if (first === undefined) return;
+    const { coordinators } = first.view;
+    const group = new Group(asks, this.#dependencies.nodeId);
+    const own = coordinators.find(({ nodeId }) => nodeId === this.#dependencies.nodeId);
+    if (!first.isFirst) return this.#send(group, coordinators, majorityOf(coordinators.length));
+    if (own === undefined) return loseAll(asks);
+    const answers = await this.#votesOf(own, group);
+    if (group.isAccepted(answers)) {
+      group.deliver(own, answers);
+      const others = coordinators.filter((each) => each !== own);
+      return this.#send(group, others, majorityOf(coordinators.length) - 1);
+    }
+    // A signature under the whole group will not be had: those that may go on do so in a group of their own.
+    for (const [at, ask] of asks.entries()) {
+      const answer = answers.answers[at] ?? { t: 'lost' };
+      if (answer.t === 'accepted') {
+        this.ask({ ...ask, isFirst: false });
+        continue;
+      }
+      ask.take(own.nodeId, answer, group.check);
+      // The others are not asked, and a round ends only when it has heard of enough of them.
+      loseAll([ask]);
+    }
+  }
+
+  #send(group: Group, coordinators: readonly Coordinator[], enough: number): Promise<void> {
+    return new Promise((resolve) => {
+      let answered = 0;
+      if (enough === 0) resolve();
+      for (const coordinator of coordinators) {
+        void this.#votesOf(coordinator, group).then((answers) => {
+          group.deliver(coordinator, answers);
+          answered += 1;
+          if (answered === enough || answered === coordinators.length) resolve();
+        });
+      }
+    });
+  }
+
+  async #votesOf(coordinator: Coordinator, { asks, epoch, items }: Group): Promise<LinkAnswers> {
+    const link = this.#dependencies.linkTo(coordinator);
+    return (await link?.votes(epoch, items)) ?? { answers: asks.map(() => ({ t: 'lost' })), batch: null };
+  }
+}
+
+/** One message's worth of rounds, and what the signatures under it are worth. */
+class Group {
+  readonly asks: readonly VoteAsk[];
+  readonly items: readonly VoteItem[];
+  readonly epoch: number;
+  readonly check: VoteCheck;
+  readonly #view: QuorumView;
+  readonly #nodeId: NodeId;
+  /** Whether a coordinator's signature under the whole group holds; verified when the first round counts on it. */
+  readonly #proved = new Map<NodeId, boolean>();
+  /** What is to be accepted, by the item it is in. */
+  readonly #statements = new Map<number, Statement>();
+  readonly #places = new Map<number, BatchPlace>();
+  #batch: VoteBatch | undefined;
+
+  constructor(asks: readonly VoteAsk[], nodeId: NodeId) {
+    this.asks = asks;
+    this.items = asks.map(({ item }) => item);
+    this.#view = (asks[0] as VoteAsk).view;
+    this.epoch = this.#view.epoch;
+    this.#nodeId = nodeId;
+    for (const [at, item] of this.items.entries()) {
+      const statement = statementOf(item, this.epoch);
+      if (statement !== undefined) this.#statements.set(at, statement);
+    }
+    this.check = (statement, from, vote) => this.#isProved(statement, from, vote);
+  }
+
+  isAccepted({ answers }: LinkAnswers): boolean {
+    return answers.every(({ t }) => t === 'accepted');
+  }
+
+  /** Tells each round what the coordinator answered. */
+  deliver({ nodeId }: Coordinator, { answers, batch: signature }: LinkAnswers): void {
+    for (const [at, ask] of this.asks.entries()) {
+      const answer = answers[at] ?? { t: 'lost' };
+      ask.take(nodeId, answer.t === 'accepted' ? this.#voteOf(at, answer, signature) : answer, this.check);
+    }
+  }
+
+  #voteOf(at: number, { signature }: Accepted, whole: Uint8Array | null): ProposerAnswer {
+    if (signature !== null) return { t: 'accepted', vote: { signature, batch: null } };
+    const place = this.#placeOf(at);
+    return whole === null || place === undefined
+      ? { t: 'lost' }
+      : { t: 'accepted', vote: { signature: whole, batch: place } };
+  }
+
+  /** What this node answered itself needs no proof; of others a signature under the group is verified once. */
+  #isProved(statement: Statement, from: NodeId, { signature, batch }: Vote): boolean {
+    if (from === this.#nodeId) return true;
+    const { cluster, coordinators } = this.#view;
+    const key = coordinators.find(({ nodeId }) => nodeId === from)?.publicKey;
+    if (key === undefined) return false;
+    if (batch === null) return verifyStatement(statement, signature, key, cluster);
+    const whole = this.#wholeBatch();
+    const holds = this.#proved.get(from) ?? (whole !== undefined && verifyBatch(whole, signature, key, cluster));
+    this.#proved.set(from, holds);
+    return holds;
+  }
+
+  /** The tree over all that is to be accepted; undefined when that is one at most. */
+  #wholeBatch(): VoteBatch | undefined {
+    if (this.#statements.size > 1) this.#batch ??= batchOf([...this.#statements.values()]);
+    return this.#batch;
+  }
+
+  #placeOf(at: number): BatchPlace | undefined {
+    const batch = this.#wholeBatch();
+    if (batch === undefined) return undefined;
+    if (this.#places.size === 0) {
+      for (const [index, item] of [...this.#statements.keys()].entries()) this.#places.set(item, batch.place(index));
+    }
+    return this.#places.get(at);
+  }
+}
+
+function statementOf(item: VoteItem, epoch: number): Statement | undefined {
+  if (item.t === 'prepare') return undefined;
+  const { register, ballot, value } = item;
+  return { v: 1, register, epoch, ...value, ballot };
+}
+
+function loseAll(asks: readonly VoteAsk[]): void {
+  const check = (): boolean => false;
+  for (const { view, take } of asks) for (const { nodeId } of view.coordinators) take(nodeId, { t: 'lost' }, check);
+}
