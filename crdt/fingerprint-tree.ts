@@ -34,6 +34,12 @@ export interface Item {
   readonly value: Uint8Array;
 }
 
+/** What becomes of the item of a key: its new value, or undefined when there is to be none. */
+export interface ItemChange {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array | undefined;
+}
+
 /** What is known of a range: how many items it holds, and the hash over them. */
 export interface Summary {
   readonly count: number;
@@ -111,7 +117,15 @@ export function itemValue(reader: TreeReader, key: Uint8Array): Uint8Array | und
 
 /** Adds or changes the item of a key, or removes it (undefined). Costs a row for each level down to the item's leaf. */
 export function setItem(writer: TreeWriter, key: Uint8Array, value: Uint8Array | undefined): void {
-  change(writer, [], key, value);
+  change(writer, [], [{ key, value }]);
+}
+
+/**
+ * Does the same for many items, in ascending order of their keys, each once: a row that several of them lie below is
+ * written a single time.
+ */
+export function setItems(writer: TreeWriter, changes: readonly ItemChange[]): void {
+  if (changes.length > 0) change(writer, [], changes);
 }
 
 /** Compares two summaries of the same range. */
@@ -130,14 +144,20 @@ function rowOf(reader: TreeReader, prefix: Prefix): Uint8Array {
   return noItems;
 }
 
-function change(writer: TreeWriter, prefix: Prefix, key: Uint8Array, value: Uint8Array | undefined): Summary {
+function change(writer: TreeWriter, prefix: Prefix, changes: readonly ItemChange[]): Summary {
   const row = writer.row(prefix);
   if (row === undefined || !isInner(row)) {
-    return putItems(writer, prefix, row, withItem(row ?? noItems, key, value));
+    return putItems(writer, prefix, row, withItems(row ?? noItems, changes));
   }
-  const step = stepOf(key, prefix.length);
   const next = Uint8Array.from(row);
-  writeChild(next, step, change(writer, [...prefix, step], key, value));
+  for (let start = 0; start < changes.length; ) {
+    const step = stepOf((changes[start] as ItemChange).key, prefix.length);
+    let end = start + 1;
+    while (end < changes.length && stepOf((changes[end] as ItemChange).key, prefix.length) === step) end += 1;
+    const below = start === 0 && end === changes.length ? changes : changes.slice(start, end);
+    writeChild(next, step, change(writer, [...prefix, step], below));
+    start = end;
+  }
   const summary = summaryOfRow(next);
   if (summary.count > leafItemsMax) {
     writer.putRow(prefix, next);
@@ -171,12 +191,17 @@ function putItems(writer: TreeWriter, prefix: Prefix, former: Uint8Array | undef
   return summaryOfRow(items);
 }
 
-/** A leaf's row with one item added, changed or removed. */
-function withItem(row: Uint8Array, key: Uint8Array, value: Uint8Array | undefined): Uint8Array {
-  const at = placeOf(row, key);
-  const after = isAt(row, at, key) ? at + itemBytes : at;
-  const added = value === undefined ? [] : [key, value];
-  return Buffer.concat([row.subarray(0, at), ...added, row.subarray(after)]);
+/** A leaf's row with items added, changed or removed. */
+function withItems(row: Uint8Array, changes: readonly ItemChange[]): Uint8Array {
+  const parts: Uint8Array[] = [];
+  let from = 0;
+  for (const { key, value } of changes) {
+    const at = placeOf(row, key);
+    parts.push(row.subarray(from, at));
+    if (value !== undefined) parts.push(key, value);
+    from = isAt(row, at, key) ? at + itemBytes : at;
+  }
+  return Buffer.concat([...parts, row.subarray(from)]);
 }
 
 /** Where the item of a key is in a leaf's row, or would be. */

@@ -1,11 +1,10 @@
 import * as Automerge from '@automerge/automerge';
 import { blake3, fromHex, rawHash, sha256, toBase32, toHex } from './digest.ts';
 import type { ClusterId, DocId, VersionId } from './ids.ts';
+import { isSlotCount, slotsMax } from './slot-set.ts';
 import type { Version } from './version.ts';
 
 const documentDomain = 'anabranch/document/1';
-/** Slots are fixed at genesis: a power of two up to this. */
-const slotsMax = 4_096;
 
 /** What precedes the version id in the root's keys. */
 const recordPrefix = 'v/';
@@ -20,7 +19,7 @@ export function documentId(cluster: ClusterId, ns: string, key: string): DocId {
 
 /** The slot of a document, 0 to `slots` - 1: the last bits of its id. Throws a RangeError unless `slots` is a power of two up to `slotsMax`. */
 export function slotOf(docId: DocId, slots: number): number {
-  if (!Number.isInteger(slots) || slots < 1 || slots > slotsMax || (slots & (slots - 1)) !== 0) {
+  if (!isSlotCount(slots)) {
     throw new RangeError(`slots are a power of two up to ${slotsMax}, not ${slots}`);
   }
   const bytes = rawHash(docId);

@@ -1,7 +1,8 @@
 import { contextAdd, contextHas, decodeContext, emptyContext, encodeContext } from '../../crdt/causality.ts';
 import type { Certificate } from '../../crdt/certificate.ts';
+import { supersedes } from '../../crdt/certificate-order.ts';
 import { rawHash } from '../../crdt/digest.ts';
-import { documentDigest } from '../../crdt/document-digest.ts';
+import { type DocumentState, documentDigest } from '../../crdt/document-digest.ts';
 import { setItem } from '../../crdt/fingerprint-tree.ts';
 import { isReachable, missingVersions } from '../../crdt/graph-difference.ts';
 import type { ClusterId, DocId, Result, VersionId } from '../../crdt/ids.ts';
@@ -12,7 +13,7 @@ import type { KvReader, KvTransaction } from '../ports/kv.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import { changeFeed, FeedNumbers } from './change-feed.ts';
 import { certificateRows } from './confirmation/certificate-rows.ts';
-import { countsOf, indexObject } from './object-index.ts';
+import { countsOf, indexObject, unindexObject } from './object-index.ts';
 import {
   type ConfirmedRow,
   type CountsRow,
@@ -55,6 +56,12 @@ export interface Certified {
   readonly advanced: ConfirmedRow | undefined;
 }
 
+/** Sees a document's change in its transaction; its maker is the node that wrote the version, or had it confirmed. */
+type ChangeWitness = (
+  transaction: KvTransaction,
+  change: { readonly doc: DocId; readonly change: number; readonly maker: string },
+) => void;
+
 /**
  * The versions of every object and the indices over them, as rows of the key-value store. `append` is
  * the only way in; it keeps record, heads, listing, conflict, tree and feed rows in step
@@ -63,15 +70,17 @@ export interface Certified {
 export class ObjectStore {
   readonly #cluster: ClusterId;
   readonly #slots: number;
+  readonly #changed: ChangeWitness;
   readonly #cache = new VersionCache(versionsCachedMax);
   readonly #feedNumbers = new FeedNumbers();
   readonly #damaged = new Set<VersionId>();
   /** The name hashed last: a write asks for the same one several times in a row. */
   #named = { ns: '', key: '', doc: '' as DocId };
 
-  constructor(options: { readonly cluster: ClusterId; readonly slots: number }) {
+  constructor(options: { readonly cluster: ClusterId; readonly slots: number; readonly changed?: ChangeWitness }) {
     this.#cluster = options.cluster;
     this.#slots = options.slots;
+    this.#changed = options.changed ?? (() => undefined);
   }
 
   documentId(ns: string, key: string): DocId {
@@ -112,7 +121,8 @@ export class ObjectStore {
         { detail: { version: id } },
       );
     }
-    this.#cache.add(decoded.value);
+    // What a transaction reads may be its own, and come to nothing.
+    if (!('put' in reader)) this.#cache.add(decoded.value);
     return decoded.value;
   }
 
@@ -218,6 +228,7 @@ export class ObjectStore {
     };
     transaction.put(versionKey(version.id), Buffer.from(version.text));
     this.#putRow(transaction, doc, before, after);
+    this.#changed(transaction, { doc, change: after.change, maker: record.node });
     const isConfirmed = proof.confirmed?.id === version.id;
     const confirmed = isConfirmed ? this.#confirmedCount(transaction, before, version.id) : 0;
     const preferred = indexObject(transaction, { doc, before, after, added: 1, confirmed });
@@ -226,43 +237,72 @@ export class ObjectStore {
   }
 
   /**
-   * Takes in a certificate that holds. Of each object the one of the highest position is kept, and while its head is
-   * not here the highest one whose head is: that head is the confirmed one. Undefined when it changes nothing.
+   * Takes in a certificate that holds. Of each object the one that supersedes all others is kept, and while its head is
+   * not here the greatest one whose head is: that head is the confirmed one. Undefined when it changes nothing.
    */
   certify(transaction: KvTransaction, certificate: Certificate): Certified | undefined {
-    const { register, position, head } = certificate.statement;
+    const { statement } = certificate;
+    const { register, position, head } = statement;
     const doc = register as DocId;
     const known = certificateRows.get(transaction, doc);
-    const latest = known?.latest.statement.position ?? 0;
+    const latest = known?.latest.statement;
+    const isNewest = latest === undefined || supersedes(statement, latest);
+    const isSameLink = latest?.position === position && latest.head === head;
     const before = this.object(transaction, doc);
     const version = this.sound(transaction, head as VersionId);
     const isHere = version !== undefined && this.documentId(version.record.ns, version.record.key) === doc;
-    if (position > latest) {
+    // It comes again: the record of its head was damaged the first time, and is not any more.
+    const isDue = isSameLink && isHere && before?.certified !== undefined;
+    if (isNewest) {
       const earlier = before?.certified === undefined ? known?.latest : known?.earlier;
       const isNeeded = !isHere && before !== undefined && earlier !== undefined;
       certificateRows.put(transaction, doc, { latest: certificate, ...(isNeeded ? { earlier } : {}) });
-    } else {
-      const isBetter = isHere && before?.certified !== undefined && position > (before.confirmed?.position ?? 0);
-      if (!isBetter || position === latest || known === undefined) return undefined;
+    } else if (!isDue) {
+      const { earlier } = known ?? {};
+      const isBetter = earlier === undefined || supersedes(statement, earlier.statement);
+      if (isSameLink || !isHere || !isBetter || before?.certified === undefined || known === undefined)
+        return undefined;
       certificateRows.put(transaction, doc, { latest: known.latest, earlier: certificate });
     }
+    // The same link after another one before it: it is kept, and nothing else comes of it.
+    if (isSameLink && !isDue) return undefined;
     if (before === undefined) return { doc, row: undefined, advanced: undefined };
     const { certified, confirmed, ...rest } = before;
-    const awaited = position > latest ? { position, head: head as VersionId } : certified;
+    const awaited = isNewest ? { position, head: head as VersionId } : certified;
     const advanced = isHere ? confirmedOf(version, position) : undefined;
     const current = advanced ?? confirmed;
     const after: ObjectRow = {
       ...rest,
       ...(current === undefined ? {} : { confirmed: current }),
-      ...((isHere && position > latest) || awaited === undefined ? {} : { certified: awaited }),
+      ...((isHere && (isNewest || isDue)) || awaited === undefined ? {} : { certified: awaited }),
       change: this.#feedNumbers.next(transaction),
     };
     this.#putRow(transaction, doc, before, after);
+    this.#changed(transaction, { doc, change: after.change, maker: makerOf(certificate) });
     if (advanced !== undefined) {
       const count = this.#confirmedCount(transaction, before, advanced.id);
       indexObject(transaction, { doc, before, after, added: 0, confirmed: count });
     }
     return { doc, row: after, advanced };
+  }
+
+  /**
+   * Removes all that is here of an object. The newest document of the feed stays, since its number must not be given
+   * again.
+   */
+  forget(transaction: KvTransaction, doc: DocId): void {
+    const row = this.object(transaction, doc);
+    if (row === undefined || row.change === changeFeed.last(transaction)) return;
+    const confirmed = row.confirmed === undefined ? 0 : this.#confirmedCount(transaction, undefined, row.confirmed.id);
+    for (const { id } of this.versions(transaction, doc)) {
+      transaction.delete(versionKey(id));
+      this.#cache.delete(id);
+    }
+    for (const key of [objectKey(doc), snapshotKey(doc)]) transaction.delete(key);
+    certificateRows.delete(transaction, doc);
+    changeFeed.remove(transaction, row.change);
+    setItem(slotTreeWriter(transaction, this.slotOf(doc)), rawHash(doc), undefined);
+    unindexObject(transaction, row, confirmed);
   }
 
   /** True when the version is the object's confirmed head or one of its ancestors. */
@@ -321,29 +361,35 @@ export class ObjectStore {
   #putRow(transaction: KvTransaction, doc: DocId, before: ObjectRow | undefined, after: ObjectRow): void {
     transaction.put(objectKey(doc), encodeRow(after));
     changeFeed.append(transaction, rawHash(doc), after.change, before?.change);
-    const digest = documentDigest(
-      doc,
-      after.heads.map((head) => head.id),
-      certificatePosition(after),
-    );
+    const digest = documentDigest(doc, stateOf(after));
     setItem(slotTreeWriter(transaction, this.slotOf(doc)), rawHash(doc), digest);
   }
 
-  /** How many versions become confirmed with a new confirmed head. */
+  /** By how many the confirmed versions become more with a new confirmed head: fewer, when it does not follow the last. */
   #confirmedCount(reader: KvReader, before: ObjectRow | undefined, head: VersionId): number {
-    const had = before?.confirmed === undefined ? [] : [before.confirmed.id];
-    return missingVersions([head], had, (id) => this.sound(reader, id)?.record).length;
+    const lookup = (id: VersionId) => this.sound(reader, id)?.record;
+    const last = before?.confirmed?.id;
+    if (last === undefined) return missingVersions([head], [], lookup).length;
+    const gained = missingVersions([head], [last], lookup).length;
+    return isReachable(last, head, lookup) ? gained : gained - missingVersions([last], [head], lookup).length;
   }
 }
 
-/** The position of the newest certificate that is known of an object; 0 when there is none. */
-export function certificatePosition(row: ObjectRow): number {
-  return row.certified?.position ?? row.confirmed?.position ?? 0;
+/** What sync compares of an object. */
+function stateOf({ heads, certified, confirmed }: ObjectRow): DocumentState {
+  const ids = heads.map((head) => head.id);
+  const link = confirmed && { position: confirmed.position, head: confirmed.id };
+  return { heads: ids, certified: certified ?? link, confirmed: link };
 }
 
 function confirmedOf({ id, record }: Version, position: number): ConfirmedRow {
   const { generation, kind, content, time } = record;
   return { id, position, generation, kind, size: content?.size ?? null, time };
+}
+
+/** A proposer is named by its node and a word of its own. */
+function makerOf({ statement }: Certificate): string {
+  return statement.ballot.proposer.split('.')[0] ?? '';
 }
 
 function byGeneration(left: Version, right: Version): number {

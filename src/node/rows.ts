@@ -32,9 +32,9 @@ export interface ObjectRow {
   readonly key: string;
   /** Sorted by id as text. */
   readonly heads: readonly HeadRow[];
-  /** The confirmed head: that of the newest certificate whose head is here. Absent before the first. */
+  /** The confirmed head: that of the greatest certificate whose head is here. Absent before the first. */
   readonly confirmed?: ConfirmedRow;
-  /** The newest certificate known, while its head is not here. */
+  /** The greatest certificate known, while its head is not here. */
   readonly certified?: { readonly position: number; readonly head: VersionId };
   readonly versions: number;
   /** The dots of every version held, by which a dot that was issued twice is noticed. */

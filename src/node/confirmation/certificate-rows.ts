@@ -9,9 +9,9 @@ const room = { certificate: 0x63, cursor: 0x64 } as const;
 
 /** What is kept of an object's confirmed chain: its end, and while that is not here, the last link that is. */
 export interface CertificateRow {
-  /** The certificate of the highest position that is known. */
+  /** The certificate that supersedes every other one known. */
   readonly latest: Certificate;
-  /** While the latest one's head is not here: the highest one whose head is. */
+  /** While the latest one's head is not here: the greatest one whose head is. */
   readonly earlier?: Certificate;
 }
 
@@ -24,6 +24,10 @@ export const certificateRows = {
 
   put(transaction: KvTransaction, doc: DocId, row: CertificateRow): void {
     transaction.put(keyOf(doc), encodeRow(row));
+  },
+
+  delete(transaction: KvTransaction, doc: DocId): void {
+    transaction.delete(keyOf(doc));
   },
 } as const;
 

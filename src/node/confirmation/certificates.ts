@@ -5,9 +5,10 @@ import {
   decodeCertificate,
   type Statement,
   signedDigestsOf,
-  verifyCertificate,
 } from '../../../crdt/certificate.ts';
-import type { ClusterId, DocId, NodeId, PeerId } from '../../../crdt/ids.ts';
+import { supersedes } from '../../../crdt/certificate-order.ts';
+import type { ClusterId, DocId, NodeId, PeerId, VersionId } from '../../../crdt/ids.ts';
+import type { SignedDigest } from '../../../crdt/signature.ts';
 import type { CertificateBook } from '../../../protocols/quorum/register-kind.ts';
 import type { Kv } from '../../ports/kv.ts';
 import type { Log } from '../../ports/log.ts';
@@ -18,9 +19,7 @@ import type { EventLog } from '../event-log.ts';
 import type { Certified, ObjectStore } from '../object-store.ts';
 import { confirmedEvents } from '../version-journal.ts';
 import { certificateRows } from './certificate-rows.ts';
-
-/** Certificates remembered as verified, since one often comes twice before it is on disk. */
-const verifiedKeptMax = 1_024;
+import { VerifiedSignatures } from './verified-signatures.ts';
 
 const unproven = 'its signatures do not prove it';
 
@@ -48,7 +47,7 @@ export interface CheckedCertificate {
 }
 
 /**
- * The certificates of objects, each beside its object's document: what counts is the highest position. They prove
+ * The certificates of objects, each beside its object's document: what counts is the one that supersedes the rest. They prove
  * themselves to whoever knows the coordinators of their epoch, so it does not matter from whom they come; one of an
  * epoch that is not known here yet is no fault: the control log is fetched, and sync brings the certificate again.
  */
@@ -57,7 +56,7 @@ export class Certificates implements CertificateBook {
   readonly #cluster: ClusterId;
   readonly #ownProposer: string;
   readonly #batcher: KvBatcher;
-  readonly #verified = new Set<string>();
+  readonly #signatures: VerifiedSignatures;
   readonly #kept: Counter;
   readonly #refused: Counter;
 
@@ -66,6 +65,7 @@ export class Certificates implements CertificateBook {
     this.#cluster = options.cluster;
     this.#ownProposer = `${options.nodeId}.`;
     this.#batcher = new KvBatcher(dependencies.kv);
+    this.#signatures = new VerifiedSignatures(dependencies.verifier);
     this.#kept = dependencies.metrics.counter({
       name: 'anabranch_confirmed_heads_total',
       help: 'Times an object came to have another confirmed head here.',
@@ -82,12 +82,8 @@ export class Certificates implements CertificateBook {
   }
 
   verify(certificate: Certificate): boolean {
-    const coordinators = this.#dependencies.coordinatorsOf(certificate.statement.epoch);
-    if (coordinators === undefined) return false;
-    if (this.#verified.has(JSON.stringify(certificate))) return true;
-    if (!verifyCertificate(certificate, { cluster: this.#cluster, coordinators })) return false;
-    this.#remember(certificate);
-    return true;
+    const signed = this.#signedOf(certificate);
+    return signed !== undefined && this.#signatures.allHold(signed);
   }
 
   async keep(certificate: Certificate): Promise<void> {
@@ -154,28 +150,17 @@ export class Certificates implements CertificateBook {
     return proved.length < certificates.length ? this.#faulty(unproven, from).fault : undefined;
   }
 
-  /** Those whose signatures hold, verified off this thread. */
+  /** Those whose signatures hold. */
   async #verifyAll(certificates: readonly Certificate[]): Promise<Certificate[]> {
-    const signed = certificates.map((certificate) => {
-      if (this.#verified.has(JSON.stringify(certificate))) return [];
-      const coordinators = this.#dependencies.coordinatorsOf(certificate.statement.epoch);
-      return coordinators && signedDigestsOf(certificate, { cluster: this.#cluster, coordinators });
-    });
-    const holds = await this.#dependencies.verifier.verify(signed.flatMap((each) => each ?? []));
-    let next = 0;
-    return certificates.filter((certificate, index) => {
-      const own = signed[index];
-      if (own === undefined) return false;
-      const isProved = holds.slice(next, next + own.length).every((each) => each);
-      next += own.length;
-      if (isProved) this.#remember(certificate);
-      return isProved;
-    });
+    const signed = certificates.map((certificate) => this.#signedOf(certificate));
+    const holds = await this.#signatures.eachHold(signed.map((each) => each ?? []));
+    return certificates.filter((_, at) => signed[at] !== undefined && holds[at]);
   }
 
-  #remember(certificate: Certificate): void {
-    this.#verified.add(JSON.stringify(certificate));
-    if (this.#verified.size > verifiedKeptMax) this.#verified.delete(this.#verified.values().next().value as string);
+  /** What the certificate's signatures are under; undefined when it cannot hold, or its epoch is not known here. */
+  #signedOf(certificate: Certificate): readonly SignedDigest[] | undefined {
+    const coordinators = this.#dependencies.coordinatorsOf(certificate.statement.epoch);
+    return coordinators && signedDigestsOf(certificate, { cluster: this.#cluster, coordinators });
   }
 
   /** Resolves when nothing is being written. */
@@ -183,17 +168,23 @@ export class Certificates implements CertificateBook {
     return this.#batcher.idle();
   }
 
-  /** True when the certificate may change something here: it is the highest, or the highest whose head is here. */
-  #isNews({ register, position, head }: Statement): boolean {
+  /** True when the certificate may change something here: it is the greatest, or the greatest whose head is here. */
+  #isNews(statement: Statement): boolean {
     const { kv, objects, log } = this.#dependencies;
-    const latest = this.latest(register)?.statement;
-    if (latest === undefined || position > latest.position) return true;
-    if (position === latest.position) {
-      if (head !== latest.head) log.error('confirmation:forked', { register, position, head, known: latest.head });
-      return false;
+    const { register, position, head } = statement;
+    const doc = register as DocId;
+    const known = certificateRows.get(kv, doc);
+    if (known === undefined) return true;
+    const latest = known.latest.statement;
+    const isSamePlace = position === latest.position;
+    if (isSamePlace && head !== latest.head) {
+      log.error('confirmation:forked', { register, position, head, known: latest.head });
     }
-    const row = objects.object(kv, register as DocId);
-    return row?.certified !== undefined && position > (row.confirmed?.position ?? 0);
+    if (supersedes(statement, latest)) return true;
+    if (objects.object(kv, doc)?.certified === undefined) return false;
+    // The record of its head may have been damaged when it came, and be restored now.
+    if (isSamePlace && head === latest.head) return objects.sound(kv, head as VersionId) !== undefined;
+    return known.earlier === undefined || supersedes(statement, known.earlier.statement);
   }
 
   #faulty(reason: string, from: PeerId): CheckedCertificate {

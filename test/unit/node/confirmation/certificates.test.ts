@@ -191,18 +191,37 @@ describe('a certificate from a peer', () => {
     expect(graph().confirmedHead).toBe(version.id);
   });
 
-  test('of another position’s second head is reported and not taken', async () => {
-    const version = forge([], 1);
-    await sendRecord(version);
-    await gossip(certify({ head: version.id }));
-    await gossip(
-      certify({
-        head: headOf('another'),
-        ballot: { counter: 9, proposer: `${alice.nodeId}.${'b'.repeat(12)}a` as Actor },
-      }),
-    );
-    expect(graph().confirmedHead).toBe(version.id);
-    expect(mesh.get('alice').log.linesOf('confirmation:forked')).toHaveLength(1);
+  test('of a second head at one position is reported, and the greater ballot counts in whatever order they come', async () => {
+    const one = forge([], 1);
+    const other = forge([], 2);
+    await sendRecord(one);
+    await sendRecord(other);
+    const low = certify({ head: one.id });
+    const high = certify({ head: other.id, ballot: { ...low.statement.ballot, counter: 9 } });
+    await gossip(low);
+    await gossip(high);
+    expect(graph()).toMatchObject({ confirmedHead: other.id, preferred: other.id });
+    expect(graph().versions.map(({ version, state }) => [version, state])).toContainEqual([one.id, 'provisional']);
+    await gossip(low);
+    expect(graph().confirmedHead).toBe(other.id);
+    expect(mesh.get('alice').log.linesOf('confirmation:forked').length).toBeGreaterThan(0);
+    expect((await mesh.eventsOf('alice', 'confirmed')).map(({ data }) => data)).toMatchObject([
+      { version: one.id, position: 1 },
+      { version: other.id, position: 1 },
+    ]);
+    expect(await mesh.run(alice.node.status())).toMatchObject({ versions: 2, confirmed: 1, provisional: 1 });
+  });
+
+  test('of a second head that is not here leaves the first one confirmed until the head comes', async () => {
+    const one = forge([], 1);
+    const other = forge([], 2);
+    await sendRecord(one);
+    const low = certify({ head: one.id });
+    await gossip(low);
+    await gossip(certify({ head: other.id, epoch: 1, ballot: { ...low.statement.ballot, counter: 9 } }));
+    expect(graph().confirmedHead).toBe(one.id);
+    await sendRecord(other);
+    expect(graph().confirmedHead).toBe(other.id);
   });
 });
 
@@ -241,7 +260,7 @@ describe('sync', () => {
     const { wants } = serve(next);
     await publish(encodeGossip([hintOf(doc, [headOf('not here') as VersionId], [])]));
     await mesh.until(() => wants.length > 0);
-    expect(wants[0]).toMatchObject({ wants: [{ certified: 1 }] });
+    expect(wants[0]).toMatchObject({ wants: [{ confirmed: { position: 1 } }] });
     await mesh.settle(200);
     expect(graph().confirmedHead).toBe(written.version);
     expect(violations()).toBe(0);
