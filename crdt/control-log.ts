@@ -177,6 +177,14 @@ function applyOperation(state: ControlState, operation: ControlOperation, seq: n
       return withMember(state, operation.nodeId, (member) => put(state, { ...member, roles: operation.roles }));
     case 'labels':
       return withMember(state, operation.nodeId, (member) => put(state, { ...member, labels: operation.labels }));
+    case 'addresses':
+      return withMember(state, operation.nodeId, (member) => put(state, { ...member, addresses: operation.addresses }));
+    case 'capacity':
+      return withMember(state, operation.nodeId, (member) => put(state, { ...member, capacity: operation.capacity }));
+    case 'drain':
+      return withMember(state, operation.nodeId, ({ draining: _was, ...member }) =>
+        put(state, operation.draining ? { ...member, draining: true } : member),
+      );
     case 'namespace': {
       const namespaces = new Map(state.namespaces).set(operation.ns, operation.policy);
       if (namespaces.size > namespacesMax) return tooMany(`at most ${namespacesMax} namespaces have a policy`);

@@ -147,7 +147,11 @@ export class Placer {
   }
 }
 
-function isEligible({ labels }: PlacementNode, { required, forbidden }: PlacementPolicy): boolean {
+/** Whether a policy lets content be placed on a node. */
+export function isEligible(
+  { labels }: Pick<PlacementNode, 'labels'>,
+  { required, forbidden }: Pick<PlacementPolicy, 'required' | 'forbidden'>,
+): boolean {
   for (const [label, values] of Object.entries(required)) if (!values.includes(labels[label] ?? '')) return false;
   for (const [label, values] of Object.entries(forbidden)) if (values.includes(labels[label] ?? '')) return false;
   return true;

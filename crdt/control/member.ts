@@ -44,11 +44,18 @@ export interface ControlMember {
   /** At least one, in ascending order. */
   readonly roles: readonly Role[];
   readonly labels: Labels;
+  /** How much it holds compared with the others, as a step (see `capacity.ts`); absent when nobody said. */
+  readonly capacity?: number;
+  /** True while its content is to move elsewhere; absent otherwise. */
+  readonly draining?: true;
 }
+
+/** A member as it is admitted: what is said of it later has operations of its own. */
+export type AdmittedMember = Omit<ControlMember, 'capacity' | 'draining'>;
 
 const memberFields = ['addresses', 'labels', 'name', 'nodeId', 'peerId', 'roles'];
 
-/** Undefined when the value is a `ControlMember` with exactly its fields; otherwise a sentence that says why not. */
+/** Undefined when the value is an `AdmittedMember` with exactly its fields; otherwise a sentence that says why not. */
 export function checkMember(value: unknown): string | undefined {
   if (!hasExactly(value, memberFields)) return `a member has exactly the fields ${memberFields.join(', ')}`;
   return checkMemberIdentity(value) ?? checkRoles(value.roles) ?? checkLabels(value.labels);
@@ -60,10 +67,15 @@ export function checkMemberIdentity(member: Readonly<Record<string, unknown>>): 
   if (!isMemberName(name)) return 'the name is not lowercase letters, digits and hyphens';
   if (typeof nodeId !== 'string' || !isNodeId(nodeId)) return 'the node id is not 26 characters of base32';
   if (typeof peerId !== 'string' || publicKeyOf(peerId) === undefined) return 'the peer id is not an ed25519 key';
-  if (!Array.isArray(addresses) || addresses.length > memberAddressesMax) {
+  return checkAddresses(addresses);
+}
+
+/** Undefined when the value is a list of multiaddrs, which may be empty; otherwise a sentence that says why not. */
+export function checkAddresses(value: unknown): string | undefined {
+  if (!Array.isArray(value) || value.length > memberAddressesMax) {
     return `addresses are a list of at most ${memberAddressesMax}`;
   }
-  return addresses.every(isAddress) ? undefined : 'an address is not a multiaddr';
+  return value.every(isAddress) ? undefined : 'an address is not a multiaddr';
 }
 
 /** Undefined when the value is a list of roles, each once, in ascending order; otherwise a sentence that says why not. */

@@ -8,8 +8,8 @@ const replicasDefault = 3;
 const policyLabelsMax = 8;
 const policyValuesMax = 64;
 
-/** How content is cut, by name. All in bytes; see `ChunkingParameters`. */
-const chunkingProfiles = {
+/** How content is cut, by name. All in bytes; see `ChunkingParameters`. Nodes rely on what they know here: names are added, never changed. */
+export const chunkingProfiles = {
   /** Many small files, or files that change in small places. */
   small: { algorithm: 'fastcdc-1', min: 16 * 1024, average: 64 * 1024, max: 256 * 1024 },
   default: defaultChunking,

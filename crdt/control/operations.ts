@@ -2,7 +2,16 @@ import { encodeCanonical, hasExactly } from '../canonical-json.ts';
 import type { NodeId } from '../ids.ts';
 import { isNodeId } from '../node-name.ts';
 import { checkNamespace } from '../object-name.ts';
-import { type ControlMember, checkLabels, checkMember, checkRoles, type Labels, type Role } from './member.ts';
+import { checkCapacity } from './capacity.ts';
+import {
+  type AdmittedMember,
+  checkAddresses,
+  checkLabels,
+  checkMember,
+  checkRoles,
+  type Labels,
+  type Role,
+} from './member.ts';
 import { checkNamespacePolicy, type NamespacePolicy } from './namespace-policy.ts';
 
 /** Bytes of the canonical JSON of one scope's configuration. */
@@ -23,7 +32,7 @@ interface OperationOf<Type extends string> {
 
 /** Takes a node in as a member. */
 export interface AdmitOperation extends OperationOf<'admit'> {
-  readonly member: ControlMember;
+  readonly member: AdmittedMember;
 }
 
 /** Puts a member out; its key never comes back. */
@@ -41,6 +50,26 @@ interface RolesOperation extends OperationOf<'roles'> {
 interface LabelsOperation extends OperationOf<'labels'> {
   readonly nodeId: NodeId;
   readonly labels: Labels;
+}
+
+/** Replaces the addresses a member is dialled at. */
+interface AddressesOperation extends OperationOf<'addresses'> {
+  readonly nodeId: NodeId;
+  /** Multiaddrs; may be empty, and then the member has to connect by itself. */
+  readonly addresses: readonly string[];
+}
+
+/** Says how much a member holds compared with the others. */
+interface CapacityOperation extends OperationOf<'capacity'> {
+  readonly nodeId: NodeId;
+  /** A whole number from 1 to 64, see `capacity.ts`. */
+  readonly capacity: number;
+}
+
+/** Has a member's content move elsewhere, or ends that: while it drains, nothing is placed on it. */
+interface DrainOperation extends OperationOf<'drain'> {
+  readonly nodeId: NodeId;
+  readonly draining: boolean;
 }
 
 /** Replaces a namespace's policy. */
@@ -63,6 +92,9 @@ export type ControlOperation =
   | RemoveOperation
   | RolesOperation
   | LabelsOperation
+  | AddressesOperation
+  | CapacityOperation
+  | DrainOperation
   | NamespaceOperation
   | ConfigurationOperation;
 
@@ -77,6 +109,19 @@ const forms: Readonly<Record<ControlOperation['type'], OperationForm>> = {
   remove: { fields: ['nodeId'], check: ({ nodeId }) => checkNodeId(nodeId) },
   roles: { fields: ['nodeId', 'roles'], check: ({ nodeId, roles }) => checkNodeId(nodeId) ?? checkRoles(roles) },
   labels: { fields: ['labels', 'nodeId'], check: ({ nodeId, labels }) => checkNodeId(nodeId) ?? checkLabels(labels) },
+  addresses: {
+    fields: ['addresses', 'nodeId'],
+    check: ({ nodeId, addresses }) => checkNodeId(nodeId) ?? checkAddresses(addresses),
+  },
+  capacity: {
+    fields: ['capacity', 'nodeId'],
+    check: ({ nodeId, capacity }) => checkNodeId(nodeId) ?? checkCapacity(capacity),
+  },
+  drain: {
+    fields: ['draining', 'nodeId'],
+    check: ({ nodeId, draining }) =>
+      checkNodeId(nodeId) ?? (typeof draining === 'boolean' ? undefined : 'draining is neither true nor false'),
+  },
   namespace: {
     fields: ['ns', 'policy'],
     check: ({ ns, policy }) =>
@@ -109,7 +154,8 @@ function checkNodeId(value: unknown): string | undefined {
   return typeof value === 'string' && isNodeId(value) ? undefined : 'the node id is not 26 characters of base32';
 }
 
-function checkScope(scope: unknown): string | undefined {
+/** Undefined when the value can be the scope of a configuration; otherwise a sentence that says why not. */
+export function checkScope(scope: unknown): string | undefined {
   if (typeof scope === 'string' && scope.length <= scopeLengthMax && scopePattern.test(scope)) return undefined;
   return `the scope is not at most ${scopeLengthMax} lowercase letters, digits, dots and hyphens between slashes`;
 }

@@ -2,6 +2,7 @@ import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Channel } from '../wire/channel.ts';
 import { receiveResponse, unexpectedResponse } from '../wire/requests.ts';
 import {
+  type CarryReport,
   type ControlRequest,
   type ControlResponse,
   decodeControlResponse,
@@ -49,6 +50,13 @@ export class ControlClient {
     const response = await this.#ask({ t: 'tip', tip });
     if (response.t !== 'tip') throw unexpectedResponse(response);
     return response.tip;
+  }
+
+  /** How far the peer has carried the registers over; undefined when it is no coordinator. */
+  async carryOver(): Promise<CarryReport | undefined> {
+    const response = await this.#ask({ t: 'carry' });
+    if (response.t !== 'carry') throw unexpectedResponse(response);
+    return response.carry ?? undefined;
   }
 
   async #ask(request: ControlRequest): Promise<ControlResponse> {

@@ -18,13 +18,25 @@ const request = z.discriminatedUnion('t', [
   z.strictObject({ t: z.literal('candidate'), hash }),
   /** Tells where the asker's log ends, and asks where the other's does. */
   z.strictObject({ t: z.literal('tip'), tip }),
+  /** Asks a coordinator how far the registers have come to the present coordinators. */
+  z.strictObject({ t: z.literal('carry') }),
 ]);
+
+const carry = z.strictObject({
+  epoch: position,
+  carried: position,
+  done: position,
+  total: position,
+  complete: z.boolean(),
+});
 
 const response = z.discriminatedUnion('t', [
   /** Lines as `encodeLogLine` writes them, in order and without a gap, and where the log ends. */
   z.strictObject({ t: z.literal('entries'), tip, lines: z.array(z.string().max(lineLengthMax)).max(linesMax) }),
   z.strictObject({ t: z.literal('candidate'), text: z.string().max(candidateLengthMax).nullable() }),
   z.strictObject({ t: z.literal('tip'), tip }),
+  /** Null from one that is no coordinator. */
+  z.strictObject({ t: z.literal('carry'), carry: carry.nullable() }),
 ]);
 
 /** What the asking side sends. */
@@ -33,6 +45,8 @@ export type ControlRequest = z.infer<typeof request>;
 export type ControlResponse = z.infer<typeof response>;
 /** Where a log ends: its last entry's number, and that entry's hash; 0 and the cluster's id for the genesis alone. */
 export type LogTip = z.infer<typeof tip>;
+/** How far the registers have come to the coordinators of an epoch, as one of them knows. */
+export type CarryReport = z.infer<typeof carry>;
 
 /** A message as CBOR. */
 export function encodeControlMessage(message: ControlRequest | ControlResponse): Uint8Array {

@@ -4,6 +4,7 @@ import type { ByteStream } from '../../src/ports/network.ts';
 import { serveRequests } from '../wire/requests.ts';
 import { linesMax, linesMessageBytes } from './limits.ts';
 import {
+  type CarryReport,
   type ControlRequest,
   type ControlResponse,
   decodeControlRequest,
@@ -20,6 +21,8 @@ export interface ControlSource {
   candidate(hash: string): string | undefined;
   /** A peer told where its log ends. */
   heardTip(peer: PeerId, tip: LogTip): void;
+  /** How far this node has carried the registers over; null when it is no coordinator. */
+  carryOver(): CarryReport | null;
 }
 
 /**
@@ -51,6 +54,8 @@ function answer(source: ControlSource, request: ControlRequest, peer: PeerId): C
     case 'tip':
       source.heardTip(peer, request.tip);
       return { t: 'tip', tip: source.tip() };
+    case 'carry':
+      return { t: 'carry', carry: source.carryOver() };
   }
 }
 

@@ -79,6 +79,12 @@ function describe(operation: ControlOperation): string {
       return `roles of ${operation.nodeId}: ${operation.roles.join(',')}`;
     case 'labels':
       return `labels of ${operation.nodeId}: ${JSON.stringify(operation.labels)}`;
+    case 'addresses':
+      return `addresses of ${operation.nodeId}: ${operation.addresses.join(' ') || 'none'}`;
+    case 'capacity':
+      return `capacity of ${operation.nodeId}: step ${operation.capacity}`;
+    case 'drain':
+      return `${operation.draining ? 'drain' : 'end the draining of'} ${operation.nodeId}`;
     case 'namespace':
       return `policy of ${operation.ns}: ${JSON.stringify(operation.policy)}`;
     case 'configuration':

@@ -59,7 +59,7 @@ export function failureOf(error: unknown): Failure {
 }
 
 function apiFailure(error: ApiError): Failure {
-  const hint = apiHints[error.code] ?? '';
+  const hint = apiHints[error.code]?.(error) ?? '';
   const message = `${error.message.replace(/\.$/, '')} (${error.code})${hint}`;
   return { exitCode: apiExitCode(error), message, problem: error.problem };
 }
@@ -71,10 +71,15 @@ function apiExitCode({ code, status }: ApiError): ExitCode {
 }
 
 /** What the API cannot know: how this command line would do better. */
-const apiHints: Readonly<Record<string, string>> = {
-  unreachable: '; start one with "npm run swarm", or say where it is with --url or --dir',
-  unauthorized: '; give the token with --dir DIR (the directory of the node or swarm) or ANABRANCH_TOKEN',
-  content_mismatch: '; nothing was kept, try again',
+const apiHints: Readonly<Record<string, (error: ApiError) => string>> = {
+  unreachable: () => '; start one with "npm run swarm", or say where it is with --url or --dir',
+  unauthorized: () => '; give the token with --dir DIR (the directory of the node or swarm) or ANABRANCH_TOKEN',
+  content_mismatch: () => '; nothing was kept, try again',
+  carry_over_running: ({ problem }) => {
+    const progress = problem?.progress as { readonly done: number; readonly total: number } | undefined;
+    const share = progress === undefined ? '' : `${progress.done} of ${progress.total} registers are there; `;
+    return `; ${share}--wait does it as soon as it can be done`;
+  },
 };
 
 function meshExitCode({ code }: MeshError): ExitCode {

@@ -1,11 +1,10 @@
-import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { Command } from 'commander';
 import type { NamespaceInfo, NamespacePolicy } from '../node/api.ts';
 import { type ChangeFlags, parsePairs, tellCommitted, withChange } from './change-options.ts';
 import type { Cli } from './cli.ts';
 import { type ConnectionOptions, withConnection } from './connection.ts';
 import { UsageError } from './errors.ts';
+import { readJson } from './json-file.ts';
 import { printable, table } from './output.ts';
 import { wholeNumber } from './whole-number.ts';
 
@@ -77,7 +76,7 @@ async function policyOf(cli: Cli, { file, replicas, diversity, readMode }: SetFl
     if (replicas !== undefined || diversity !== undefined || readMode !== undefined) {
       throw new UsageError('--file has the whole policy: leave the other options out');
     }
-    return readPolicy(cli, file);
+    return (await readJson(cli, file)) as NamespacePolicy;
   }
   const counts = diversity === undefined ? {} : parsePairs(diversity);
   if (counts === undefined) throw new UsageError('--diversity takes label=count, such as dc=2');
@@ -88,16 +87,4 @@ async function policyOf(cli: Cli, { file, replicas, diversity, readMode }: SetFl
       : { diversity: Object.fromEntries(Object.entries(counts).map(([label, text]) => [label, Number(text)])) }),
     ...(readMode === undefined ? {} : { readMode }),
   };
-}
-
-async function readPolicy(cli: Cli, file: string): Promise<NamespacePolicy> {
-  const text =
-    file === '-'
-      ? Buffer.concat(await cli.io.stdin.toArray()).toString()
-      : await readFile(resolve(cli.io.cwd, file), 'utf8');
-  try {
-    return JSON.parse(text) as NamespacePolicy;
-  } catch {
-    throw new UsageError(`${file} is not JSON`);
-  }
 }

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { projectVersion } from '../project-root.ts';
 import { Cli } from './cli.ts';
+import { configurationCommand } from './configuration.ts';
 import { confirmCommand } from './confirm.ts';
 import { conflictsCommand } from './conflicts.ts';
 import { controlLogCommand } from './control-log.ts';
@@ -36,6 +37,7 @@ const commands = [
   statusCommand,
   nodesCommand,
   namespacesCommand,
+  configurationCommand,
   controlLogCommand,
 ];
 

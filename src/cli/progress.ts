@@ -8,6 +8,9 @@ export interface ProgressDisplay {
   end(): void;
 }
 
+/** What is counted. */
+type Unit = 'files' | 'bytes' | 'registers';
+
 const plainIntervalMs = 2_000;
 const silent: ProgressDisplay = { update: () => undefined, end: () => undefined };
 
@@ -16,7 +19,7 @@ export function progressBar(
   io: CliIo,
   label: string,
   total: number | undefined,
-  unit: 'files' | 'bytes' = 'bytes',
+  unit: Unit = 'bytes',
 ): ProgressDisplay {
   if (io.stderr.isTTY !== true) return silent;
   const format = total === undefined ? '{label} {done}' : '{label} {bar} {percentage}%  {done}';
@@ -42,7 +45,7 @@ export function progressLines(
   write: (text: string) => void,
   label: string,
   total: number,
-  unit: 'files' | 'bytes',
+  unit: Unit,
 ): ProgressDisplay {
   if (io.stderr.isTTY === true) return progressBar(io, label, total, unit);
   let saidMs = performance.now();
@@ -56,7 +59,7 @@ export function progressLines(
   };
 }
 
-function count(done: number, total: number | undefined, unit: 'files' | 'bytes'): string {
+function count(done: number, total: number | undefined, unit: Unit): string {
   const of = total === undefined ? '' : ` of ${unit === 'bytes' ? formatBytes(total) : total}`;
-  return unit === 'bytes' ? `${formatBytes(done)}${of}` : `${done}${of} files`;
+  return unit === 'bytes' ? `${formatBytes(done)}${of}` : `${done}${of} ${unit}`;
 }

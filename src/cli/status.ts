@@ -22,18 +22,21 @@ export function statusCommand(cli: Cli): Command {
 
 function rowsOf(status: NodeStatus, url: string): [string, string][] {
   const { peers, disk, quorum } = status;
+  const membership = membershipText(status);
   return [
     ['node', `${printable(status.name)} at ${url}`],
     ['node id', status.nodeId],
     ['peer id', status.peerId],
     ['cluster', `${printable(status.clusterName)} (${status.cluster})`],
     ['state', status.ready ? 'ready' : 'not ready yet'],
+    ...(membership === undefined ? [] : [['membership', membership] as [string, string]]),
     ['up for', `${Math.round(status.uptimeMs / 1000)} s`],
     ['peers', `${peers.connected} of ${peers.known} connected`],
     ['objects', `${status.objects}, in ${status.versions} versions`],
     ['confirmed', `${status.confirmed} versions; ${status.provisional} provisional`],
     ['quorum', quorumText(quorum)],
     ['control log', controlText(status)],
+    ...slotsRow(status),
     ['conflicts', String(status.conflicts)],
     ['content on its way', String(status.pendingContent)],
     ['disk', `${formatBytes(disk.freeBytes)} free of ${formatBytes(disk.capacityBytes)}`],
@@ -41,11 +44,37 @@ function rowsOf(status: NodeStatus, url: string): [string, string][] {
   ];
 }
 
+/** What there is to know and to do about a node that is no member, or is treated as none. */
+function membershipText({ membership, name }: NodeStatus): string | undefined {
+  const { state, removedBy, turnedAwayBy } = membership;
+  const again = 'it joins again only as a new one: anabranch init --join, then nodes admit';
+  switch (state) {
+    case 'member':
+      return undefined;
+    case 'pending':
+      return `NOT ADMITTED yet: "anabranch nodes admit" on a member takes ${printable(name)} in`;
+    case 'removed':
+      return `REMOVED by entry ${removedBy} of the control log: it serves what it has and takes no writes; ${again}`;
+    case 'turned_away':
+      return `TURNED AWAY by ${turnedAwayBy} of the members, and connected to none: see "anabranch nodes" there; if this node was removed, ${again}`;
+  }
+}
+
+/** Only where slots are placed is there anything to say of them. */
+function slotsRow({ slots: { count, kept, held, leaving } }: NodeStatus): [string, string][] {
+  if (held === count && leaving === 0) return [];
+  const gaining = held < kept ? `, ${kept - held} being fetched` : '';
+  const losing = leaving > 0 ? `, ${leaving} being handed over` : '';
+  return [['metadata', `${held} of ${count} slots${gaining}${losing}`]];
+}
+
 /** An unfinished carry-over holds up the next change of coordinators, and a restored one has to be replaced. */
 function controlText({ control }: NodeStatus): string {
   const { seq, coordinator, carryOver, restored } = control;
   const carrying =
-    carryOver === null || carryOver.complete ? '' : `; ${carryOver.carried} registers carried over so far`;
+    carryOver === null || carryOver.complete
+      ? ''
+      : `; ${carryOver.done} of ${carryOver.total} registers carried over so far`;
   const forgotten = restored.length === 0 ? '' : `; RESTORED, to be replaced: ${restored.join(' ')}`;
   return `entry ${seq}${coordinator ? ', and this node votes' : ''}${carrying}${forgotten}`;
 }

@@ -1,4 +1,13 @@
-import type { Checkpoint, CommittedChange, LogListing, NamespaceInfo, NamespacePolicy, NodeInfo } from '../node/api.ts';
+import type {
+  CarryStatus,
+  Checkpoint,
+  CommittedChange,
+  LogListing,
+  NamespaceInfo,
+  NamespacePolicy,
+  NodeInfo,
+  ScopeConfiguration,
+} from '../node/api.ts';
 import { type Call, readText, type Transport } from './transport.ts';
 
 /** Of every call that changes the cluster. */
@@ -35,6 +44,35 @@ export class ClusterClient {
 
   setLabels(nodeId: string, labels: Readonly<Record<string, string>>, options: ChangeOptions = {}) {
     return this.#change({ method: 'PUT', path: `${nodePath(nodeId)}/labels` }, options, { labels });
+  }
+
+  setAddresses(nodeId: string, addresses: readonly string[], options: ChangeOptions = {}): Promise<CommittedChange> {
+    return this.#change({ method: 'PUT', path: `${nodePath(nodeId)}/addresses` }, options, { addresses });
+  }
+
+  /** @param capacity a step from 1 to 64, two of which double it */
+  setCapacity(nodeId: string, capacity: number, options: ChangeOptions = {}): Promise<CommittedChange> {
+    return this.#change({ method: 'PUT', path: `${nodePath(nodeId)}/capacity` }, options, { capacity });
+  }
+
+  /** Replaces everything the scope has set. */
+  setConfiguration(scope: string, values: ScopeConfiguration['values'], options: ChangeOptions = {}) {
+    return this.#change({ method: 'PUT', path: configurationPath(scope) }, options, { values });
+  }
+
+  async configurationOf(scope: string): Promise<ScopeConfiguration> {
+    return (await this.#transport.json({ method: 'GET', path: configurationPath(scope) })) as ScopeConfiguration;
+  }
+
+  async configuration(): Promise<{ readonly configuration: readonly ScopeConfiguration[] }> {
+    return (await this.#transport.json({ method: 'GET', path: '/v1/configuration' })) as {
+      readonly configuration: readonly ScopeConfiguration[];
+    };
+  }
+
+  /** How far the registers have come to the present coordinators. */
+  async carryOver(): Promise<CarryStatus> {
+    return (await this.#transport.json({ method: 'GET', path: '/v1/control-log/carry-over' })) as CarryStatus;
   }
 
   setNamespace(ns: string, policy: NamespacePolicy, options: ChangeOptions = {}): Promise<CommittedChange> {
@@ -85,6 +123,10 @@ export class ClusterClient {
 
 function nodePath(nodeId: string): string {
   return `/v1/nodes/${encodeURIComponent(nodeId)}`;
+}
+
+function configurationPath(scope: string): string {
+  return `/v1/configuration/${encodeURIComponent(scope)}`;
 }
 
 function namespacePath(ns: string): string {

@@ -16,11 +16,17 @@ export interface CarryStatus {
   readonly epoch: number;
   /** Registers proposed again so far. */
   readonly carried: number;
+  /**
+   * Registers that are done, of all that this node knows. Told from the name that was reached: most names are hashes,
+   * and so evenly spread.
+   */
+  readonly done: number;
+  readonly total: number;
   readonly complete: boolean;
 }
 
 /** What is kept of a carry-over. */
-interface CarryRow extends CarryStatus {
+interface CarryRow extends Pick<CarryStatus, 'epoch' | 'carried' | 'complete'> {
   /** Every register up to this name is done. */
   readonly after: string | null;
 }
@@ -31,6 +37,8 @@ interface Dependencies {
   readonly log: Log;
   /** The present epoch, and whether this node votes in it. */
   readonly view: () => { readonly epoch: number; readonly votes: boolean };
+  /** How many registers this node knows. */
+  readonly registers: () => number;
   readonly carry: (options: CarryOptions) => Promise<CarryOutcome>;
 }
 
@@ -53,9 +61,17 @@ export class CarryOver {
   }
 
   status(): CarryStatus {
-    const { epoch } = this.#dependencies.view();
-    const { carried, complete } = this.#rowOf(epoch);
-    return { epoch, carried, complete };
+    const { view, registers } = this.#dependencies;
+    const { epoch } = view();
+    const { carried, complete, after } = this.#rowOf(epoch);
+    const total = registers();
+    const done = complete ? total : Math.floor(total * shareUpTo(after));
+    return { epoch, carried, done, total, complete };
+  }
+
+  /** True when this node has seen to it that all registers were carried into the epoch. */
+  isComplete(epoch: number): boolean {
+    return this.#rowOf(epoch).complete;
   }
 
   /** Goes on where the carry-over of the present epoch stands, if there is anything left to do. */
@@ -94,9 +110,10 @@ export class CarryOver {
       if (complete) return log.info('control:carried', { epoch, registers: this.#row.carried });
       log.debug('control:carry_waits', { epoch, ...outcome });
     } catch (error) {
-      if (this.#stopping.signal.aborted) return;
-      log.warn('control:carry_failed', { epoch, error });
+      if (!this.#stopping.signal.aborted) log.warn('control:carry_failed', { epoch, error });
     }
+    // Whether it ends with an error or not, it may end because the node stops.
+    if (this.#stopping.signal.aborted) return;
     this.#cancelTimer = clock.setTimer(retryDelayMs, () => this.goOn());
   }
 
@@ -124,4 +141,18 @@ const founding: CarryRow = { epoch: 1, after: null, carried: 0, complete: true }
 function readRow(kv: Kv): CarryRow | undefined {
   const bytes = getSealed(kv, carryKey, 'the progress of the carry-over');
   return bytes === undefined ? undefined : (JSON.parse(Buffer.from(bytes).toString('utf8')) as CarryRow);
+}
+
+/** Characters of base32 in the order of names, and how many of a name are looked at: a millionth is close enough. */
+const namesAlphabet = '234567abcdefghijklmnopqrstuvwxyz';
+const nameCharacters = 4;
+
+/** Which share of all hashes comes before a name; 0 for the start. */
+export function shareUpTo(name: string | null): number {
+  let share = 0;
+  for (let at = 0; at < nameCharacters; at += 1) {
+    const place = namesAlphabet.indexOf(name?.[at] ?? '2');
+    share += Math.max(0, place) / namesAlphabet.length ** (at + 1);
+  }
+  return share;
 }

@@ -7,6 +7,7 @@ import type { ClusterId, NodeId, PeerId } from '../../crdt/ids.ts';
 import type { AcceptorStore } from '../../protocols/quorum/acceptor-store.ts';
 import type { QuorumEngine } from '../../protocols/quorum/engine.ts';
 import type { CertificateBook, QuorumView, RegisterKind } from '../../protocols/quorum/register-kind.ts';
+import { stickyOrder } from '../../protocols/quorum/sticky-order.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
@@ -17,7 +18,7 @@ import { ControlCertificates } from './control-certificates.ts';
 import { ControlLogKind } from './control-log-kind.ts';
 import { ControlStore, type LogProof } from './control-store.ts';
 import { LogExchange } from './log-exchange.ts';
-import { type SubmitInput, type SubmitOutcome, Submitter } from './submitter.ts';
+import { type CarryProgress, type SubmitInput, type SubmitOutcome, Submitter } from './submitter.ts';
 import type { WriterPosition } from './writer-positions.ts';
 
 export interface ControlLogDependencies {
@@ -27,7 +28,7 @@ export interface ControlLogDependencies {
   readonly random: Random;
   readonly log: Log;
   /** Where this node's own votes are. */
-  readonly votes: AcceptorStore;
+  readonly votes: AcceptorStore & { registers(): number };
   /** The engine, which needs the opened log itself; absent until `start` has resolved and it was made. */
   readonly quorum: () => Pick<QuorumEngine, 'propose' | 'carry' | 'restoredCoordinators'> | undefined;
 }
@@ -165,18 +166,36 @@ export class ControlLog {
     return this.#opened.store.consistency(first, second);
   }
 
+  /**
+   * How far the registers have come to the present coordinators, from who would refuse the next change: this node while
+   * it is not done itself, else the first coordinator in the log's order that answers. Undefined when none does.
+   */
+  async carryOver(): Promise<CarryStatus | undefined> {
+    const own = this.#carryOverHere();
+    const order = stickyOrder(controlLogRegister, this.view().coordinators);
+    const asked = order.map(({ nodeId, peerId }) =>
+      nodeId === this.#options.nodeId ? (own ?? undefined) : this.#askCarryOver(peerId),
+    );
+    const told = (await Promise.all(asked)).filter((each) => each !== undefined);
+    const decisive = own !== null && !own.complete ? own : told[0];
+    if (decisive === undefined) return undefined;
+    // A newcomer knows only of what has come to it.
+    const total = Math.max(...told.map((each) => each.total));
+    const share = decisive.complete ? 1 : decisive.done / Math.max(1, decisive.total);
+    return { ...decisive, done: Math.floor(total * share), total };
+  }
+
   status(): ControlStatus {
     const state = this.state();
     const coordinators = coordinatorsOf(state).map(({ nodeId }) => nodeId);
-    const coordinator = coordinators.includes(this.#options.nodeId);
     return {
       seq: state.seq,
       hash: state.hash,
       epoch: state.epoch,
-      coordinator,
+      coordinator: this.#votes(),
       coordinators,
       restored: this.#dependencies.quorum()?.restoredCoordinators() ?? [],
-      carryOver: coordinator ? (this.#parts?.carryOver.status() ?? null) : null,
+      carryOver: this.#carryOverHere(),
     };
   }
 
@@ -185,7 +204,9 @@ export class ControlLog {
   /** Who votes now, for the quorum engine. */
   view(): QuorumView {
     const state = this.state();
-    return { cluster: state.cluster, epoch: state.epoch, coordinators: coordinatorsOf(state), logSeq: state.seq };
+    const { cluster, epoch, seq } = state;
+    const carried = this.#parts?.carryOver.isComplete(epoch) ?? false;
+    return { cluster, epoch, coordinators: coordinatorsOf(state), carried, logSeq: seq };
   }
 
   /** The register `control-log`, for the quorum engine. */
@@ -201,6 +222,11 @@ export class ControlLog {
   /** Takes what a peer's log has more; see `LogExchange.follow`. */
   follow(peer: PeerId): Promise<void> {
     return this.#opened.exchange.follow(peer);
+  }
+
+  /** Waits a moment until peers have the log that is here; see `LogExchange.part`. */
+  async part(peers: readonly PeerId[]): Promise<void> {
+    await this.#parts?.exchange.part(peers);
   }
 
   /** The same when nobody waits for it. */
@@ -221,13 +247,14 @@ export class ControlLog {
 
   #assemble(store: ControlStore): Parts {
     const { kv, network, clock, random, log, votes } = this.#dependencies;
-    const exchange = new LogExchange({ network, clock, log, store });
+    const exchange = new LogExchange({ network, clock, log, store, carryOver: () => this.#carryOverHere() });
     const certificates = new ControlCertificates(store, (seq) => this.#catchUp(exchange, store, seq));
     const carryOver = new CarryOver({
       kv,
       clock,
       log,
       view: () => ({ epoch: store.state().epoch, votes: this.#votes() }),
+      registers: () => votes.registers(),
       carry: (options) => this.#quorum.carry(options),
     });
     const holdsBack = (): ControlRefusal | undefined => carryRefusal(this.#votes() ? carryOver.status() : undefined);
@@ -251,8 +278,23 @@ export class ControlLog {
       votes: () => this.#votes(),
       catchUp: (seq) => this.#catchUp(exchange, store, seq),
       holdsBack,
+      carryProgress: async () => progressOf(await this.carryOver()),
     });
     return { store, exchange, certificates, kind, carryOver, submitter };
+  }
+
+  #carryOverHere(): CarryStatus | null {
+    return this.#votes() ? (this.#parts?.carryOver.status() ?? null) : null;
+  }
+
+  async #askCarryOver(peer: PeerId): Promise<CarryStatus | undefined> {
+    if (!this.#dependencies.network.connectedPeers().includes(peer)) return undefined;
+    try {
+      return await this.#parts?.exchange.carryOverOf(peer);
+    } catch (error) {
+      this.#dependencies.log.debug('control:carry_over_unknown', { peer, error });
+      return undefined;
+    }
   }
 
   #votes(): boolean {
@@ -286,9 +328,12 @@ export class ControlLog {
 
 function carryRefusal(status: CarryStatus | undefined): ControlRefusal | undefined {
   if (status === undefined || status.complete) return undefined;
-  const { epoch, carried } = status;
   const message =
-    `the coordinators changed lately, and not everything confirmed has reached those of epoch ${epoch} yet ` +
-    `(${carried} registers so far); try again in a while`;
+    `the coordinators changed lately, and not everything confirmed has reached those of epoch ${status.epoch} yet: ` +
+    'try again in a while';
   return { code: 'carry_over_running', message };
+}
+
+function progressOf(status: CarryStatus | undefined): CarryProgress | undefined {
+  return status && { epoch: status.epoch, done: status.done, total: status.total };
 }

@@ -1,7 +1,7 @@
 import { type CertifiedEntry, decodeLogLine, encodeLogLine } from '../../crdt/control/checkpoint.ts';
 import type { PeerId } from '../../crdt/ids.ts';
 import { ControlClient } from '../../protocols/control/client.ts';
-import { controlProtocol, type LogTip } from '../../protocols/control/messages.ts';
+import { type CarryReport, controlProtocol, type LogTip } from '../../protocols/control/messages.ts';
 import { type ControlSource, serveControl } from '../../protocols/control/server.ts';
 import { Channel } from '../../protocols/wire/channel.ts';
 import { withDeadline } from '../../protocols/wire/deadline.ts';
@@ -13,6 +13,10 @@ import type { AppendRefusal, ControlStore } from './control-store.ts';
 
 /** One question and its answer: a page of a log at most. */
 const exchangeDeadlineMs = 10_000;
+/** The same where somebody waits for nothing but a number. */
+const reportDeadlineMs = 2_000;
+/** How long those who were put out stay connected to learn it: longer than some round trips around the world take. */
+const partingMsMax = 1_000;
 /** Peers that are told of a new entry at once. */
 const tellingAtOnceMax = 16;
 const inboundStreamsMax = 8;
@@ -22,6 +26,8 @@ interface Dependencies {
   readonly clock: Clock;
   readonly log: Log;
   readonly store: ControlStore;
+  /** How far this node has carried the registers over; null when it does not vote. */
+  readonly carryOver: () => CarryReport | null;
 }
 
 /**
@@ -35,6 +41,10 @@ export class LogExchange {
   readonly #following = new Map<PeerId, Promise<void>>();
   /** How far each connected peer's log is known to go. */
   readonly #known = new Map<PeerId, number>();
+  /** The same by their own words. */
+  readonly #said = new Map<PeerId, number>();
+  /** Those who wait for what others say. */
+  readonly #waiting = new Set<() => void>();
   readonly #telling = new Set<PeerId>();
   readonly #unsubscribers: (() => void)[] = [];
 
@@ -50,12 +60,15 @@ export class LogExchange {
       linesAfter: (seq, limit) => linesAfter(store, seq, limit),
       candidate: (hash) => store.candidates.get(hash)?.text,
       heardTip: (peer, tip) => this.#heard(peer, tip),
+      carryOver: () => this.#dependencies.carryOver(),
     };
     network.handle(controlProtocol, (stream) => serveControl(stream, source, { clock }), { inboundStreamsMax });
     this.#unsubscribers.push(
       store.onAppended(() => this.#tellAll()),
       network.onPeerChange(({ kind, peer }) => {
         this.#known.delete(peer);
+        this.#said.delete(peer);
+        this.#wake();
         // Who has just been admitted may be the only one that knows it.
         if (kind === 'connected') this.#tellAll();
       }),
@@ -65,6 +78,7 @@ export class LogExchange {
   stop(): void {
     this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
     for (const unsubscribe of this.#unsubscribers.splice(0)) unsubscribe();
+    this.#wake();
   }
 
   /**
@@ -86,6 +100,31 @@ export class LogExchange {
       const level = error instanceof MeshError && error.code === 'protocol_violation' ? 'warn' : 'debug';
       this.#dependencies.log[level]('control:not_followed', { peer, error });
     });
+  }
+
+  /**
+   * Waits until these peers have said that their logs go as far as this one does, for a moment at most; whoever goes
+   * away is not waited for. They are told of every entry as all are, and ask for it by themselves.
+   */
+  async part(peers: readonly PeerId[]): Promise<void> {
+    const { network, clock, store } = this.#dependencies;
+    const { seq } = store.state();
+    let isOver = false;
+    const cancel = clock.setTimer(partingMsMax, () => {
+      isOver = true;
+      this.#wake();
+    });
+    const lacks = (peer: PeerId): boolean =>
+      (this.#said.get(peer) ?? 0) < seq && network.connectedPeers().includes(peer);
+    while (!isOver && !this.#stopping.signal.aborted && peers.some(lacks)) {
+      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    }
+    cancel();
+  }
+
+  /** How far a peer has carried the registers over; undefined when it is no coordinator. */
+  carryOverOf(peer: PeerId): Promise<CarryReport | undefined> {
+    return this.#exchange(peer, (client) => client.carryOver(), this.#stopping.signal, reportDeadlineMs);
   }
 
   /** Lines of a peer's certified entries after a position, unverified. */
@@ -136,8 +175,16 @@ export class LogExchange {
   #note(peer: PeerId, { seq, hash }: LogTip): void {
     const { store, log } = this.#dependencies;
     this.#known.set(peer, seq);
+    this.#said.set(peer, seq);
+    this.#wake();
     const state = store.state();
     if (seq === state.seq && hash !== state.hash) log.error('control:forked', { peer, seq, ours: state.hash, hash });
+  }
+
+  #wake(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const wake of waiting) wake();
   }
 
   #tip(): LogTip {
@@ -159,6 +206,7 @@ export class LogExchange {
   async #tell(peer: PeerId, seq: number): Promise<void> {
     try {
       const tip = await this.#exchange(peer, (client) => client.tell(this.#tip()));
+      this.#note(peer, tip);
       // It has been told, so what it lacks it asks for by itself.
       this.#known.set(peer, Math.max(seq, tip.seq));
       if (tip.seq > this.#dependencies.store.state().seq) this.followLater(peer);
@@ -175,11 +223,12 @@ export class LogExchange {
     peer: PeerId,
     ask: (client: ControlClient) => Promise<T>,
     parent: AbortSignal = this.#stopping.signal,
+    deadlineMs = exchangeDeadlineMs,
   ): Promise<T> {
     const { network, clock } = this.#dependencies;
     return withDeadline(
       clock,
-      exchangeDeadlineMs,
+      deadlineMs,
       async (signal) => {
         const channel = new Channel(await network.open(peer, controlProtocol, signal), { clock }, { signal });
         try {

@@ -8,6 +8,7 @@ import type { Outcome } from '../../protocols/quorum/register-kind.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Random } from '../ports/random.ts';
+import type { CarryStatus } from './carry-over.ts';
 import type { ControlStore } from './control-store.ts';
 import { type AskedOperation, drawOperationId, identified } from './operation-ids.ts';
 
@@ -17,6 +18,9 @@ const attemptsMax = 16;
 const attemptDelayMsMax = 500;
 /** Calls of this node that wait for their turn. */
 const waitingMax = 64;
+
+/** How far the registers have come to the coordinators of an epoch. */
+export type CarryProgress = Pick<CarryStatus, 'epoch' | 'done' | 'total'>;
 
 /** What an administrator asks for. */
 export interface SubmitInput {
@@ -41,6 +45,8 @@ export type SubmitOutcome =
       readonly code: ControlRefusal['code'] | 'operation_reused' | 'quorum_unavailable';
       readonly message: string;
       readonly operationId: string;
+      /** With `carry_over_running`, when it could be learnt. */
+      readonly progress?: CarryProgress;
     }
   /** It may be in the log, now or soon: the same call with the same operation id tells. */
   | { readonly kind: 'unknown'; readonly operationId: string };
@@ -60,6 +66,8 @@ interface Dependencies {
   /** Fetches the log up to a position, as far as that can be. */
   readonly catchUp: (seq: number) => Promise<void>;
   readonly holdsBack: () => ControlRefusal | undefined;
+  /** How far the carry-over has come that another coordinator refuses a change for. */
+  readonly carryProgress: () => Promise<CarryProgress | undefined>;
 }
 
 type Committed = Extract<SubmitOutcome, { kind: 'committed' }>;
@@ -102,7 +110,7 @@ export class Submitter {
     let open = false;
     for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
       const drafted = this.#draft(input, operations, operationId, last);
-      if ('kind' in drafted) return drafted;
+      if ('kind' in drafted) return this.#withProgress(drafted);
       if (drafted !== last) open = false;
       if (!this.#dependencies.canPropose()) return open ? { kind: 'unknown', operationId } : unavailable(operationId);
       last = drafted;
@@ -154,13 +162,22 @@ export class Submitter {
       }
       case 'refused': {
         const { code, message } = outcome.refusal;
-        if (code !== 'log_moved') return refused(operationId, { code: code as ControlRefusal['code'], message });
+        if (code !== 'log_moved') {
+          return this.#withProgress(refused(operationId, { code: code as ControlRefusal['code'], message }));
+        }
         await catchUp(outcome.certificate?.statement.position ?? store.state().seq + 1);
         return 'moved';
       }
       case 'unavailable':
         return this.#unavailable(outcome.reason, operationId);
     }
+  }
+
+  /** Who has to wait for a carry-over is told how far it has come, whichever coordinator said so. */
+  async #withProgress(outcome: SubmitOutcome): Promise<SubmitOutcome> {
+    if (outcome.kind !== 'refused' || outcome.code !== 'carry_over_running') return outcome;
+    const progress = await this.#dependencies.carryProgress();
+    return progress === undefined ? outcome : { ...outcome, progress };
   }
 
   async #unavailable(

@@ -1,5 +1,6 @@
 import type { ControlMember, Role } from '../../crdt/control/member.ts';
-import type { NodeId } from '../../crdt/ids.ts';
+import type { ControlState } from '../../crdt/control/state.ts';
+import type { NodeId, PeerId } from '../../crdt/ids.ts';
 import { publicKeyOf } from '../../crdt/signature.ts';
 import type { VersionFault } from '../../crdt/version.ts';
 import type { WriterPosition } from './writer-positions.ts';
@@ -45,8 +46,22 @@ export function judgeWriter(
   return { kind: 'may', publicKey: keyOf(member) };
 }
 
+/** Why a node may not write now, as a sentence for who asked it to; undefined when it may. */
+export function whyMayNotWrite(
+  { members, removed }: Pick<ControlState, 'members' | 'removed'>,
+  { nodeId, peerId }: { readonly nodeId: NodeId; readonly peerId: PeerId },
+): string | undefined {
+  const removal = removed.get(peerId);
+  if (removal !== undefined) {
+    return `this node was put out of the cluster by entry ${removal.seq} of the control log: nobody takes its writes any more`;
+  }
+  const member = members.get(nodeId);
+  if (member === undefined) return 'this node is no member of the cluster yet, as far as its control log says';
+  return mayWrite(member) ? undefined : 'this node has no role that writes, as far as its control log says';
+}
+
 /** True when a member's versions are taken in. */
-export function mayWrite({ roles }: Pick<ControlMember, 'roles'>): boolean {
+function mayWrite({ roles }: Pick<ControlMember, 'roles'>): boolean {
   return roles.some((role) => writingRoles.includes(role));
 }
 

@@ -87,6 +87,7 @@ export const namespace = {
   },
 };
 
-export const configuration = {
-  configuration: [{ scope: 'cluster', values: { cleanup: { dailyAt: '03:00' } } }],
-};
+export const scopeConfiguration = { scope: 'cluster', values: { cleanup: { dailyAt: '03:00' } } };
+export const configuration = { configuration: [scopeConfiguration] };
+
+export const carryOver = { epoch: 2, carried: 9, done: 12, total: 31, complete: false };

@@ -66,7 +66,9 @@ export const clusterOperations: readonly Operation[] = [
       path: '/v1/nodes/{id}',
       id: 'removeNode',
       summary: 'Put a member out',
-      description: 'Its connections are closed at once wherever the entry arrives, and its key never comes back.',
+      description:
+        'Wherever the entry arrives its connections are closed as soon as it has been told, within a second. Its key ' +
+        'never comes back.',
     },
     undefined,
     ['unknown_node', ...coordinatorProblems],
@@ -79,6 +81,28 @@ export const clusterOperations: readonly Operation[] = [
   changing(
     { method: 'put', path: '/v1/nodes/{id}/labels', id: 'setNodeLabels', summary: 'Set a member’s labels' },
     json(schemas.labelsBody, { place: { labels: { dc: 'fra1', rack: 'a4' } } }),
+    ['unknown_node'],
+  ),
+  changing(
+    {
+      method: 'put',
+      path: '/v1/nodes/{id}/addresses',
+      id: 'setNodeAddresses',
+      summary: 'Set the addresses a member is dialled at',
+      description: 'Who is not connected to it dials the new ones at once. What it listens on is its own to say.',
+    },
+    json(schemas.addressesBody, { moved: { addresses: ['/ip4/10.0.0.7/tcp/7400'] } }),
+    ['unknown_node'],
+  ),
+  changing(
+    {
+      method: 'put',
+      path: '/v1/nodes/{id}/capacity',
+      id: 'setNodeCapacity',
+      summary: 'Say how much a member holds',
+      description: 'Placement weighs members by it; one of whom nothing was said counts as step 20.',
+    },
+    json(schemas.capacityBody, { twoTebibytes: { capacity: 22 } }),
     ['unknown_node'],
   ),
   reading(
@@ -100,6 +124,10 @@ export const clusterOperations: readonly Operation[] = [
     { path: '/v1/configuration', id: 'listConfiguration', summary: 'List what scopes have set' },
     json(schemas.configurationList, { one: examples.configuration }),
   ),
+  reading(
+    { path: '/v1/configuration/{scope}', id: 'getConfiguration', summary: 'Read what a scope has set' },
+    json(schemas.scopeConfiguration, { cleanup: examples.scopeConfiguration }),
+  ),
   changing(
     {
       method: 'put',
@@ -107,7 +135,7 @@ export const clusterOperations: readonly Operation[] = [
       id: 'setConfiguration',
       summary: 'Set a scope’s configuration',
     },
-    json(schemas.valuesBody, { cleanup: { values: examples.configuration.configuration[0]?.values } }),
+    json(schemas.valuesBody, { cleanup: { values: examples.scopeConfiguration.values } }),
     ['too_many'],
   ),
   reading(
@@ -122,6 +150,16 @@ export const clusterOperations: readonly Operation[] = [
   reading(
     { path: '/v1/control-log/checkpoint', id: 'getCheckpoint', summary: 'Read where the control log ends' },
     json(schemas.checkpoint, { one: examples.checkpoint }),
+  ),
+  reading(
+    {
+      path: '/v1/control-log/carry-over',
+      id: 'getCarryOver',
+      summary: 'Read how far the registers have come to the present coordinators',
+    },
+    json(schemas.carryOver, { underWay: examples.carryOver }),
+    noParameters,
+    ['quorum_unavailable'],
   ),
   reading(
     { path: '/v1/control-log/proof', id: 'proveEntry', summary: 'Prove that an entry is in the control log' },

@@ -19,6 +19,10 @@ export const controlLog: Resource = (scope, { node: { cluster } }) => {
     parametersOf(request.url, noParameters);
     reply.send(cluster.checkpoint());
   });
+  scope.get('/v1/control-log/carry-over', async (request, reply) => {
+    parametersOf(request.url, noParameters);
+    sendOutcome(reply, await cluster.carryOver());
+  });
   scope.get('/v1/control-log/proof', (request, reply) => {
     const { seq, ...size } = parametersOf(request.url, proofParameters);
     if (seq === undefined) throw new HttpProblem('invalid_request', '"seq" is needed: the number of an entry.');

@@ -1,6 +1,6 @@
 import type { AskedOperation } from '../node/api.ts';
 import { bodyOf, change, segmentOf, takesJson } from './changes.ts';
-import { admitBody, labelsBody, rolesBody } from './cluster-schemas.ts';
+import { addressesBody, admitBody, capacityBody, labelsBody, rolesBody } from './cluster-schemas.ts';
 import type { Resource } from './context.ts';
 import { jsonBodyBytesMax } from './limits.ts';
 
@@ -27,5 +27,13 @@ export const members: Resource = (scope, context) => {
   scope.put('/v1/nodes/:id/labels', { bodyLimit: jsonBodyBytesMax }, async (request, reply) => {
     const { labels } = bodyOf(request, labelsBody);
     await change(context, request, reply, { type: 'labels', nodeId: nodeIdOf(request.url), labels });
+  });
+  scope.put('/v1/nodes/:id/addresses', { bodyLimit: jsonBodyBytesMax }, async (request, reply) => {
+    const { addresses } = bodyOf(request, addressesBody);
+    await change(context, request, reply, { type: 'addresses', nodeId: nodeIdOf(request.url), addresses });
+  });
+  scope.put('/v1/nodes/:id/capacity', { bodyLimit: jsonBodyBytesMax }, async (request, reply) => {
+    const { capacity } = bodyOf(request, capacityBody);
+    await change(context, request, reply, { type: 'capacity', nodeId: nodeIdOf(request.url), capacity });
   });
 };

@@ -32,6 +32,10 @@ export const namespaces: Resource = (scope, context) => {
     parametersOf(request.url, noParameters);
     reply.send({ configuration: cluster.configuration() });
   });
+  scope.get(`${configurationPrefix}*`, (request, reply) => {
+    parametersOf(request.url, noParameters);
+    sendOutcome(reply, cluster.configurationOf(scopeOf(request.url)));
+  });
   scope.put(`${configurationPrefix}*`, { bodyLimit: jsonBodyBytesMax }, async (request, reply) => {
     const { values } = bodyOf(request, valuesBody);
     await change(context, request, reply, { type: 'configuration', scope: scopeOf(request.url), values });

@@ -1,4 +1,5 @@
 import { effectivePolicy } from '../../crdt/control/namespace-policy.ts';
+import { checkScope } from '../../crdt/control/operations.ts';
 import type { ControlRefusal } from '../../crdt/control-log.ts';
 import { ok } from '../../crdt/ids.ts';
 import { checkNamespace } from '../../crdt/object-name.ts';
@@ -6,6 +7,7 @@ import type { ControlLog } from '../control/control-log.ts';
 import type { SubmitOutcome } from '../control/submitter.ts';
 import type { Checkpoint, Outcome, RefusalCode } from './api.ts';
 import type {
+  CarryStatus,
   ChangeInput,
   ClusterApi,
   CommittedChange,
@@ -92,6 +94,18 @@ export class ClusterAdmin implements ClusterApi {
     return [...configuration].sort(([a], [b]) => (a < b ? -1 : 1)).map(([scope, values]) => ({ scope, values }));
   }
 
+  configurationOf(scope: string): Outcome<ScopeConfiguration> {
+    const fault = checkScope(scope);
+    if (fault !== undefined) return refuse('invalid_request', fault);
+    return ok({ scope, values: this.#control.state().configuration.get(scope) ?? {} });
+  }
+
+  async carryOver(): Promise<Outcome<CarryStatus>> {
+    const status = await this.#control.carryOver();
+    if (status !== undefined) return ok(status);
+    return refuse('quorum_unavailable', 'no coordinator can be asked how far the registers have been carried over');
+  }
+
   #namespace(ns: string): NamespaceInfo {
     const policy = this.#control.state().namespaces.get(ns) ?? {};
     return { ns, policy, effective: effectivePolicy(policy) };
@@ -104,7 +118,10 @@ function changeOf(outcome: SubmitOutcome): Outcome<CommittedChange> {
     case 'committed':
       return ok({ seq: outcome.seq, hash: outcome.hash, operationId });
     case 'refused':
-      return refuse(refusalCodes[outcome.code] ?? 'log_moved', outcome.message, { operationId });
+      return refuse(refusalCodes[outcome.code] ?? 'log_moved', outcome.message, {
+        operationId,
+        ...(outcome.progress === undefined ? {} : { progress: outcome.progress }),
+      });
     case 'unknown':
       return refuse(
         'unknown_outcome',

@@ -2,12 +2,14 @@ import type { Certificate } from '../../crdt/certificate.ts';
 import type { Checkpoint } from '../../crdt/control/checkpoint.ts';
 import type { ControlEntry } from '../../crdt/control/entry.ts';
 import type { EffectivePolicy, NamespacePolicy } from '../../crdt/control/namespace-policy.ts';
+import type { CarryStatus } from '../control/carry-over.ts';
 import type { ControlStatus } from '../control/control-log.ts';
 import type { LogProof } from '../control/control-store.ts';
+import type { MembershipStatus } from '../control/membership.ts';
 import type { AskedOperation } from '../control/operation-ids.ts';
 import type { Outcome } from './api.ts';
 
-export type { AskedOperation, Checkpoint, ControlStatus, NamespacePolicy };
+export type { AskedOperation, CarryStatus, Checkpoint, ControlStatus, MembershipStatus, NamespacePolicy };
 
 /** An admin call: what to do, who asks and why. */
 export interface ChangeInput {
@@ -70,9 +72,10 @@ export interface ScopeConfiguration {
 /** What the cluster as a whole has decided, and the only way to decide more. */
 export interface ClusterApi {
   /**
-   * Does an operation. Refused with the fold's code (then nothing was changed), with `quorum_unavailable` at once when
-   * no majority can be reached (nothing was changed), or with `unknown_outcome`: the same call with the operation id
-   * of its detail tells what became of it.
+   * Does an operation. Refused with the fold's code (then nothing was changed; `carry_over_running` has a `progress` of
+   * `{epoch, done, total}` in its detail where that could be learnt), with `quorum_unavailable` at once when no majority
+   * can be reached (nothing was changed), or with `unknown_outcome`: the same call with the operation id of its detail
+   * tells what became of it.
    */
   change(input: ChangeInput): Promise<Outcome<CommittedChange>>;
   entries(input: { readonly after?: number; readonly limit?: number }): LogListing;
@@ -88,4 +91,8 @@ export interface ClusterApi {
   namespace(ns: string): Outcome<NamespaceInfo>;
   /** Those that have any, by name. */
   configuration(): readonly ScopeConfiguration[];
+  /** No values when none are set; `invalid_request` for a scope that none can be. */
+  configurationOf(scope: string): Outcome<ScopeConfiguration>;
+  /** `quorum_unavailable` when no coordinator can be asked; resolves within some seconds. */
+  carryOver(): Promise<Outcome<CarryStatus>>;
 }

@@ -15,8 +15,15 @@ export interface Network {
   start(): Promise<void>;
   /** Closes every connection; open streams fail. Resolves within a bound of the adapter's. */
   stop(): Promise<void>;
+  /** Multiaddrs at which this node listens, without its peer id; known once it is started. */
+  addresses(): readonly string[];
   /** The members connected now. */
   connectedPeers(): readonly PeerId[];
+  /**
+   * Members that cannot be connected to because they refuse this node, as far as the last attempt at each showed: they
+   * take a connection and close it before it is of any use, as they do with strangers.
+   */
+  turnedAwayBy(): readonly PeerId[];
   /** Calls back on every change, after `connectedPeers` shows it. Returns the unsubscriber. */
   onPeerChange(listener: (change: PeerChange) => void): () => void;
   /** Serves a protocol. A handler that rejects resets its stream; it is handed at most `inboundStreamsMax` at once a peer. */

@@ -122,6 +122,25 @@ export class TestLog {
   }
 }
 
+/** A log of the operations that came after those of `sampleLog`: where members are, how much they hold, and who drains. */
+export function placementLog(): TestLog {
+  const log = new TestLog();
+  const nodeId = (name: string) => testNode(name).nodeId;
+  log.add({
+    type: 'addresses',
+    nodeId: nodeId('east'),
+    addresses: ['/dns4/east.example/tcp/7401', '/ip4/10.0.0.2/tcp/1'],
+  });
+  log.add(
+    { type: 'capacity', nodeId: nodeId('north'), capacity: 23 },
+    { type: 'capacity', nodeId: nodeId('east'), capacity: 1 },
+    { type: 'capacity', nodeId: nodeId('south'), capacity: 64 },
+  );
+  log.add({ type: 'drain', nodeId: nodeId('south'), draining: true });
+  log.add({ type: 'addresses', nodeId: nodeId('east'), addresses: [] });
+  return log;
+}
+
 /** A log in which every kind of operation happens once, and the coordinators change twice. */
 export function sampleLog(): TestLog {
   const log = new TestLog();

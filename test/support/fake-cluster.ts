@@ -1,5 +1,6 @@
 import type { ClusterId, NodeId } from '../../crdt/ids.ts';
 import {
+  carryOver,
   checkpoint,
   committed,
   configuration,
@@ -9,17 +10,28 @@ import {
   logListing,
   namespace,
 } from '../../src/http/cluster-examples.ts';
-import type { ChangeInput, ClusterApi, CommittedChange, ControlStatus, Outcome } from '../../src/node/api.ts';
+import type {
+  CarryStatus,
+  ChangeInput,
+  ClusterApi,
+  CommittedChange,
+  ControlStatus,
+  Outcome,
+} from '../../src/node/api.ts';
 
 /** A cluster that answers as the examples of the API do, and remembers what it was asked to change. */
 export class FakeCluster implements ClusterApi {
   readonly asked: ChangeInput[] = [];
   /** What the next changes end in. */
   answer: Outcome<CommittedChange> = { ok: true, value: committed };
+  /** What the very next changes end in, before the others. */
+  readonly answers: Outcome<CommittedChange>[] = [];
+  /** How far the carry-over has come at the next looks; complete after them. */
+  readonly carried: CarryStatus[] = [];
 
   async change(input: ChangeInput): Promise<Outcome<CommittedChange>> {
     this.asked.push(input);
-    return this.answer;
+    return this.answers.shift() ?? this.answer;
   }
 
   entries(): ReturnType<ClusterApi['entries']> {
@@ -54,6 +66,15 @@ export class FakeCluster implements ClusterApi {
     return configuration.configuration;
   }
 
+  configurationOf(scope: string): ReturnType<ClusterApi['configurationOf']> {
+    const found = configuration.configuration.find((each) => each.scope === scope);
+    return { ok: true, value: found ?? { scope, values: {} } };
+  }
+
+  async carryOver(): ReturnType<ClusterApi['carryOver']> {
+    return { ok: true, value: this.carried.shift() ?? { ...carryOver, done: carryOver.total, complete: true } };
+  }
+
   status(node: NodeId, cluster: ClusterId): ControlStatus {
     return {
       seq: 0,
@@ -62,7 +83,7 @@ export class FakeCluster implements ClusterApi {
       coordinator: true,
       coordinators: [node],
       restored: [],
-      carryOver: { epoch: 1, carried: 0, complete: true },
+      carryOver: { epoch: 1, carried: 0, done: 0, total: 0, complete: true },
     };
   }
 }

@@ -32,6 +32,8 @@ interface Entry {
   readonly gone: AbortController;
   /** True once the peer has answered a ping: an open connection alone may be one the peer is about to refuse. */
   proved: boolean;
+  /** It was this node that closed it. */
+  dropped: boolean;
 }
 
 /**
@@ -42,6 +44,8 @@ export class ConnectionBook {
   readonly #deps: ConnectionBookDependencies;
   readonly #heartbeat: HeartbeatOptions;
   readonly #peers = new Map<PeerId, Entry[]>();
+  /** Those who closed the last connection that was dialled to them before they had answered anything. */
+  readonly #turnedAwayBy = new Set<PeerId>();
 
   constructor(dependencies: ConnectionBookDependencies, heartbeat: HeartbeatOptions) {
     this.#deps = dependencies;
@@ -50,7 +54,7 @@ export class ConnectionBook {
 
   opened(connection: Connection): void {
     const peer = connection.remotePeer.toString() as PeerId;
-    const entry: Entry = { connection, peer, gone: new AbortController(), proved: false };
+    const entry: Entry = { connection, peer, gone: new AbortController(), proved: false, dropped: false };
     const entries = this.#peers.get(peer) ?? [];
     this.#peers.set(peer, [...entries, entry]);
     if (connection.status === 'open') void this.#watch(entry);
@@ -64,10 +68,21 @@ export class ConnectionBook {
     if (entry === undefined) return;
     const wasConnected = this.isConnected(peer);
     entry.gone.abort();
+    if (!entry.proved && !entry.dropped && connection.direction === 'outbound') this.#turnedAwayBy.add(peer);
     const rest = entries.filter((candidate) => candidate !== entry);
     if (rest.length === 0) this.#peers.delete(peer);
     else this.#peers.set(peer, rest);
     if (wasConnected && !this.isConnected(peer)) this.#deps.onChange({ kind: 'disconnected', peer });
+  }
+
+  /** Members of those named who turned this node away when it last dialled them. */
+  turnedAwayBy(members: readonly PeerId[]): PeerId[] {
+    return members.filter((peer) => this.#turnedAwayBy.has(peer) && !this.isConnected(peer));
+  }
+
+  /** A dial has failed: whether the peer would refuse is not known any more. */
+  notReached(peer: PeerId): void {
+    this.#turnedAwayBy.delete(peer);
   }
 
   isConnected(peer: PeerId): boolean {
@@ -87,7 +102,11 @@ export class ConnectionBook {
   drop(unwanted: (peer: PeerId) => boolean, reason: MeshError): void {
     for (const [peer, entries] of [...this.#peers]) {
       if (!unwanted(peer)) continue;
-      for (const { connection } of entries) connection.abort(reason);
+      this.#turnedAwayBy.delete(peer);
+      for (const entry of entries) {
+        entry.dropped = true;
+        entry.connection.abort(reason);
+      }
     }
   }
 
@@ -107,6 +126,7 @@ export class ConnectionBook {
       if (signal.aborted) return;
     }
     log.warn('connection:stalled', { peer: entry.peer, misses: this.#heartbeat.missesMax });
+    entry.dropped = true;
     entry.connection.abort(new MeshError('timeout', `${this.#heartbeat.missesMax} pings without an answer`));
   }
 
@@ -116,6 +136,7 @@ export class ConnectionBook {
     if (!entry.proved) {
       const wasConnected = this.isConnected(entry.peer);
       entry.proved = true;
+      this.#turnedAwayBy.delete(entry.peer);
       if (!wasConnected) this.#deps.onChange({ kind: 'connected', peer: entry.peer });
       return true;
     }

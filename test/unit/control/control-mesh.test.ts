@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import type { PeerId } from '../../../crdt/ids.ts';
 import type { AskedOperation, Outcome } from '../../../src/node/api.ts';
 import { operationId } from '../../support/control-log.ts';
 import { ControlMesh } from '../../support/control-mesh.ts';
@@ -12,6 +13,7 @@ const replicasAt = (name: string): number | undefined => {
   return found.ok ? found.value.policy.replicas : undefined;
 };
 const codeOf = (outcome: Outcome<unknown>): string => (outcome.ok ? 'ok' : outcome.error.code);
+const written = (key: string) => ({ ns: 'test', key, body: [Buffer.from(key)], author: 'ada' });
 const entriesOf = (name: string) => mesh.get(name).node.cluster.entries({ limit: 1_000 }).entries;
 
 describe('the control log of a mesh', () => {
@@ -189,7 +191,8 @@ describe('a change of the coordinators', () => {
     expect(codeOf(await mesh.change('a', { type: 'roles', nodeId: mesh.get('b').nodeId, roles }))).toBe('ok');
     // Two vote now, and one of them is away: nothing at all can be decided.
     expect(codeOf(await mesh.change('a', policy(2)))).toBe('quorum_unavailable');
-    expect((await mesh.get('a').node.status()).control.carryOver).toEqual({ epoch: 2, carried: 0, complete: false });
+    const status = { epoch: 2, carried: 0, done: 0, total: 1, complete: false };
+    expect((await mesh.get('a').node.status()).control.carryOver).toEqual(status);
     await mesh.stopNode('a');
     await mesh.startNode('a');
     await mesh.settle();
@@ -198,6 +201,80 @@ describe('a change of the coordinators', () => {
     await mesh.settle(10_000);
     expect((await mesh.get('a').node.status()).control.carryOver?.complete).toBe(true);
     expect(codeOf(await mesh.change('a', { type: 'roles', nodeId: mesh.get('c').nodeId, roles }))).toBe('ok');
+  });
+});
+
+describe('a carry-over that is not done', () => {
+  it('refuses the next change with how far it has come, which every node can tell', async () => {
+    mesh = await ControlMesh.start(['a', 'b', 'd'], 1);
+    await mesh.change('a', policy(1));
+    const [a, b] = mesh.peers('a', 'b') as [PeerId, PeerId];
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      mesh.hub.hold(from, to);
+    }
+    const roles = ['coordinator', 'storage'] as const;
+    const asked = (name: string): AskedOperation => ({ type: 'roles', nodeId: mesh.get(name).nodeId, roles });
+    expect(codeOf(await mesh.change('a', asked('b')))).toBe('ok');
+    await mesh.until(() => mesh.seq('b') === 2);
+    const progress = { epoch: 2, done: 0, total: 1 };
+    const refused = await mesh.change('a', asked('d'), { operationId: operationId('early') });
+    const detail = { operationId: operationId('early'), progress };
+    expect(refused).toMatchObject({ ok: false, error: { code: 'carry_over_running', detail } });
+    for (const name of ['a', 'd']) {
+      const told = await mesh.run(mesh.get(name).node.cluster.carryOver());
+      expect(told).toMatchObject({ ok: true, value: { ...progress, complete: false } });
+    }
+    mesh.hub.release(a, b);
+    mesh.hub.release(b, a);
+    await mesh.settle(20_000);
+    const done = { ok: true, value: { epoch: 2, total: 1, done: 1, complete: true } };
+    expect(await mesh.run(mesh.get('d').node.cluster.carryOver())).toMatchObject(done);
+    expect(codeOf(await mesh.change('d', asked('d')))).toBe('ok');
+  });
+
+  it('is told to who asks a node that does not vote for the next change', async () => {
+    mesh = await ControlMesh.start(['a', 'b', 'd'], 1);
+    for (let at = 0; at < 1_200; at += 1) void mesh.get('a').node.put(written(`key ${at}`));
+    await mesh.settle(20_000);
+    const roles = ['coordinator', 'storage'] as const;
+    const asked = (name: string): AskedOperation => ({ type: 'roles', nodeId: mesh.get(name).nodeId, roles });
+    expect(codeOf(await mesh.change('a', asked('b')))).toBe('ok');
+    const refused = await mesh.change('d', asked('d'));
+    expect(refused).toMatchObject({ ok: false, error: { code: 'carry_over_running' } });
+    expect(refused.ok ? undefined : refused.error.detail?.progress).toEqual({
+      epoch: 2,
+      done: expect.any(Number),
+      total: 1_201,
+    });
+  });
+
+  it('is unknown to who reaches no coordinator', async () => {
+    mesh = await ControlMesh.start(['a', 'b'], 1);
+    mesh.partition(['a'], ['b']);
+    await mesh.settle();
+    expect(codeOf(await mesh.run(mesh.get('b').node.cluster.carryOver()))).toBe('quorum_unavailable');
+  });
+});
+
+describe('a lone coordinator', () => {
+  it('restored from a backup of before its first vote gives none, and what it chose has no rival', async () => {
+    mesh = await ControlMesh.start(['a']);
+    await mesh.stopNode('a');
+    const backup = mesh.get('a').kv.snapshot();
+    await mesh.startNode('a');
+    expect(codeOf(await mesh.change('a', policy(2)))).toBe('ok');
+    await mesh.stopNode('a');
+    mesh.get('a').kv = mesh.get('a').kv.restore(backup);
+    await mesh.startNode('a');
+    expect(mesh.get('a').log.lines.map(({ event }) => event)).toContain('quorum:restored');
+    expect(codeOf(await mesh.change('a', policy(3)))).toBe('quorum_unavailable');
+    expect((await mesh.get('a').node.status()).control.restored).toEqual([mesh.get('a').nodeId]);
+    expect(await mesh.put('a', 'key', 'kept')).toMatchObject({ ok: true });
+    const confirmed = await mesh.run(mesh.get('a').node.confirm({ ns: 'test', key: 'key' }));
+    expect(codeOf(confirmed)).toBe('quorum_unavailable');
   });
 });
 
