@@ -1,21 +1,28 @@
 import { mkdir, mkdtemp, open, rename, rm } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { z } from 'zod';
+import { checkLabels } from '../crdt/control/member.ts';
 import type { Genesis } from '../crdt/genesis.ts';
 import { decodeGenesis } from '../crdt/genesis.ts';
 import type { ClusterId, NodeId, PeerId } from '../crdt/ids.ts';
 import { isNodeId } from '../crdt/node-name.ts';
 import { fromBase64Url, peerIdOf, signerFromSeed, toBase64Url } from '../crdt/signature.ts';
+import { byteRateForm, parseByteRate } from './byte-rate.ts';
+import type { ContentSettings } from './node/content/content-plane.ts';
+import type { MembershipSettings } from './node/membership/settings.ts';
 import { MeshError } from './ports/mesh-error.ts';
 
 /** Bytes of an ed25519 seed. */
 const seedBytes = 32;
 /** No file of a node directory that is read whole may be larger: a peers file of 1,000 members has about 300 KiB. */
 const fileBytesMax = 4 * 1024 * 1024;
+const dayMs = 24 * 3_600_000;
 const secretMode = 0o600;
 const directoryMode = 0o700;
 /** Without TLS the API stays on the machine: a token must not cross a wire in the clear. */
 const loopbackHosts = ['127.0.0.1', '::1', 'localhost'] as const;
+
+const rateSchema = z.string().refine((text) => parseByteRate(text) !== undefined, `must be ${byteRateForm}`);
 
 const nodeFileSchema = z.strictObject({
   v: z.literal(1),
@@ -24,7 +31,27 @@ const nodeFileSchema = z.strictObject({
   http: z.strictObject({ host: z.enum(loopbackHosts), port: z.int().min(0).max(65_535) }),
   listen: z.array(z.string().min(1).max(512)).min(1).max(16),
   peersFile: z.string().min(1).max(4_096),
+  maxUpload: rateSchema.optional(),
+  maxDownload: rateSchema.optional(),
+  scrubDays: z
+    .number()
+    .min(1 / 24)
+    .max(3_650)
+    .optional(),
+  scrubRate: rateSchema.optional(),
+  url: z
+    .url({ protocol: /^https?$/ })
+    .max(512)
+    .optional(),
+  labels: z
+    .record(z.string(), z.string())
+    .refine((labels) => checkLabels(labels) === undefined, 'must be labels such as room=cellar, at most 32')
+    .optional(),
+  capacityBytes: z.int().min(1).optional(),
+  autoCapacity: z.boolean().optional(),
 });
+
+type NodeFile = z.infer<typeof nodeFileSchema>;
 
 export interface HttpAddress {
   readonly host: string;
@@ -48,6 +75,10 @@ export interface NodeDirectory {
   readonly seed: Uint8Array;
   /** The bearer token of the API. */
   readonly token: string;
+  /** What the node file sets of moving content and of the scrub. */
+  readonly content: ContentSettings;
+  /** What it says of itself (its public URL, labels for people), and how much it may hold. */
+  readonly membership: MembershipSettings;
   readonly paths: NodeDirectoryPaths;
 }
 
@@ -87,6 +118,8 @@ export interface NewNodeDirectory {
   readonly peersFile: string;
   /** The text of a peers file that lies in the directory itself, and is made with it. */
   readonly peersText?: string;
+  /** False for a node that leaves it to others to enter its capacity into the control log. */
+  readonly autoCapacity?: boolean;
 }
 
 /**
@@ -156,7 +189,34 @@ export async function readNodeDirectory(dir: string): Promise<NodeDirectory> {
     cluster: id,
     seed,
     token,
+    content: contentSettings(config),
+    membership: membershipSettings(config),
     paths,
+  };
+}
+
+/** A node enters its own capacity into the control log unless its file says otherwise. */
+function membershipSettings({ url, labels, capacityBytes, autoCapacity = true }: NodeFile): MembershipSettings {
+  return {
+    autoCapacity,
+    ...(url === undefined ? {} : { url }),
+    ...(labels === undefined ? {} : { labels }),
+    ...(capacityBytes === undefined ? {} : { capacityBytes }),
+  };
+}
+
+function contentSettings(config: NodeFile): ContentSettings {
+  const { maxUpload, maxDownload, scrubDays, scrubRate } = config;
+  const rateOf = (text: string | undefined): number | undefined =>
+    text === undefined ? undefined : parseByteRate(text);
+  const bytesPerSecondMax = rateOf(scrubRate);
+  return {
+    uploadBytesPerSecond: rateOf(maxUpload),
+    downloadBytesPerSecond: rateOf(maxDownload),
+    scrub: {
+      ...(scrubDays === undefined ? {} : { periodMs: scrubDays * dayMs }),
+      ...(bytesPerSecondMax === undefined ? {} : { bytesPerSecondMax }),
+    },
   };
 }
 
@@ -188,7 +248,7 @@ export async function readToken(path: string): Promise<string> {
   return token;
 }
 
-async function readNodeFile(path: string): Promise<z.infer<typeof nodeFileSchema>> {
+async function readNodeFile(path: string): Promise<NodeFile> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(await readText(path));
@@ -237,8 +297,8 @@ async function readText(path: string): Promise<string> {
 function nodeFileText(dir: string, node: NewNodeDirectory): string {
   const beside = relative(resolve(dir), resolve(node.peersFile));
   const peersFile = beside.startsWith(join('..', '..')) || isAbsolute(beside) ? resolve(node.peersFile) : beside;
-  const { name, nodeId, http, listen } = node;
-  return `${JSON.stringify({ v: 1, name, nodeId, http, listen, peersFile }, null, 2)}\n`;
+  const { name, nodeId, http, listen, autoCapacity } = node;
+  return `${JSON.stringify({ v: 1, name, nodeId, http, listen, peersFile, autoCapacity }, null, 2)}\n`;
 }
 
 async function writeFlushed(path: string, text: string): Promise<void> {

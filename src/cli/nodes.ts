@@ -1,26 +1,39 @@
-import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { z } from 'zod';
-import type { NewMember } from '../client/cluster-client.ts';
+import { capacityStepMax, stepOfBytes } from '../../crdt/control/capacity.ts';
+import type { ChangeOptions, NewMember } from '../client/cluster-client.ts';
 import type { AnabranchClient } from '../client/http-client.ts';
+import type { CommittedChange } from '../node/api.ts';
+import { changeAndCarryOver } from './carry-over-wait.ts';
 import { type ChangeFlags, parsePairs, tellCommitted, withChange } from './change-options.ts';
 import type { Cli } from './cli.ts';
 import { type ConnectionOptions, withConnection } from './connection.ts';
 import { CommandFailure, exitCodes, UsageError } from './errors.ts';
-import { printable, table } from './output.ts';
+import { readJson } from './json-file.ts';
+import { nodeTable } from './node-table.ts';
+import { printable } from './output.ts';
+import { parseSize, sizeForm } from './size.ts';
 
 interface NodesFlags extends ConnectionOptions {
   readonly json?: boolean;
 }
 
-interface AdmitFlags extends ChangeFlags {
+interface CoordinatorFlags extends ChangeFlags {
+  readonly wait?: boolean;
+}
+
+interface AdmitFlags extends CoordinatorFlags {
   readonly role?: readonly string[];
   readonly label?: readonly string[];
 }
 
 const nodeArgument = ['<node>', 'name or id of a member'] as const;
 const labelForm = 'labels are given as name=value';
+const capacityForm = `a capacity is a step from 1 to ${capacityStepMax}, or a size ${sizeForm}`;
+const waitOption = [
+  '--wait',
+  'where this changes who votes: wait until the change before has been carried over, and until this one has been',
+] as const;
 
 /** What `init --join` prints about a new node. More than that may stand there. */
 const cardSchema = z.looseObject({
@@ -40,20 +53,23 @@ export function nodesCommand(cli: Cli): Command {
     .argument('<card>', 'what `anabranch init --join FILE --json` printed on the new node, or - for standard input')
     .option('--role <role...>', 'storage (the default), coordinator or agent')
     .option('--label <name=value...>', 'where and what it is, such as dc=fra1')
+    .option(...waitOption)
     .action((card: string, flags: AdmitFlags) => admit(cli, card, flags));
   withChange(command.command('remove'))
     .description('put a member out: it is cut off at once, and its key never comes back')
     .argument(...nodeArgument)
-    .action((node: string, flags: ChangeFlags) =>
-      changing(cli, node, flags, `${node} is removed`, (client, id) => client.cluster.remove(id, flags)),
+    .option(...waitOption)
+    .action((node: string, flags: CoordinatorFlags) =>
+      changing(cli, node, flags, `${node} is removed`, (client, id, options) => client.cluster.remove(id, options)),
     );
   withChange(command.command('roles'))
     .description("set a member's roles")
     .argument(...nodeArgument)
     .argument('<role...>', 'storage, coordinator or agent')
-    .action((node: string, roles: string[], flags: ChangeFlags) =>
-      changing(cli, node, flags, `the roles of ${node} are set`, (client, id) =>
-        client.cluster.setRoles(id, [...new Set(roles)].sort(), flags),
+    .option(...waitOption)
+    .action((node: string, roles: string[], flags: CoordinatorFlags) =>
+      changing(cli, node, flags, `the roles of ${node} are set`, (client, id, options) =>
+        client.cluster.setRoles(id, [...new Set(roles)].sort(), options),
       ),
     );
   withChange(command.command('labels'))
@@ -62,30 +78,41 @@ export function nodesCommand(cli: Cli): Command {
     .argument('[label...]', labelForm)
     .action((node: string, texts: string[], flags: ChangeFlags) => {
       const labels = labelsOf(texts);
-      return changing(cli, node, flags, `the labels of ${node} are set`, (client, id) =>
-        client.cluster.setLabels(id, labels, flags),
+      return changing(cli, node, flags, `the labels of ${node} are set`, (client, id, options) =>
+        client.cluster.setLabels(id, labels, options),
       );
     });
+  addWhereAndHowMuch(command, cli);
   return command;
+}
+
+function addWhereAndHowMuch(command: Command, cli: Cli): void {
+  withChange(command.command('addresses'))
+    .description('set the addresses a member is dialled at; with none it has to connect by itself')
+    .argument(...nodeArgument)
+    .argument('[address...]', 'such as /ip4/10.0.0.7/tcp/7401')
+    .action((node: string, addresses: string[], flags: ChangeFlags) =>
+      changing(cli, node, flags, `the addresses of ${node} are set`, (client, id, options) =>
+        client.cluster.setAddresses(id, addresses, options),
+      ),
+    );
+  withChange(command.command('capacity'))
+    .description('say how much a member holds; placement gives it so much more or less')
+    .argument(...nodeArgument)
+    .argument('<capacity>', capacityForm)
+    .action((node: string, text: string, flags: ChangeFlags) => {
+      const step = capacityOf(text);
+      return changing(cli, node, flags, `the capacity of ${node} is step ${step}`, (client, id, options) =>
+        client.cluster.setCapacity(id, step, options),
+      );
+    });
 }
 
 async function list(cli: Cli, flags: NodesFlags): Promise<void> {
   await cli.withClient(flags, async (client) => {
     const body = await client.nodes();
     if (flags.json === true) return cli.output.json(body);
-    const rows = body.nodes.map(({ name, state, self, nodeId, addresses, roles, labels }) => [
-      printable(name),
-      self ? `${state}, answers here` : state,
-      nodeId,
-      roles.join(','),
-      printable(
-        Object.entries(labels)
-          .map(([label, value]) => `${label}=${value}`)
-          .join(','),
-      ),
-      printable(addresses.join(' ')),
-    ]);
-    for (const line of table(rows)) await cli.output.print(line);
+    for (const line of nodeTable(body.nodes)) await cli.output.print(line);
   });
 }
 
@@ -98,16 +125,17 @@ async function admit(cli: Cli, cardFile: string, flags: AdmitFlags): Promise<voi
     ...(label === undefined ? {} : { labels: labelsOf(label) }),
   } as unknown as NewMember;
   await cli.withClient(flags, async (client) => {
-    await tellCommitted(cli, `${printable(card.name)} is admitted`, await client.cluster.admit(member, flags), flags);
+    const change = await changed(cli, client, flags, (options) => client.cluster.admit(member, options));
+    await tellCommitted(cli, `${printable(card.name)} is admitted`, change, flags);
   });
 }
 
 async function changing(
   cli: Cli,
   node: string,
-  flags: ChangeFlags,
+  flags: CoordinatorFlags,
   what: string,
-  change: (client: AnabranchClient, nodeId: string) => ReturnType<AnabranchClient['cluster']['remove']>,
+  change: (client: AnabranchClient, nodeId: string, options: ChangeOptions) => Promise<CommittedChange>,
 ): Promise<void> {
   await cli.withClient(flags, async (client) => {
     const { nodes } = await client.nodes();
@@ -116,24 +144,35 @@ async function changing(
       throw new CommandFailure(`there is no member ${printable(node)}`, exitCodes.notFound);
     }
     // A retry of what was done already may name one who is gone.
-    await tellCommitted(cli, printable(what), await change(client, found?.nodeId ?? node), flags);
+    const nodeId = found?.nodeId ?? node;
+    const committed = await changed(cli, client, flags, (options) => change(client, nodeId, options));
+    await tellCommitted(cli, printable(what), committed, flags);
   });
 }
 
+function changed(
+  cli: Cli,
+  client: AnabranchClient,
+  { wait, reason, operationId }: CoordinatorFlags,
+  change: (options: ChangeOptions) => Promise<CommittedChange>,
+): Promise<CommittedChange> {
+  const options = { reason, operationId };
+  return wait === true ? changeAndCarryOver(cli, client, options, change) : change(options);
+}
+
 async function readCard(cli: Cli, file: string): Promise<z.infer<typeof cardSchema>> {
-  const text =
-    file === '-'
-      ? Buffer.concat(await cli.io.stdin.toArray()).toString()
-      : await readFile(resolve(cli.io.cwd, file), 'utf8');
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    throw new UsageError(`${file} is not JSON: it should be what \`anabranch init --join FILE --json\` printed`);
-  }
-  const card = cardSchema.safeParse(parsed);
+  const hint = ': it should be what `anabranch init --join FILE --json` printed';
+  const card = cardSchema.safeParse(await readJson(cli, file, hint));
   if (card.success) return card.data;
   throw new UsageError(`${file} does not describe a node: ${z.prettifyError(card.error)}`);
+}
+
+/** A step as it is, or the one that is nearest to a size. */
+function capacityOf(text: string): number {
+  if (/^[1-9]\d?$/.test(text) && Number(text) <= capacityStepMax) return Number(text);
+  const bytes = parseSize(text);
+  if (bytes === undefined) throw new UsageError(capacityForm);
+  return stepOfBytes(bytes);
 }
 
 function labelsOf(texts: readonly string[]): Record<string, string> {

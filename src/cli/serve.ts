@@ -1,13 +1,15 @@
 import { resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 import type { PeerId } from '../../crdt/ids.ts';
+import { byteRateForm, parseByteRate } from '../byte-rate.ts';
 import type { RunningNode } from '../index.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import { type ControlServer, serveControlSocket } from '../swarm/control-socket.ts';
 import type { Cli } from './cli.ts';
 import { Interrupted, UsageError } from './errors.ts';
+import { parseSize, sizeForm } from './size.ts';
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 /** Whatever a library has left open must not keep a stopped node's process alive. */
@@ -17,6 +19,9 @@ const peersMax = 1_024;
 interface ServeFlags {
   readonly dir?: string;
   readonly logLevel: (typeof logLevels)[number];
+  readonly maxUpload?: number;
+  readonly maxDownload?: number;
+  readonly capacity?: number;
   readonly devControl?: boolean;
   readonly json?: boolean;
 }
@@ -26,9 +31,24 @@ export function serveCommand(cli: Cli): Command {
     .description('run the node of a directory until Ctrl-C or SIGTERM')
     .option('--dir <dir>', 'the node directory (or ANABRANCH_DIR)')
     .addOption(new Option('--log-level <level>', 'the least that is logged').choices(logLevels).default('info'))
+    .option('--max-upload <rate>', 'content sent to peers, a second at most: 512KiB, 10MiB, …', byteRate)
+    .option('--max-download <rate>', 'content taken from peers, a second at most', byteRate)
+    .option('--capacity <size>', 'the most it is to hold, such as 500GB or 2TiB; what its disk has when absent', size)
     .addOption(new Option('--dev-control', 'for development: a socket that can cut this node off').hideHelp())
     .option('--json', 'tell that the node is up as JSON')
     .action((flags: ServeFlags) => serve(cli, flags));
+}
+
+function byteRate(text: string): number {
+  const rate = parseByteRate(text);
+  if (rate === undefined) throw new InvalidArgumentError(`A rate is ${byteRateForm}.`);
+  return rate;
+}
+
+function size(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined) throw new InvalidArgumentError(`A size is ${sizeForm}.`);
+  return bytes;
 }
 
 async function serve(cli: Cli, flags: ServeFlags): Promise<void> {
@@ -40,7 +60,14 @@ async function serve(cli: Cli, flags: ServeFlags): Promise<void> {
   const { openNode, PinoLog } = await import('../index.ts');
   const { createHttpServer } = await import('../http/server.ts');
   const log = new PinoLog({ level: flags.logLevel });
-  const running = await openNode(resolve(cli.io.cwd, dir), { log });
+  const running = await openNode(resolve(cli.io.cwd, dir), {
+    log,
+    content: {
+      ...(flags.maxUpload === undefined ? {} : { uploadBytesPerSecond: flags.maxUpload }),
+      ...(flags.maxDownload === undefined ? {} : { downloadBytesPerSecond: flags.maxDownload }),
+    },
+    membership: flags.capacity === undefined ? {} : { capacityBytes: flags.capacity },
+  });
   const closers: (() => Promise<void>)[] = [() => running.close()];
   try {
     const { node, directory, network, clock, metrics } = running;
@@ -85,7 +112,7 @@ function supervisorSignal(cli: Cli): AbortSignal {
  */
 function tuneCollector(): void {
   setFlagsFromString('--external-memory-accounted-in-global-limit');
-  setFlagsFromString('--heap-growing-percent=40');
+  setFlagsFromString('--heap-growing-percent=100');
 }
 
 const controlCommand = z.discriminatedUnion('command', [

@@ -125,6 +125,8 @@ async function createSwarm(dir: string, count: number, httpPort = swarmHttpPortD
     http: { host: swarmHost, port: httpPort + index },
     listen: [`/ip4/${swarmHost}/tcp/${port}`],
     peersFile,
+    // They share one disk, so what each of them has says nothing.
+    autoCapacity: false,
   }));
   const genesis = encodeGenesis({
     v: 1,

@@ -30,10 +30,11 @@ const gossipRpcBytesMax = 8 * 1024 * 1024;
 const unsentGossipBytesMax = 16 * 1024 * 1024;
 
 /**
- * To how many peers a message is passed on (gossipsub v1.1's D and its bounds). The default of 6 had each of ten nodes hear
- * a message six times; what three would miss, sync brings.
+ * To how many peers a message is passed on (gossipsub v1.1's D and its bounds): none. A node is connected to every member
+ * it can reach and tells all of them itself; with the default of 6, each of ten nodes heard a message six times. Some peers
+ * are told once a second what there was, so that who missed it can ask; and what that misses, sync brings.
  */
-const passingOn = { D: 3, Dlo: 2, Dhi: 4, Dout: 1, Dscore: 2, Dlazy: 3 } as const;
+const passingOn = { D: 0, Dlo: 0, Dhi: 0, Dout: 0, Dscore: 0, Dlazy: 3 } as const;
 
 export type Host = Libp2p<{ identify: unknown; ping: unknown; gossip: GossipSub }>;
 
@@ -86,7 +87,6 @@ export async function createHost(options: HostOptions): Promise<Host> {
         fallbackToFloodsub: false,
         emitSelf: false,
         batchPublish: true,
-        // Whoever writes tells every peer it is connected to, so passing on serves only those it is not.
         floodPublish: true,
         ...passingOn,
         // Telling a peer not to pass on what is this small would cost as much as the message.

@@ -139,8 +139,13 @@ export class Libp2pNetwork implements Network {
   }
 
   setMembers(members: readonly NetworkMember[]): void {
+    const before = new Map(this.#roll.members().map(({ peerId, addresses }) => [peerId, addresses.join(' ')]));
     this.#roll.members = () => members;
-    if (this.#cancelRefresh !== undefined) this.#refresh();
+    if (this.#cancelRefresh === undefined) return;
+    this.#refresh();
+    // The delay between attempts was earned at the addresses of before.
+    const moved = members.filter(({ peerId, addresses }) => before.get(peerId) !== addresses.join(' '));
+    this.#dialer.retryNow(moved.map(({ peerId }) => peerId));
   }
 
   /** Rejects with `MeshError` `io_error` when an address cannot be listened on. */
@@ -171,13 +176,16 @@ export class Libp2pNetwork implements Network {
     cancelTimeout();
   }
 
-  /** Where this node can be dialled, as multiaddrs without its peer id; known once it is started. */
   addresses(): readonly string[] {
     return this.#host.getMultiaddrs().map((address) => withoutPeer(address.toString()));
   }
 
   connectedPeers(): readonly PeerId[] {
     return this.#book.connectedPeers();
+  }
+
+  turnedAwayBy(): readonly PeerId[] {
+    return this.#book.turnedAwayBy(this.#wanted().map(({ peerId }) => peerId));
   }
 
   onPeerChange(listener: (change: PeerChange) => void): () => void {
@@ -255,6 +263,7 @@ export class Libp2pNetwork implements Network {
       this.#dials.add(1, { outcome: 'opened' });
     } catch (error) {
       this.#dials.add(1, { outcome: 'failed' });
+      this.#book.notReached(peerId);
       this.#deps.log.debug('dial:failed', { peer: peerId, error });
       throw error;
     }

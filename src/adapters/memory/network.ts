@@ -126,6 +126,14 @@ export class MemoryHub {
     return id;
   }
 
+  /** Who could be reached by a node and does not admit it. */
+  refusing(node: MemoryNetwork): PeerId[] {
+    return [...this.#running.values()]
+      .filter((each) => each !== node && node.admits(each.localPeer) && !each.admits(node.localPeer))
+      .filter((each) => !this.#cut.has(linkKey(node.localPeer, each.localPeer)))
+      .map((each) => each.localPeer);
+  }
+
   attach(node: MemoryNetwork): void {
     assert(!this.#running.has(node.localPeer), 'a peer runs once');
     this.#running.set(node.localPeer, node);
@@ -252,8 +260,17 @@ export class MemoryNetwork implements Network, ConnectionEnd {
     this.#hub.forget(this);
   }
 
+  /** Nobody dials in memory: it names the node, as a real address would. */
+  addresses(): readonly string[] {
+    return this.#running ? [`/memory/${this.localPeer}`] : [];
+  }
+
   connectedPeers(): readonly PeerId[] {
     return [...this.#connections.keys()];
+  }
+
+  turnedAwayBy(): readonly PeerId[] {
+    return this.#running ? this.#hub.refusing(this) : [];
   }
 
   onPeerChange(listener: (change: PeerChange) => void): () => void {
