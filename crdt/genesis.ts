@@ -14,12 +14,15 @@ import {
 } from './control/member.ts';
 import { blake3, fromBase32, toBase32 } from './digest.ts';
 import { type ClusterId, err, type NodeId, ok, type PeerId, type Result } from './ids.ts';
+import { isSlotCount, slotsMax } from './slot-set.ts';
 
 /** The longest genesis text that is read: room for `membersMax` members with a few addresses each. */
 export const genesisBytesMax = 1_048_576;
 /** The seed makes two clusters with the same members differ; 16 bytes cannot be met by chance. */
 const seedBytesMin = 16;
 const seedBytesMax = 64;
+/** Shares of the metadata in a cluster that was founded without saying. */
+const slotsDefault = 16;
 
 /** One node of the cluster, as it was when the cluster was founded. */
 export interface Member {
@@ -44,6 +47,13 @@ export interface Genesis {
   readonly seed: string;
   /** At least one; no two share a name, a node id or a peer id. */
   readonly members: readonly Member[];
+  /** Shares that the metadata is cut into, for good: a power of two up to 4,096; 16 when absent. */
+  readonly slots?: number;
+}
+
+/** How many slots a cluster has. */
+export function slotsOfCluster({ slots = slotsDefault }: Pick<Genesis, 'slots'>): number {
+  return slots;
 }
 
 /** The canonical JSON text of a genesis entry. Throws a TypeError for one that `decodeGenesis` would refuse. */
@@ -70,8 +80,9 @@ export function decodeGenesis(text: string): Result<{ readonly genesis: Genesis;
 }
 
 function checkGenesis(value: unknown): string | undefined {
-  if (!hasExactly(value, ['cluster', 'members', 'seed', 'v'])) {
-    return 'a genesis entry has exactly the fields cluster, members, seed and v';
+  const fields = ['cluster', 'members', 'seed', 'v', ...(isPresent(value, 'slots') ? ['slots'] : [])];
+  if (!hasExactly(value, fields)) {
+    return 'a genesis entry has the fields cluster, members, seed and v, and may have slots';
   }
   if (value.v !== 1) return 'this is not version 1 of the genesis format';
   if (!isMemberName(value.cluster)) return 'the cluster has no name of lowercase letters, digits and hyphens';
@@ -79,6 +90,7 @@ function checkGenesis(value: unknown): string | undefined {
   if (seed === undefined || seed.length < seedBytesMin || seed.length > seedBytesMax) {
     return `the seed is not ${seedBytesMin} to ${seedBytesMax} bytes in base32`;
   }
+  if ('slots' in value && !isSlotCount(value.slots)) return `slots are a power of two up to ${slotsMax}`;
   const members = value.members;
   if (!Array.isArray(members) || members.length === 0 || members.length > membersMax) {
     return `a cluster has 1 to ${membersMax} members`;

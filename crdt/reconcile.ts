@@ -106,14 +106,22 @@ export class Reconciliation {
   readonly #readerOf: (set: number) => TreeReader;
   /** Taken from the end, so that it stays as small as the tree is deep. */
   readonly #waiting: Range[];
+  /** Only what is here is compared: ranges that are empty here are not asked about. */
+  readonly #onlyOurs: boolean;
   #asked: readonly Range[] = [];
   #questions = 0;
   #fault: string | undefined;
 
-  /** Compares these sets, all in the same rounds. */
-  constructor(readerOf: (set: number) => TreeReader, sets: readonly number[]) {
+  /** Compares these sets, all in the same rounds; with `onlyOurs`, as far as there is something here. */
+  constructor(
+    readerOf: (set: number) => TreeReader,
+    sets: readonly number[],
+    { onlyOurs = false }: { readonly onlyOurs?: boolean } = {},
+  ) {
     this.#readerOf = readerOf;
-    this.#waiting = sets.map((set) => ({ set, prefix: [] })).reverse();
+    this.#onlyOurs = onlyOurs;
+    const compared = onlyOurs ? sets.filter((set) => summaryOf(readerOf(set), []).count > 0) : sets;
+    this.#waiting = compared.map((set) => ({ set, prefix: [] })).reverse();
   }
 
   get fault(): string | undefined {
@@ -160,6 +168,7 @@ export class Reconciliation {
     return children.flatMap((theirs, step) => {
       const mine = ours[step];
       if (mine !== undefined && sameSummary(mine, theirs)) return [];
+      if (this.#onlyOurs && mine?.count === 0) return [];
       return [{ set, prefix: [...prefix, step] }];
     });
   }

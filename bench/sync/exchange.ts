@@ -39,13 +39,14 @@ export async function exchange<T>(
   );
   const rowsBefore = asker.rowsRead() + answerer.rowsRead();
   const startMs = performance.now();
-  const served = serveSync(far, answerer.view, { clock });
+  const served = serveSync(far, answerer.view, { clock, lacking: () => undefined });
   const client = new SyncClient(channel, {
+    kept: () => asker.view.slots().kept,
     slotTree: (slot) => asker.view.slotTree(slot),
     digestOf: (doc) => asker.view.digestOf(doc),
     slotOf: (doc) => asker.view.slotOf(doc),
     headsOf: (doc) => asker.view.headsOf(doc),
-    positionOf: (doc) => asker.view.positionOf(doc),
+    confirmedOf: (doc) => asker.view.confirmedOf(doc),
     receiveCertificates: async () => undefined,
     nowMs: () => clock.nowMs(),
     heardTime: () => undefined,
@@ -69,7 +70,7 @@ export async function exchange<T>(
 
 /** Where a store's feed can be followed from now. */
 export async function feedPosition(asker: Store, answerer: Store): Promise<FeedPosition> {
-  const { result } = await exchange(asker, answerer, (client) => client.pullFeed(undefined, () => true));
+  const { result } = await exchange(asker, answerer, (client) => client.pullFeed(undefined));
   return result.position;
 }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { rawHash, toBase32 } from '../../crdt/digest.ts';
 import { setItem } from '../../crdt/fingerprint-tree.ts';
 import type { DocId, NodeId, VersionId } from '../../crdt/ids.ts';
+import { SlotSet } from '../../crdt/slot-set.ts';
 import { decodeVersion, type Version, verifyVersion } from '../../crdt/version.ts';
 import { openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
 import { SystemRandom } from '../../src/adapters/system/random.ts';
@@ -25,6 +26,8 @@ export interface Store {
   rowsRead(): number;
 }
 
+const held = { kept: SlotSet.all(slots), whole: SlotSet.all(slots) };
+
 export async function openStore(dir: string): Promise<Store> {
   const counted = countReads(await openLmdbKv(dir));
   const { kv } = counted;
@@ -34,7 +37,7 @@ export async function openStore(dir: string): Promise<Store> {
   return {
     kv,
     objects,
-    view: new SyncView({ kv, objects, incarnation, content: { small: () => undefined } }),
+    view: new SyncView({ kv, objects, incarnation, content: { small: () => undefined }, slots: held }),
     rowsRead: counted.rowsRead,
   };
 }

@@ -64,7 +64,7 @@ async function withTwins(
 async function measure(near: Store, far: Store, say: (text: string) => void): Promise<BenchCase[]> {
   const position = await feedPosition(near, far);
   await changeObjects(far, draw(10, objects));
-  const feed = await exchange(near, far, (client) => client.pullFeed(position, () => true));
+  const feed = await exchange(near, far, (client) => client.pullFeed(position));
   check(feed, 10, 'following the feed');
   await changeObjects(far, draw(10, objects));
   const ten = await exchange(near, far, (client) => client.pullSlots(allSlots));

@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/ports/clock.ts';
-import { encodeGossip, type GossipHint, gossipBytesMax } from './messages.ts';
+import { encodeGossip, type GossipHint, type GossipRoom, gossipBytesMax } from './messages.ts';
 
 /** How long a hint may wait for company. */
 const batchDelayMs = 25;
@@ -18,57 +18,57 @@ interface Batch {
 /** Gathers hints for up to 25 ms, or as long as each may wait, so that a burst of writes is a few messages. */
 export class HintBatcher {
   readonly #clock: Clock;
-  readonly #publish: (slot: number, message: Uint8Array) => void;
-  readonly #batches = new Map<number, Batch>();
+  readonly #publish: (room: GossipRoom, message: Uint8Array) => void;
+  readonly #batches = new Map<GossipRoom, Batch>();
 
   constructor(dependencies: {
     readonly clock: Clock;
-    readonly publish: (slot: number, message: Uint8Array) => void;
+    readonly publish: (room: GossipRoom, message: Uint8Array) => void;
   }) {
     this.#clock = dependencies.clock;
     this.#publish = dependencies.publish;
   }
 
-  /** Adds a hint for a slot, to be sent within `delayMs` at the latest. One that is too large for a message goes without its records. */
-  add(slot: number, hint: GossipHint, delayMs: number = batchDelayMs): void {
+  /** Adds a hint for a room, to be sent within `delayMs` at the latest. One that is too large for a message goes without its records. */
+  add(room: GossipRoom, hint: GossipHint, delayMs: number = batchDelayMs): void {
     const fits = bytesOf(hint) <= batchBytesMax;
     const added = fits ? hint : { doc: hint.doc, heads: hint.heads, records: [] };
     const bytes = bytesOf(added);
-    let batch = this.#batches.get(slot);
+    let batch = this.#batches.get(room);
     if (batch !== undefined && (batch.bytes + bytes > batchBytesMax || batch.hints.length === batchHintsMax)) {
-      this.#send(slot);
+      this.#send(room);
       batch = undefined;
     }
     if (batch === undefined) {
       batch = { hints: [], bytes: 0, dueMs: Number.POSITIVE_INFINITY, cancelTimer: () => undefined };
-      this.#batches.set(slot, batch);
+      this.#batches.set(room, batch);
     }
     const dueMs = this.#clock.monotonicMs() + delayMs;
     if (dueMs < batch.dueMs) {
       batch.cancelTimer();
       batch.dueMs = dueMs;
-      batch.cancelTimer = this.#clock.setTimer(delayMs, () => this.#send(slot));
+      batch.cancelTimer = this.#clock.setTimer(delayMs, () => this.#send(room));
     }
     batch.hints.push(added);
     batch.bytes += bytes;
   }
 
-  /** Sends what is waiting for a slot: somebody waits for it to arrive. */
-  flushSlot(slot: number): void {
-    this.#send(slot);
+  /** Sends what is waiting for a room: somebody waits for it to arrive. */
+  flushRoom(room: GossipRoom): void {
+    this.#send(room);
   }
 
   /** Sends what is waiting. */
   flush(): void {
-    for (const slot of [...this.#batches.keys()]) this.#send(slot);
+    for (const room of [...this.#batches.keys()]) this.#send(room);
   }
 
-  #send(slot: number): void {
-    const batch = this.#batches.get(slot);
+  #send(room: GossipRoom): void {
+    const batch = this.#batches.get(room);
     if (batch === undefined) return;
-    this.#batches.delete(slot);
+    this.#batches.delete(room);
     batch.cancelTimer();
-    this.#publish(slot, encodeGossip(batch.hints));
+    this.#publish(room, encodeGossip(batch.hints));
   }
 }
 

@@ -39,9 +39,15 @@ export type GossipMessage = z.infer<typeof message>;
 /** One document of a message. */
 export type GossipHint = GossipMessage['hints'][number];
 
-/** The topic of a slot: who does not hold the slot need not listen. */
-export function gossipTopic(cluster: ClusterId, slot: number): string {
-  return `anabranch/${cluster}/${slot}`;
+/**
+ * What is told on one topic: the changes of a slot, so that who does not hold it need not listen, or certificates, of
+ * which a message carries all that were signed together.
+ */
+export type GossipRoom = number | 'confirmed';
+
+/** The topic of a room. */
+export function gossipTopic(cluster: ClusterId, room: GossipRoom): string {
+  return `anabranch/${cluster}/${room}`;
 }
 
 /** A message as CBOR. */

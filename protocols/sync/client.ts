@@ -1,7 +1,9 @@
 import { rawHash } from '../../crdt/digest.ts';
+import type { ConfirmedLink } from '../../crdt/document-digest.ts';
 import type { Item, TreeReader } from '../../crdt/fingerprint-tree.ts';
 import type { DocId, VersionId } from '../../crdt/ids.ts';
-import { Reconciliation } from '../../crdt/reconcile.ts';
+import { type Difference, Reconciliation } from '../../crdt/reconcile.ts';
+import { SlotSet } from '../../crdt/slot-set.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Channel } from '../wire/channel.ts';
 import { receiveResponse, unexpectedResponse } from '../wire/requests.ts';
@@ -25,10 +27,14 @@ import {
 const feedPagesMax = 192;
 
 /** Messages of records being stored while the next one is read. */
-const messagesAheadMax = 2;
+const messagesAheadMax = 4;
+/** Questions for records that the peer has beside the one it is answering. */
+const questionsAheadMax = 1;
 
 /** What the asking side compares with, and where what it lacks goes. */
 export interface SyncSink {
+  /** The slots that are kept here. */
+  kept(): SlotSet;
   /** The fingerprint tree of a slot's documents here. */
   slotTree(slot: number): TreeReader;
   /** The digest of a document's state here, or undefined when it is not held. */
@@ -36,8 +42,8 @@ export interface SyncSink {
   /** Which slot a document belongs to. */
   slotOf(doc: DocId): number;
   headsOf(doc: DocId): readonly VersionId[];
-  /** The position of the newest certificate of a document here; 0 when there is none. */
-  positionOf(doc: DocId): number;
+  /** Where a document's confirmed chain ends here; undefined when there is none, and while that head is not here. */
+  confirmedOf(doc: DocId): ConfirmedLink | undefined;
   /** Milliseconds since the epoch here, for display. */
   nowMs(): number;
   /** The peer said what time it is: `peerMs`, asked and answered at these points of `nowMs`. */
@@ -57,6 +63,20 @@ export interface FeedPosition {
   readonly change: number;
 }
 
+type Offered = Extract<SyncRequest, { t: 'offer' }>['docs'][number];
+
+/** What following a peer's feed came to. */
+export interface FollowedFeed {
+  /** That was all: false for a feed of another life, or one that is too far ahead, and then ranges are to be compared. */
+  readonly complete: boolean;
+  /** Where the feed can be followed from next time, once everything up to then is here. */
+  readonly position: FeedPosition;
+  /** The slots that the peer keeps. */
+  readonly kept: SlotSet;
+  /** Those of them that it has whole. */
+  readonly whole: SlotSet;
+}
+
 /** What one round came to. */
 export interface SyncRound {
   /** Questions asked and answered, each a trip to the peer and back; requests for records are not among them. */
@@ -73,6 +93,8 @@ export interface SyncRound {
 export class SyncClient {
   readonly #channel: Channel;
   readonly #sink: SyncSink;
+  /** What is on its way to disk, in the order it came: the next is asked for meanwhile. */
+  readonly #storing: Promise<number>[] = [];
   readonly round: SyncRound = { comparisons: 0, documentsDiffering: 0, recordsReceived: 0 };
 
   constructor(channel: Channel, sink: SyncSink) {
@@ -81,75 +103,111 @@ export class SyncClient {
   }
 
   /**
-   * Takes in the documents of these slots that changed since a position of the peer's feed. `complete` says
-   * whether that was all: false for a feed of another life, or one that is too far ahead, and then ranges are to be
-   * compared. Either way `position` is where the feed can be followed from next time, once everything up to then
-   * is here.
+   * Takes in the documents of the slots kept here that changed since a position of the peer's feed, and says what slots
+   * the peer keeps.
    */
-  async pullFeed(
-    from: FeedPosition | undefined,
-    holds: (slot: number) => boolean,
-  ): Promise<{ readonly complete: boolean; readonly position: FeedPosition }> {
+  async pullFeed(from: FeedPosition | undefined): Promise<FollowedFeed> {
+    const own = this.#sink.kept();
+    const slots = own.isAll ? {} : { slots: own.encode() };
     let after = from?.change ?? 0;
+    let held: Pick<FollowedFeed, 'kept' | 'whole'> = { kept: SlotSet.all(own.count), whole: SlotSet.all(own.count) };
     for (let page = 0; page < feedPagesMax; page += 1) {
       const sentMs = this.#sink.nowMs();
-      const response = await this.#compare({ t: 'feed', feed: from?.feed ?? null, after });
+      const response = await this.#compare({ t: 'feed', feed: from?.feed ?? null, after, ...slots });
       if (response.t !== 'feed') throw unexpectedResponse(response);
       const { feed, last, through, entries, time } = response;
       if (time !== undefined) this.#sink.heardTime({ sentMs, peerMs: time, receivedMs: this.#sink.nowMs() });
-      if (entries === null) return { complete: false, position: { feed, change: last } };
+      if (response.slots !== undefined) held = readHeld(response.slots, own.count);
+      if (entries === null) return { complete: false, position: { feed, change: last }, ...held };
       if (feed !== from?.feed || through < after || through > last) throw violation('a feed that is out of order');
-      await this.#pullChanged(unpackItems(entries), holds);
-      const position = { feed, change: entries.length === 0 ? last : through };
-      if (position.change >= last) return { complete: true, position };
+      await this.#pullChanged(unpackItems(entries), own);
+      const isAtEnd = entries.length === 0 && through === after;
+      const position = { feed, change: isAtEnd ? last : through };
+      if (position.change >= last) return { complete: true, position, ...held };
       if (position.change === after) throw violation('a feed that does not go on');
       after = position.change;
     }
-    return { complete: false, position: { feed: from?.feed ?? '', change: after } };
+    return { complete: false, position: { feed: from?.feed ?? '', change: after }, ...held };
   }
 
   /** Compares the documents of these slots, and takes in what the peer has of those that differ. */
   async pullSlots(slots: readonly number[]): Promise<void> {
     const reconciliation = new Reconciliation((slot) => this.#sink.slotTree(slot), slots);
+    for await (const differences of this.#differences(reconciliation)) {
+      await this.#pullChanged(differences.flatMap(({ key, theirs }) => (theirs ? [{ key, value: theirs }] : [])));
+    }
+  }
+
+  /**
+   * Compares what is here of these slots, and offers the documents that the peer has in another state, or not at all.
+   * Resolves with how many it was offered and how many of them it lacks.
+   */
+  async offerSlots(slots: readonly number[]): Promise<{ readonly offered: number; readonly lacking: number }> {
+    let offered = 0;
+    let lacking = 0;
+    const reconciliation = new Reconciliation((slot) => this.#sink.slotTree(slot), slots, { onlyOurs: true });
+    for await (const differences of this.#differences(reconciliation)) {
+      const docs = differences.flatMap(({ key, ours }) => (ours === undefined ? [] : [idOf<DocId>(key)]));
+      offered += docs.length;
+      lacking += (await this.offer(docs)).length;
+    }
+    return { offered, lacking };
+  }
+
+  /** Tells the peer of documents as they are here, and says which of them it lacks; it asks for them itself. */
+  async offer(docs: readonly DocId[]): Promise<DocId[]> {
+    const lacking = new Set<DocId>();
+    const offers = docs.flatMap((doc) => this.#offersOf(doc));
+    for (const batch of batchesOf(offers, ({ heads }) => heads.length)) {
+      const response = await this.#ask({ t: 'offer', docs: [...batch] });
+      if (response.t !== 'offered') throw unexpectedResponse(response);
+      for (const { doc } of at(batch, response.lacks)) lacking.add(idOf<DocId>(doc));
+    }
+    return [...lacking];
+  }
+
+  /** One entry of an offer, or several for a document with more heads than one may name. */
+  #offersOf(doc: DocId): Offered[] {
+    const { doc: raw, confirmed } = this.#wantOf(doc);
+    const heads = this.#sink.headsOf(doc).map((id) => rawHash(id));
+    const offers: Offered[] = [];
+    for (let start = 0; start === 0 || start < heads.length; start += haveHeadsMax) {
+      const named = heads.slice(start, start + haveHeadsMax);
+      offers.push({ doc: raw, heads: named, ...(confirmed === undefined ? {} : { confirmed }) });
+    }
+    return offers;
+  }
+
+  /** Takes in what the peer has of these documents. Resolves with those of which it may lack something itself. */
+  pullDocuments(docs: readonly DocId[]): Promise<DocId[]> {
+    return this.#untilStored(() => this.#pullRecords(docs));
+  }
+
+  async *#differences(reconciliation: Reconciliation): AsyncGenerator<readonly Difference[]> {
     for (let questions = reconciliation.ask(); questions.length > 0; questions = reconciliation.ask()) {
       const response = await this.#compare({ t: 'ranges', ranges: questions.map(packRange) });
       if (response.t !== 'ranges') throw unexpectedResponse(response);
-      const differences = reconciliation.take(response.answers.map(unpackAnswer));
-      await this.#pullChanged(differences.flatMap(({ key, theirs }) => (theirs ? [{ key, value: theirs }] : [])));
+      yield reconciliation.take(response.answers.map(unpackAnswer));
     }
     if (reconciliation.fault !== undefined) throw violation(reconciliation.fault);
   }
 
-  /** Takes in what the peer has of these documents. */
-  async pullDocuments(docs: readonly DocId[]): Promise<void> {
-    let batch: DocId[] = [];
-    let heads = 0;
-    for (const doc of docs) {
-      const count = Math.min(this.#sink.headsOf(doc).length, haveHeadsMax);
-      if (batch.length === wantsMax || heads + count > requestHeadsMax) {
-        await this.#pullRecords(batch);
-        batch = [];
-        heads = 0;
-      }
-      batch.push(doc);
-      heads += count;
-    }
-    if (batch.length > 0) await this.#pullRecords(batch);
-  }
-
   /** Takes in versions by id, such as those whose stored text is damaged. */
-  async fetchVersions(versions: readonly VersionId[]): Promise<void> {
-    for (let start = 0; start < versions.length; start += versionsMax) {
-      const ids = versions.slice(start, start + versionsMax).map((id) => rawHash(id));
-      await this.#receiveRecords({ t: 'fetch', versions: ids });
-    }
+  fetchVersions(versions: readonly VersionId[]): Promise<void> {
+    return this.#untilStored(async () => {
+      for (let start = 0; start < versions.length; start += versionsMax) {
+        const ids = versions.slice(start, start + versionsMax).map((id) => rawHash(id));
+        await this.#channel.send(encodeSyncMessage({ t: 'fetch', versions: ids }));
+        await this.#receiveRecords();
+      }
+    });
   }
 
   /** Asks for the documents whose state at the peer is not ours. */
-  async #pullChanged(items: readonly Item[], holds: (slot: number) => boolean = () => true): Promise<void> {
+  async #pullChanged(items: readonly Item[], kept?: SlotSet): Promise<void> {
     const docs = items.flatMap(({ key, value }) => {
       const doc = idOf<DocId>(key);
-      if (!holds(this.#sink.slotOf(doc))) return [];
+      if (kept?.has(this.#sink.slotOf(doc)) === false) return [];
       const ours = this.#sink.digestOf(doc);
       return ours !== undefined && Buffer.compare(ours, value) === 0 ? [] : [doc];
     });
@@ -157,45 +215,82 @@ export class SyncClient {
     await this.pullDocuments(docs);
   }
 
-  async #pullRecords(docs: readonly DocId[]): Promise<void> {
-    // The answer is bounded, so the question is asked again until it is complete or brings nothing new.
-    for (;;) {
-      const wants = docs.map((doc) => ({
-        doc: rawHash(doc),
-        have: this.#sink
-          .headsOf(doc)
-          .slice(0, haveHeadsMax)
-          .map((id) => rawHash(id)),
-        certified: this.#sink.positionOf(doc),
-      }));
-      const { more, received } = await this.#receiveRecords({ t: 'records', wants, along: alongBytesMax });
-      if (!more || received === 0) return;
+  async #pullRecords(docs: readonly DocId[]): Promise<DocId[]> {
+    const partial: DocId[] = [];
+    const asked: (readonly DocId[])[] = [];
+    const answered = async (): Promise<void> => {
+      const batch = asked.shift() ?? [];
+      const answer = await this.#receiveRecords();
+      // An answer is bounded: the question is asked again until it is complete or brings nothing new.
+      if (answer.more && answer.received > 0) await ask(batch);
+      else partial.push(...at(batch, answer.partial));
+    };
+    const ask = async (batch: readonly DocId[]): Promise<void> => {
+      const wants = batch.map((doc) => this.#wantOf(doc));
+      await this.#channel.send(encodeSyncMessage({ t: 'records', wants, along: alongBytesMax }));
+      asked.push(batch);
+    };
+    const headsOf = (doc: DocId): number => Math.min(this.#sink.headsOf(doc).length, haveHeadsMax);
+    for (const batch of batchesOf(docs, headsOf)) {
+      await ask(batch);
+      // The peer has the next question when it is done with this one.
+      if (asked.length > questionsAheadMax) await answered();
     }
+    while (asked.length > 0) await answered();
+    return partial;
   }
 
-  async #receiveRecords(request: SyncRequest): Promise<{ more: boolean; received: number }> {
+  #wantOf(doc: DocId): Extract<SyncRequest, { t: 'records' }>['wants'][number] {
+    const heads = this.#sink.headsOf(doc).slice(0, haveHeadsMax);
+    const link = this.#sink.confirmedOf(doc);
+    return {
+      doc: rawHash(doc),
+      have: heads.map((id) => rawHash(id)),
+      ...(link === undefined ? {} : { confirmed: { position: link.position, head: rawHash(link.head) } }),
+    };
+  }
+
+  /** Resolves when the peer has sent all; what came last may still be on its way to disk, unless there is more to ask for. */
+  async #receiveRecords(): Promise<{ more: boolean; received: number; partial: readonly number[] }> {
     const before = this.round.recordsReceived;
-    const storing: Promise<number>[] = [];
+    let response = await this.#receive();
+    while (response.t === 'records' || response.t === 'certificates') {
+      this.#store(
+        response.t === 'certificates'
+          ? this.#sink.receiveCertificates(response.texts).then(() => 0)
+          : this.#sink.receive(response.texts, response.contents ?? []),
+      );
+      if (this.#storing.length > messagesAheadMax) await this.#stored();
+      response = await this.#receive();
+    }
+    if (response.t !== 'done') throw unexpectedResponse(response);
+    const { more, partial = [] } = response;
+    if (more) await this.#allStored();
+    return { more, partial, received: this.round.recordsReceived - before };
+  }
+
+  #store(stored: Promise<number>): void {
+    // Whoever waits for it is told; until then a failure must not count as nobody's.
+    stored.catch(() => undefined);
+    this.#storing.push(stored);
+  }
+
+  async #stored(): Promise<void> {
+    this.round.recordsReceived += (await this.#storing.shift()) ?? 0;
+  }
+
+  async #allStored(): Promise<void> {
+    while (this.#storing.length > 0) await this.#stored();
+  }
+
+  /** Runs what takes records in to its end: what was received is on disk then, or was refused. */
+  async #untilStored<T>(run: () => Promise<T>): Promise<T> {
     try {
-      let response = await this.#ask(request);
-      while (response.t === 'records' || response.t === 'certificates') {
-        if (response.t === 'certificates') {
-          // They tell of records that came before them.
-          while (storing.length > 0) this.round.recordsReceived += (await storing.shift()) ?? 0;
-          await this.#sink.receiveCertificates(response.texts);
-          response = await this.#receive();
-          continue;
-        }
-        storing.push(this.#sink.receive(response.texts, response.contents ?? []));
-        storing.at(-1)?.catch(() => undefined);
-        if (storing.length > messagesAheadMax) this.round.recordsReceived += (await storing.shift()) ?? 0;
-        response = await this.#receive();
-      }
-      while (storing.length > 0) this.round.recordsReceived += (await storing.shift()) ?? 0;
-      if (response.t !== 'done') throw unexpectedResponse(response);
-      return { more: response.more, received: this.round.recordsReceived - before };
+      const result = await run();
+      await this.#allStored();
+      return result;
     } finally {
-      await Promise.allSettled(storing);
+      await Promise.allSettled(this.#storing.splice(0));
     }
   }
 
@@ -212,6 +307,41 @@ export class SyncClient {
   #receive(): Promise<SyncResponse> {
     return receiveResponse(this.#channel, { protocol: 'sync', decode: decodeSyncResponse });
   }
+}
+
+function readHeld(
+  { kept, whole }: { readonly kept: Uint8Array; readonly whole: Uint8Array },
+  count: number,
+): Pick<FollowedFeed, 'kept' | 'whole'> {
+  const held = { kept: SlotSet.decode(kept, count), whole: SlotSet.decode(whole, count) };
+  if (held.kept === undefined || held.whole === undefined) throw violation('slots that there are not');
+  return { kept: held.kept, whole: held.whole.and(held.kept) };
+}
+
+/** As many at a time as a request has room for, by the heads that each names. */
+function* batchesOf<Item>(items: readonly Item[], headsOf: (item: Item) => number): Generator<readonly Item[]> {
+  let batch: Item[] = [];
+  let heads = 0;
+  for (const item of items) {
+    const count = headsOf(item);
+    if (batch.length === wantsMax || heads + count > requestHeadsMax) {
+      yield batch;
+      batch = [];
+      heads = 0;
+    }
+    batch.push(item);
+    heads += count;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** What stands at these places of a request. */
+function at<Item>(items: readonly Item[], places: readonly number[]): Item[] {
+  return places.map((place) => {
+    const item = items[place];
+    if (item === undefined) throw violation('a place in the request that it does not have');
+    return item;
+  });
 }
 
 function violation(message: string): MeshError {

@@ -4,6 +4,7 @@ import { hashBytes, toBase32 } from '../../crdt/digest.ts';
 import { branches, depthMax, fingerprintBytes, type Item, type Summary } from '../../crdt/fingerprint-tree.ts';
 import type { Result } from '../../crdt/ids.ts';
 import { type RangeAnswer, type RangeQuestion, rangesMax } from '../../crdt/reconcile.ts';
+import { slotsMax } from '../../crdt/slot-set.ts';
 import { decodeMessage, encodeCbor } from '../wire/cbor.ts';
 import { byteString, rawHashSchema as hash } from '../wire/schemas.ts';
 
@@ -14,8 +15,6 @@ export const syncProtocol = '/anabranch/sync/1.0.0';
 const itemBytes = 2 * hashBytes;
 /** Bytes of a range's summary: a count and a fingerprint. */
 const summaryBytes = 4 + fingerprintBytes;
-/** Slots are numbered below this. */
-const slotsMax = 4_096;
 /** Documents of one feed message: 64 KiB, which either side works through in a few milliseconds. */
 export const feedEntriesMax = 1_024;
 /** Documents asked for in one request. */
@@ -36,7 +35,20 @@ export const alongBytesMax = 4 * 1024;
 /** A feed is named by its node's incarnation. */
 const feedName = z.string().min(1).max(64);
 const changeNumber = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+/** Places in a request's list. */
+const places = z
+  .array(
+    z
+      .int()
+      .min(0)
+      .max(wantsMax - 1),
+  )
+  .max(wantsMax);
+const confirmedLink = z.strictObject({ position: z.int().min(1).max(Number.MAX_SAFE_INTEGER), head: hash });
 const packedItems = byteString.refine((bytes) => bytes.length % itemBytes === 0, 'not a whole number of documents');
+
+/** A set of slots, see `SlotSet.encode`; which length is right, the cluster's genesis entry says. */
+const slotSet = byteString.refine((bytes) => bytes.length >= 1 && bytes.length <= slotsMax / 8, 'not a set of slots');
 
 /** One range on the wire: the slot, the steps of the prefix, and the summary, packed. */
 const packedRange = z.tuple([
@@ -49,24 +61,40 @@ const packedRange = z.tuple([
 ]);
 
 const request = z.discriminatedUnion('t', [
-  /** Asks for the documents that changed after a number of a feed. */
-  z.strictObject({ t: z.literal('feed'), feed: feedName.nullable(), after: changeNumber }),
+  /** Asks for the documents of some slots, all when they are left out, that changed after a number of a feed. */
+  z.strictObject({
+    t: z.literal('feed'),
+    feed: feedName.nullable(),
+    after: changeNumber,
+    slots: slotSet.optional(),
+  }),
   /** Asks which ranges differ, and what is in those that do. */
   z.strictObject({ t: z.literal('ranges'), ranges: z.array(packedRange).min(1).max(rangesMax) }),
   /**
    * Asks for the versions of documents that the asker, who holds these heads, lacks, and for the certificates beyond
-   * the position of the newest one it has (none when that is left out).
+   * its confirmed head's, or of another head at that position (for all when it has none).
    */
   z.strictObject({
     t: z.literal('records'),
     wants: z
-      .array(z.strictObject({ doc: hash, have: z.array(hash).max(haveHeadsMax), certified: changeNumber.optional() }))
+      .array(z.strictObject({ doc: hash, have: z.array(hash).max(haveHeadsMax), confirmed: confirmedLink.optional() }))
       .max(wantsMax),
     /** Contents of at most so many bytes are to come with their records; none when it is left out. */
     along: z.int().min(0).max(alongBytesMax).optional(),
   }),
   /** Asks for versions by id. */
   z.strictObject({ t: z.literal('fetch'), versions: z.array(hash).max(versionsMax) }),
+  /**
+   * Tells of documents that the answerer ought to have, in this state at least, and asks which of them it lacks. What it
+   * lacks it then asks for itself.
+   */
+  z.strictObject({
+    t: z.literal('offer'),
+    docs: z
+      .array(z.strictObject({ doc: hash, heads: z.array(hash).max(haveHeadsMax), confirmed: confirmedLink.optional() }))
+      .min(1)
+      .max(wantsMax),
+  }),
 ]);
 
 /** A range's answer: 0 the same, 1 later, or what is in it. */
@@ -91,6 +119,8 @@ const response = z.discriminatedUnion('t', [
     through: changeNumber,
     entries: packedItems.nullable(),
     time: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+    /** The slots that the answerer keeps, and those of them that it has whole; left out when both are all. */
+    slots: z.strictObject({ kept: slotSet, whole: slotSet }).optional(),
   }),
   z.strictObject({ t: z.literal('ranges'), answers: z.array(packedAnswer).max(rangesMax) }),
   /** Records' texts, parents before children. */
@@ -105,8 +135,17 @@ const response = z.discriminatedUnion('t', [
     t: z.literal('certificates'),
     texts: z.array(z.string().max(certificateBytesMax)).min(1).max(certificatesMax),
   }),
-  /** Ends the records and certificates of a request; `more` says that a bound cut them short. */
-  z.strictObject({ t: z.literal('done'), more: z.boolean() }),
+  /**
+   * Ends the records and certificates of a request; `more` says that a bound cut them short. `partial` are the places in
+   * the request of documents whose slots the answerer does not have whole: it may lack what there is of them.
+   */
+  z.strictObject({
+    t: z.literal('done'),
+    more: z.boolean(),
+    partial: places.optional(),
+  }),
+  /** The places in an offer of the documents that the answerer lacks, or whose slots it does not keep. */
+  z.strictObject({ t: z.literal('offered'), lacks: places }),
 ]);
 
 /** What the asking side sends. Hashes are 32 raw bytes. */

@@ -7,6 +7,7 @@ import {
   certificateHint,
   decodeGossip,
   type GossipHint,
+  type GossipRoom,
   gossipTopic,
   hintOf,
 } from '../../protocols/gossip/messages.ts';
@@ -19,6 +20,7 @@ import type { ContentPlane } from './content/content-plane.ts';
 import type { Appended, ObjectStore } from './object-store.ts';
 import type { PropagationMonitor } from './propagation.ts';
 import type { IntakeReport, RecordIntake } from './record-intake.ts';
+import type { SlotHoldings } from './slots/slot-holdings.ts';
 import type { SyncView } from './sync-view.ts';
 import type { SyncWorker } from './sync-worker.ts';
 
@@ -38,6 +40,7 @@ interface Dependencies {
   readonly certificates: Pick<Certificates, 'check' | 'keep'>;
   readonly sync: Pick<SyncWorker, 'requestDocuments'>;
   readonly content: Pick<ContentPlane, 'small'>;
+  readonly slots: Pick<SlotHoldings, 'kept' | 'onChange'>;
   readonly propagation: Pick<PropagationMonitor, 'arrived'>;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -56,20 +59,21 @@ interface Brought {
 export class GossipWorker {
   readonly #dependencies: Dependencies;
   readonly #cluster: ClusterId;
-  readonly #slots: number;
   readonly #batcher: HintBatcher;
   readonly #messages: Counter;
   readonly #records: Counter;
-  readonly #unsubscribers: (() => void)[] = [];
+  /** By slot, of those that are kept: what ends its subscription. */
+  readonly #subscriptions = new Map<number, () => void>();
+  #unsubscribe: () => void = () => undefined;
   #takingIn = 0;
+  #isStopped = false;
 
-  constructor(dependencies: Dependencies, options: { readonly cluster: ClusterId; readonly slots: number }) {
+  constructor(dependencies: Dependencies, options: { readonly cluster: ClusterId }) {
     this.#dependencies = dependencies;
     this.#cluster = options.cluster;
-    this.#slots = options.slots;
     this.#batcher = new HintBatcher({
       clock: dependencies.clock,
-      publish: (slot, message) => void this.#publish(slot, message),
+      publish: (room, message) => void this.#publish(room, message),
     });
     this.#messages = dependencies.metrics.counter({
       name: 'anabranch_gossip_hints_total',
@@ -84,37 +88,68 @@ export class GossipWorker {
   }
 
   start(): void {
-    const { network } = this.#dependencies;
-    for (let slot = 0; slot < this.#slots; slot += 1) {
-      this.#unsubscribers.push(
-        network.subscribe(gossipTopic(this.#cluster, slot), (data, from) => this.#receive(data, from)),
+    const { network, slots } = this.#dependencies;
+    const ends = [
+      slots.onChange(() => this.#subscribe()),
+      network.subscribe(gossipTopic(this.#cluster, 'confirmed'), (data, from) => this.#receive(data, from)),
+    ];
+    this.#unsubscribe = () => {
+      for (const end of ends) end();
+    };
+    this.#subscribe();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#batcher.flush();
+    this.#unsubscribe();
+    for (const unsubscribe of this.#subscriptions.values()) unsubscribe();
+    this.#subscriptions.clear();
+  }
+
+  /** Listens to the slots that are kept. What is published of another one reaches all who listen to it all the same. */
+  #subscribe(): void {
+    const { network, slots } = this.#dependencies;
+    for (const [slot, unsubscribe] of this.#subscriptions) {
+      if (slots.kept.has(slot)) continue;
+      unsubscribe();
+      this.#subscriptions.delete(slot);
+    }
+    for (const slot of slots.kept.list()) {
+      if (this.#subscriptions.has(slot)) continue;
+      const topic = gossipTopic(this.#cluster, slot);
+      this.#subscriptions.set(
+        slot,
+        network.subscribe(topic, (data, from) => this.#receive(data, from)),
       );
     }
   }
 
-  stop(): void {
-    this.#batcher.flush();
-    for (const unsubscribe of this.#unsubscribers.splice(0)) unsubscribe();
-  }
-
   /** Tells of a version that was written here and is on disk; at once when somebody waits for it to be confirmed. */
   announce({ doc, version, headsAfter }: Appended, isUrgent: boolean): void {
+    if (this.#isUnheard()) return;
     const slot = this.#dependencies.objects.slotOf(doc);
     const { content: told } = version.record;
     const small = told === null ? undefined : this.#dependencies.content.small(told, contentBytesMax);
     const contents = small === undefined ? [] : [small];
     this.#batcher.add(slot, hintOf(doc, headsAfter, [Buffer.from(version.text)], contents));
-    if (isUrgent) this.#batcher.flushSlot(slot);
+    if (isUrgent) this.#batcher.flushRoom(slot);
   }
 
   /** Tells of a certificate that was made here and is on disk. */
   announceCertificate(doc: DocId, certificate: Certificate): void {
+    if (this.#isUnheard()) return;
     const hint = certificateHint(doc, certificate.statement.head as VersionId, encodeCertificate(certificate));
-    this.#batcher.add(this.#dependencies.objects.slotOf(doc), hint, certificateDelayMs);
+    this.#batcher.add('confirmed', hint, certificateDelayMs);
   }
 
-  async #publish(slot: number, message: Uint8Array): Promise<void> {
-    const recipients = await this.#dependencies.network.publish(gossipTopic(this.#cluster, slot), message);
+  /** Who comes later asks for what it missed, and so do all after a stop. */
+  #isUnheard(): boolean {
+    return this.#isStopped || this.#dependencies.network.connectedPeers().length === 0;
+  }
+
+  async #publish(room: GossipRoom, message: Uint8Array): Promise<void> {
+    const recipients = await this.#dependencies.network.publish(gossipTopic(this.#cluster, room), message);
     this.#messages.add(1, { outcome: recipients > 0 ? 'sent' : 'unsent' });
   }
 
@@ -131,21 +166,29 @@ export class GossipWorker {
       log.warn('gossip:refused', { from, reason: message.error, message: toBase32(blake3(data)) });
       return 'reject';
     }
+    const hints = message.value.hints.filter((hint) => this.#concerns(toBase32(hint.doc) as DocId));
     if (this.#takingIn >= intakeAtOnceMax) {
       // What is dropped is asked for when there is room, rather than left to the next comparison.
       sync.requestDocuments(
         from,
-        message.value.hints.map((hint) => toBase32(hint.doc) as DocId),
+        hints.map((hint) => toBase32(hint.doc) as DocId),
       );
       return 'ignore';
     }
-    const brought = this.#check(message.value.hints, from);
+    const brought = this.#check(hints, from);
     if (typeof brought === 'string') {
       log.warn('gossip:refused', { from, reason: brought });
       return 'reject';
     }
-    void this.#takeIn(message.value.hints, brought, from);
-    return 'accept';
+    if (hints.length > 0) void this.#takeIn(hints, brought, from);
+    // Nobody passes on what it did not look at.
+    return hints.length === message.value.hints.length ? 'accept' : 'ignore';
+  }
+
+  /** True for a document of a slot that is kept here, and for one that is here for another reason. */
+  #concerns(doc: DocId): boolean {
+    const { slots, objects, view } = this.#dependencies;
+    return slots.kept.isAll || slots.kept.has(objects.slotOf(doc)) || view.headsOf(doc).length > 0;
   }
 
   /** What the hints bring, as far as it is new; or what is wrong with it. */

@@ -1,6 +1,7 @@
 import { isHash } from '../../crdt/digest.ts';
 import { ok, type VersionId } from '../../crdt/ids.ts';
 import { checkKey, checkNamespace } from '../../crdt/object-name.ts';
+import type { SlotSet } from '../../crdt/slot-set.ts';
 import type { AncestryLookup, Version } from '../../crdt/version.ts';
 import { compareHeads, preferredHead } from '../../crdt/version-graph.ts';
 import type { Kv } from '../ports/kv.ts';
@@ -26,6 +27,16 @@ import { type ConflictRow, decodeRow, type HeadRow, type ListingRow, type Object
 import { afterKey, conflictKey, conflictRange, listingKey, listingRange, nameOf, successor } from './storage-keys.ts';
 
 const pageEntriesMax = 1_000;
+
+/** A part of what is here, and how much of it a page may be. */
+export interface ListPart {
+  /** Only what is in these slots. */
+  readonly slots: SlotSet;
+  /** Rows looked at for one page, those of other slots included. */
+  readonly rowsMax: number;
+  /** Bytes of names and ids in one page, past which it ends. */
+  readonly bytesMax: number;
+}
 
 interface Dependencies {
   readonly kv: Kv;
@@ -53,6 +64,7 @@ export class ObjectReader {
     if (content === null) {
       return refuse('deleted', `${input.ns}/${input.key} is deleted${liveHeads(row)}`, { version: version.id, heads });
     }
+    const subject = { ns: input.ns, key: input.key, version: version.id, origin: version.record.node };
     return ok({
       version: version.id,
       state: this.#stateOf(row, version.id),
@@ -63,11 +75,12 @@ export class ObjectReader {
       time,
       heads,
       newer: newestOther(row.heads, version.id),
-      open: (range, signal) => this.#dependencies.content.open(content, range, signal),
+      open: (range, signal) => this.#dependencies.content.open(content, { range, subject, signal }),
     });
   }
 
-  list(input: ListInput): Outcome<Listing> {
+  /** With a part, a page may be shorter than its limit, and `next` may be a key that is not in it. */
+  list(input: ListInput, part?: ListPart): Outcome<Listing> {
     const badNamespace = checkNamespace(input.ns);
     if (badNamespace !== undefined) return refuse('invalid_namespace', badNamespace);
     const limit = checkLimit(input.limit);
@@ -77,16 +90,30 @@ export class ObjectReader {
     const { start, end } = listingRange(input.ns, prefix);
     const objects: ListedObject[] = [];
     const prefixes: string[] = [];
+    const budget = new PageBudget(part);
+    let passed: string | null = null;
+    let canStop = true;
     let from = input.after === undefined ? start : later(start, this.#after(input.ns, input.after, prefix, delimiter));
     for (;;) {
       const entry = this.#nextListed(from, end);
       if (entry === undefined) return ok({ objects, prefixes, next: null });
-      if (objects.length + prefixes.length === limit) break;
+      if (objects.length + prefixes.length === limit || (budget.isSpent && canStop)) {
+        return ok({ objects, prefixes, next: passed });
+      }
       const { key, row } = entry;
+      if (!budget.takes(this.#dependencies.objects.slotOf(row.doc), key)) {
+        from = afterKey(listingKey(input.ns, key));
+        passed = key;
+        // What ends like a common prefix would be taken for one, and all below it for seen.
+        canStop = !isCommonPrefix(key, prefix, delimiter);
+        continue;
+      }
+      canStop = true;
       const cut = delimiter === '' ? -1 : key.indexOf(delimiter, prefix.length);
       if (cut >= 0) {
         const common = key.slice(0, cut + delimiter.length);
         prefixes.push(common);
+        passed = common;
         from = successor(listingKey(input.ns, common));
       } else {
         objects.push({
@@ -97,10 +124,10 @@ export class ObjectReader {
           state: row.confirmed ? 'confirmed' : 'provisional',
           time: row.time,
         });
+        passed = key;
         from = afterKey(listingKey(input.ns, key));
       }
     }
-    return ok({ objects, prefixes, next: greatest(objects.at(-1)?.key, prefixes.at(-1)) });
   }
 
   graph(input: { readonly ns: string; readonly key: string }): Outcome<ObjectGraph> {
@@ -118,7 +145,8 @@ export class ObjectReader {
     });
   }
 
-  conflicts(input: ConflictsInput): Outcome<ConflictPage> {
+  /** With a part, as `list` has it. */
+  conflicts(input: ConflictsInput, part?: ListPart): Outcome<ConflictPage> {
     const badNamespace = input.ns === undefined ? undefined : checkNamespace(input.ns);
     if (badNamespace !== undefined) return refuse('invalid_namespace', badNamespace);
     const limit = checkLimit(input.limit);
@@ -130,11 +158,19 @@ export class ObjectReader {
       if (cut < 0) return refuse('invalid_request', 'after is a namespace and a key, as next gave it');
       from = later(start, afterKey(conflictKey(input.after.slice(0, cut), input.after.slice(cut + 1))));
     }
+    const { kv, objects } = this.#dependencies;
     const conflicts: Conflict[] = [];
-    for (const [rowKey, bytes] of this.#dependencies.kv.range({ start: from, end, limit: limit + 1 })) {
-      const last = conflicts.at(-1);
-      if (conflicts.length === limit && last !== undefined) return ok({ conflicts, next: `${last.ns}/${last.key}` });
-      conflicts.push({ ...nameOf(rowKey), ...decodeRow<ConflictRow>(bytes, 'conflict') });
+    const budget = new PageBudget(part);
+    let passed: string | null = null;
+    const rows = part === undefined ? limit + 1 : part.rowsMax + 1;
+    for (const [rowKey, bytes] of kv.range({ start: from, end, limit: rows })) {
+      if (conflicts.length === limit || budget.isSpent) return ok({ conflicts, next: passed });
+      const { ns, key } = nameOf(rowKey);
+      const row = decodeRow<ConflictRow>(bytes, 'conflict');
+      passed = `${ns}/${key}`;
+      if (budget.takes(objects.slotOf(objects.documentId(ns, key)), key, row.heads.length)) {
+        conflicts.push({ ns, key, ...row });
+      }
     }
     return ok({ conflicts, next: null });
   }
@@ -192,9 +228,8 @@ export class ObjectReader {
 
   /** Where a page after a key or a common prefix begins. */
   #after(ns: string, after: string, prefix: string, delimiter: string): Uint8Array {
-    const isPrefix = delimiter !== '' && after.length > prefix.length && after.endsWith(delimiter);
     const row = listingKey(ns, after);
-    return isPrefix ? successor(row) : afterKey(row);
+    return isCommonPrefix(after, prefix, delimiter) ? successor(row) : afterKey(row);
   }
 }
 
@@ -247,16 +282,43 @@ function liveHeads(row: ObjectRow): string {
   return live === 0 ? '' : `, but ${live} concurrent ${live === 1 ? 'head has' : 'heads have'} content`;
 }
 
+/** Bytes that an entry of a page takes beside its name, and those of a head that it names. */
+const entryBytes = 200;
+const headBytes = 56;
+
+/** What a page may still take. Without a part, all there is. */
+class PageBudget {
+  readonly #part: ListPart | undefined;
+  #rows = 0;
+  #bytes = 0;
+
+  constructor(part: ListPart | undefined) {
+    this.#part = part;
+  }
+
+  get isSpent(): boolean {
+    return this.#part !== undefined && (this.#rows >= this.#part.rowsMax || this.#bytes >= this.#part.bytesMax);
+  }
+
+  /** Counts a row; true for one that belongs to the page. */
+  takes(slot: number, key: string, heads = 1): boolean {
+    if (this.#part === undefined) return true;
+    this.#rows += 1;
+    if (!this.#part.slots.has(slot)) return false;
+    this.#bytes += entryBytes + Buffer.byteLength(key) + headBytes * heads;
+    return true;
+  }
+}
+
 function checkLimit(limit: number | undefined): number | undefined {
   if (limit === undefined) return pageEntriesMax;
   return Number.isInteger(limit) && limit >= 1 && limit <= pageEntriesMax ? limit : undefined;
 }
 
-function later(left: Uint8Array, right: Uint8Array): Uint8Array {
-  return Buffer.compare(left, right) >= 0 ? left : right;
+function isCommonPrefix(name: string, prefix: string, delimiter: string): boolean {
+  return delimiter !== '' && name.length > prefix.length && name.endsWith(delimiter);
 }
 
-function greatest(key: string | undefined, prefix: string | undefined): string | null {
-  if (key === undefined || prefix === undefined) return key ?? prefix ?? null;
-  return Buffer.compare(Buffer.from(key), Buffer.from(prefix)) > 0 ? key : prefix;
+function later(left: Uint8Array, right: Uint8Array): Uint8Array {
+  return Buffer.compare(left, right) >= 0 ? left : right;
 }

@@ -22,11 +22,12 @@ export function syncSink(
 ): SyncSink {
   const { clock, view, propagation, certificates } = dependencies;
   return {
+    kept: () => view.slots().kept,
     slotTree: (slot) => view.slotTree(slot),
     digestOf: (doc) => view.digestOf(doc),
     slotOf: (doc) => view.slotOf(doc),
     headsOf: (doc) => view.headsOf(doc),
-    positionOf: (doc) => view.positionOf(doc),
+    confirmedOf: (doc) => view.confirmedOf(doc),
     nowMs: () => clock.nowMs(),
     heardTime: (sample) => propagation.heardTime(peer, sample),
     receive: async (texts, contents) => {

@@ -1,16 +1,22 @@
-import { encodeCertificate } from '../../crdt/certificate.ts';
+import { type Certificate, encodeCertificate } from '../../crdt/certificate.ts';
 import { rawHash } from '../../crdt/digest.ts';
+import type { ConfirmedLink } from '../../crdt/document-digest.ts';
 import { type Item, itemValue, type TreeReader } from '../../crdt/fingerprint-tree.ts';
 import { missingVersions } from '../../crdt/graph-difference.ts';
 import type { DocId, VersionId } from '../../crdt/ids.ts';
-import type { SyncSource } from '../../protocols/sync/server.ts';
+import type { SlotSet } from '../../crdt/slot-set.ts';
+import type { HeldSlots, SyncSource } from '../../protocols/sync/server.ts';
 import type { Kv } from '../ports/kv.ts';
 import { changeFeed } from './change-feed.ts';
 import { certificateRows } from './confirmation/certificate-rows.ts';
 import type { ContentPlane } from './content/content-plane.ts';
 import type { Incarnation } from './incarnation.ts';
-import { certificatePosition, type ObjectStore } from './object-store.ts';
+import type { ObjectStore } from './object-store.ts';
 import { slotTree } from './slot-tree.ts';
+import type { SlotHoldings } from './slots/slot-holdings.ts';
+
+/** Rows of the feed looked at for one answer, some milliseconds' worth, when only some slots are asked for. */
+const feedRowsMax = 8_192;
 
 /** What sync compares and sends, read from the store. */
 export class SyncView implements SyncSource {
@@ -18,27 +24,46 @@ export class SyncView implements SyncSource {
   readonly #objects: ObjectStore;
   readonly #incarnation: Incarnation;
   readonly #content: Pick<ContentPlane, 'small'>;
+  readonly #slots: Pick<SlotHoldings, 'kept' | 'whole'>;
 
   constructor(dependencies: {
     readonly kv: Kv;
     readonly objects: ObjectStore;
     readonly incarnation: Incarnation;
     readonly content: Pick<ContentPlane, 'small'>;
+    readonly slots: Pick<SlotHoldings, 'kept' | 'whole'>;
   }) {
     this.#kv = dependencies.kv;
     this.#objects = dependencies.objects;
     this.#incarnation = dependencies.incarnation;
     this.#content = dependencies.content;
+    this.#slots = dependencies.slots;
   }
 
   feed(): { name: string; last: number } {
     return { name: this.#incarnation.name, last: changeFeed.last(this.#kv) };
   }
 
-  changedAfter(change: number, limit: number): { items: Item[]; through: number } {
-    const entries = changeFeed.after(this.#kv, change, limit);
-    const items = entries.map(({ doc }) => ({ key: rawHash(doc), value: this.digestOf(doc) ?? new Uint8Array(32) }));
-    return { items, through: entries.at(-1)?.change ?? change };
+  slots(): HeldSlots {
+    const { kept, whole } = this.#slots;
+    return { kept, whole };
+  }
+
+  changedAfter(change: number, limit: number, slots: SlotSet): { items: Item[]; through: number } {
+    const items: Item[] = [];
+    let through = change;
+    for (let looked = 0; items.length < limit && looked < feedRowsMax; ) {
+      const entries = changeFeed.after(this.#kv, through, limit - items.length);
+      if (entries.length === 0) break;
+      for (const { doc } of entries) {
+        if (!slots.has(this.slotOf(doc))) continue;
+        items.push({ key: rawHash(doc), value: this.digestOf(doc) ?? new Uint8Array(32) });
+      }
+      looked += entries.length;
+      through = entries.at(-1)?.change ?? through;
+      if (slots.isAll) break;
+    }
+    return { items, through };
   }
 
   slotTree(slot: number): TreeReader {
@@ -61,16 +86,26 @@ export class SyncView implements SyncSource {
     return this.#objects.object(this.#kv, doc)?.heads.map((head) => head.id) ?? [];
   }
 
-  /** The position that the digest of the document's state counts. */
-  positionOf(doc: DocId): number {
+  confirmedOf(doc: DocId): ConfirmedLink | undefined {
     const row = this.#objects.object(this.#kv, doc);
-    return row === undefined ? 0 : certificatePosition(row);
+    // While the greatest certificate's head is awaited, what a peer has of the same link may supersede that one.
+    if (row?.confirmed === undefined || row.certified !== undefined) return undefined;
+    return { position: row.confirmed.position, head: row.confirmed.id };
   }
 
-  certificatesBeyond(doc: DocId, position: number): string[] {
+  lacks(doc: DocId, heads: readonly VersionId[], confirmed: ConfirmedLink | undefined): boolean {
+    if (heads.some((head) => !this.holds(head))) return true;
+    const position = certificateRows.get(this.#kv, doc)?.latest.statement.position ?? 0;
+    return confirmed !== undefined && position < confirmed.position;
+  }
+
+  certificatesBeside(doc: DocId, link: ConfirmedLink | undefined): string[] {
     const row = certificateRows.get(this.#kv, doc);
     const known = row === undefined ? [] : row.earlier === undefined ? [row.latest] : [row.earlier, row.latest];
-    return known.filter(({ statement }) => statement.position > position).map(encodeCertificate);
+    const { position = 0, head } = link ?? {};
+    const isBeside = ({ statement }: Certificate): boolean =>
+      statement.position > position || (statement.position === position && statement.head !== head);
+    return known.filter(isBeside).map(encodeCertificate);
   }
 
   versionsBeyond(doc: DocId, have: readonly VersionId[]): VersionId[] {

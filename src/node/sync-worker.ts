@@ -1,5 +1,6 @@
-import type { DocId, PeerId } from '../../crdt/ids.ts';
-import { SyncClient, type SyncSink } from '../../protocols/sync/client.ts';
+import type { DocId, NodeId, PeerId } from '../../crdt/ids.ts';
+import type { SlotSet } from '../../crdt/slot-set.ts';
+import { type FollowedFeed, SyncClient, type SyncSink } from '../../protocols/sync/client.ts';
 import { syncProtocol } from '../../protocols/sync/messages.ts';
 import { serveSync } from '../../protocols/sync/server.ts';
 import { Channel } from '../../protocols/wire/channel.ts';
@@ -18,18 +19,23 @@ import { CountedStream } from './counted-stream.ts';
 import type { ObjectStore } from './object-store.ts';
 import type { PropagationMonitor } from './propagation.ts';
 import type { IntakeReport, RecordIntake } from './record-intake.ts';
+import type { SlotDuties } from './slots/slot-duties.ts';
+import type { SlotHoldings } from './slots/slot-holdings.ts';
 import { SyncMetrics, type SyncTally } from './sync-metrics.ts';
 import { syncSink } from './sync-sink.ts';
 import type { SyncView } from './sync-view.ts';
 
 export interface SyncOptions {
-  readonly slots: number;
   /** Mean time between rounds with a connected peer; each is drawn from half to one and a half of it. */
   readonly intervalMs: number;
 }
 
 const connectDelayMsMax = 50;
 const gapDelayMs = 10;
+/** What is owed to holders waits so long for company, and for gossip to have brought it already. */
+const dutyDelayMs = 300;
+/** A holder that lacked something gets so long to fetch it before it is asked again. */
+const lackingDelayMs = 1_000;
 const roundDeadlineMs = 10 * 60_000;
 const roundsAtOnceMax = 4;
 const gapsKeptMax = 10_000;
@@ -53,6 +59,10 @@ interface PeerSync {
   failures: number;
   notBeforeMs: number;
   cancelTimer: () => void;
+  /** Of the question whether the peer has by now what it lacked. */
+  cancelComeBack: () => void;
+  /** The slots that the peer said it keeps; undefined before it has. */
+  kept: SlotSet | undefined;
 }
 
 interface Dependencies {
@@ -66,6 +76,9 @@ interface Dependencies {
   readonly propagation: PropagationMonitor;
   readonly certificates: Pick<Certificates, 'receive'>;
   readonly control: Pick<ControlLog, 'follow'>;
+  readonly slots: SlotHoldings;
+  readonly duties: Pick<SlotDuties, 'owes' | 'carryOut'>;
+  readonly nodeOf: (peer: PeerId) => NodeId | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
 }
@@ -81,7 +94,8 @@ export class SyncWorker {
   readonly #peers = new Map<PeerId, PeerSync>();
   readonly #stopping = new AbortController();
   readonly #metrics: SyncMetrics;
-  #unsubscribe: () => void = () => undefined;
+  readonly #unsubscribers: (() => void)[] = [];
+  #cancelDuties: (() => void) | undefined;
   #running = 0;
 
   constructor(dependencies: Dependencies, options: SyncOptions) {
@@ -91,17 +105,24 @@ export class SyncWorker {
   }
 
   start(): void {
-    const { network, view, clock } = this.#dependencies;
-    network.handle(syncProtocol, (stream) => serveSync(stream, view, { clock }), { inboundStreamsMax });
-    this.#unsubscribe = network.onPeerChange(({ kind, peer }) => {
+    const { network, view, clock, slots } = this.#dependencies;
+    const lacking = (peer: PeerId, docs: readonly DocId[]): void => this.requestDocuments(peer, docs);
+    network.handle(syncProtocol, (stream) => serveSync(stream, view, { clock, lacking }), { inboundStreamsMax });
+    const unsubscribe = network.onPeerChange(({ kind, peer }) => {
       if (kind === 'connected') this.#join(peer);
       else this.#leave(peer);
     });
+    // What was gained is nowhere in the feeds from where they were followed to, and what was lost is to be handed over.
+    this.#unsubscribers.push(
+      unsubscribe,
+      slots.onChange(() => this.#hurry((sync) => (sync.due = 'ranges'))),
+    );
     for (const peer of network.connectedPeers()) this.#join(peer);
   }
 
   stop(): void {
-    this.#unsubscribe();
+    for (const unsubscribe of this.#unsubscribers.splice(0)) unsubscribe();
+    this.#cancelDuties?.();
     this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
     for (const peer of [...this.#peers.keys()]) this.#leave(peer);
   }
@@ -118,6 +139,42 @@ export class SyncWorker {
     if (!sync.running) this.#schedule(peer, sync, gapDelayMs);
   }
 
+  /** Something is owed to the holders of a slot: those that are connected are told soon. */
+  dutiesArose(): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#cancelDuties ??= this.#dependencies.clock.setTimer(dutyDelayMs, () => {
+      this.#cancelDuties = undefined;
+      this.#hurry((sync, peer) => {
+        if (sync.due === 'nothing' && this.#owes(peer)) sync.due = 'feed';
+      });
+    });
+  }
+
+  /** Marks what is due with peers, and sees to it soon. */
+  #hurry(mark: (sync: PeerSync, peer: PeerId) => void): void {
+    for (const [peer, sync] of this.#peers) {
+      mark(sync, peer);
+      if (sync.due === 'nothing' || sync.running) continue;
+      this.#schedule(peer, sync, connectDelayMsMax * this.#dependencies.random.fraction());
+    }
+  }
+
+  #owes(peer: PeerId): boolean {
+    const node = this.#dependencies.nodeOf(peer);
+    return node !== undefined && this.#dependencies.duties.owes(node);
+  }
+
+  /**
+   * True when rounds with the peer can bring anything: it keeps a slot that this node keeps, by its own word or by the
+   * control log as it is here, or it is owed something. So every slot has all its holders for partners.
+   */
+  #isPartner(peer: PeerId, sync: PeerSync): boolean {
+    const { slots, nodeOf } = this.#dependencies;
+    if (slots.isEverything || sync.kept === undefined || sync.kept.and(slots.kept).size > 0) return true;
+    const node = nodeOf(peer);
+    return node !== undefined && (slots.placement.slotsOf(node).and(slots.kept).size > 0 || this.#owes(peer));
+  }
+
   #join(peer: PeerId): void {
     if (this.#peers.has(peer)) return;
     const sync: PeerSync = {
@@ -127,14 +184,18 @@ export class SyncWorker {
       failures: 0,
       notBeforeMs: 0,
       cancelTimer: () => undefined,
+      cancelComeBack: () => undefined,
+      kept: undefined,
     };
     this.#peers.set(peer, sync);
     this.#schedule(peer, sync, connectDelayMsMax * this.#dependencies.random.fraction());
   }
 
   #leave(peer: PeerId): void {
-    this.#peers.get(peer)?.cancelTimer();
+    const sync = this.#peers.get(peer);
     this.#peers.delete(peer);
+    sync?.cancelTimer();
+    sync?.cancelComeBack();
   }
 
   #schedule(peer: PeerId, sync: PeerSync, delayMs: number): void {
@@ -146,6 +207,11 @@ export class SyncWorker {
 
   async #turn(peer: PeerId, sync: PeerSync): Promise<void> {
     if (this.#peers.get(peer) !== sync || sync.running) return;
+    const isCalledFor = sync.due !== 'nothing' || sync.gaps.size > 0;
+    if (!isCalledFor && !this.#isPartner(peer, sync)) {
+      this.#schedule(peer, sync, this.#nextDelayMs(sync));
+      return;
+    }
     if (this.#running >= roundsAtOnceMax) {
       this.#schedule(peer, sync, connectDelayMsMax * (0.5 + this.#dependencies.random.fraction()));
       return;
@@ -154,12 +220,12 @@ export class SyncWorker {
     sync.running = true;
     const gaps = [...sync.gaps];
     // A turn that nothing called for is the timer's.
-    const due = sync.due === 'nothing' && gaps.length === 0 ? 'ranges' : sync.due;
+    const due = isCalledFor ? sync.due : 'ranges';
     sync.gaps.clear();
     sync.due = 'nothing';
     const tally: SyncTally = { kind: due === 'nothing' ? 'gaps' : due, bytes: 0, round: undefined };
     try {
-      await this.#pull(peer, due, gaps, tally);
+      await this.#pull(peer, sync, { due, gaps, tally });
       sync.failures = 0;
       this.#metrics.ended('complete', tally);
       const { round } = tally;
@@ -195,7 +261,11 @@ export class SyncWorker {
     log[level]('sync:failed', { peer, code, failures: sync.failures, error });
   }
 
-  #pull(peer: PeerId, due: Due, gaps: readonly DocId[], tally: SyncTally): Promise<void> {
+  #pull(
+    peer: PeerId,
+    sync: PeerSync,
+    { due, gaps, tally }: { readonly due: Due; readonly gaps: readonly DocId[]; readonly tally: SyncTally },
+  ): Promise<void> {
     const { network, clock, intake, objects } = this.#dependencies;
     return withDeadline(
       clock,
@@ -214,7 +284,11 @@ export class SyncWorker {
           tally.round = client.round;
           if (objects.damaged().length > 0) await this.#repair(channel, peer);
           await client.pullDocuments(gaps);
-          if (due !== 'nothing') await this.#catchUp(client, peer, due);
+          if (due !== 'nothing') {
+            const followed = await this.#catchUp(client, peer, due);
+            sync.kept = followed.kept;
+            if (await this.#carryOut(client, peer, followed.kept)) this.#comeBack(peer, sync);
+          }
           await channel.end();
         } catch (error) {
           channel.reset(error instanceof Error ? error : new Error(String(error)));
@@ -239,16 +313,38 @@ export class SyncWorker {
     }
   }
 
-  async #catchUp(client: SyncClient, peer: PeerId, due: Due): Promise<void> {
-    const { kv } = this.#dependencies;
+  async #catchUp(client: SyncClient, peer: PeerId, due: Due): Promise<FollowedFeed> {
+    const { kv, slots, nodeOf } = this.#dependencies;
     const cursor = changeFeed.cursor(kv, peer);
-    const { complete, position } = await client.pullFeed(cursor, () => true);
-    if (due === 'ranges' || !complete) {
-      await client.pullSlots(Array.from({ length: this.#options.slots }, (_, slot) => slot));
+    const followed = await client.pullFeed(cursor);
+    const { complete, position } = followed;
+    const shared = slots.kept.and(followed.kept);
+    const isGaining = !slots.isEverything && shared.minus(slots.whole).size > 0;
+    if (due === 'ranges' || !complete || isGaining) {
+      await client.pullSlots(shared.list());
+      const node = nodeOf(peer);
+      if (node !== undefined) slots.compared(node, shared, followed.whole);
     }
     // Only now is everything up to there here.
-    if (cursor?.feed === position.feed && cursor.change === position.change) return;
+    if (cursor?.feed === position.feed && cursor.change === position.change) return followed;
     await kv.transact((transaction) => changeFeed.setCursor(transaction, peer, position));
+    return followed;
+  }
+
+  async #carryOut(client: SyncClient, peer: PeerId, kept: SlotSet): Promise<boolean> {
+    const node = this.#dependencies.nodeOf(peer);
+    return node !== undefined && (await this.#dependencies.duties.carryOut(client, node, kept));
+  }
+
+  /** The peer is fetching what it lacked; it is asked again whether it has it. */
+  #comeBack(peer: PeerId, sync: PeerSync): void {
+    if (this.#peers.get(peer) !== sync) return;
+    sync.cancelComeBack();
+    sync.cancelComeBack = this.#dependencies.clock.setTimer(lackingDelayMs, () => {
+      if (sync.due !== 'nothing') return;
+      sync.due = 'feed';
+      if (!sync.running) this.#schedule(peer, sync, 0);
+    });
   }
 
   /** Fetches the records whose stored text was found damaged. */

@@ -25,9 +25,18 @@ const summary = fc.record({ count: fc.nat(), fingerprint: fc.uint8Array({ minLen
 const prefix = fc.array(fc.nat({ max: 15 }), { maxLength: 16 });
 const items = fc.array(fc.record({ key: hash, value: hash }), { maxLength: 20 });
 const feed = fc.string({ minLength: 1, maxLength: 13 });
+const slotBits = fc.uint8Array({ minLength: 1, maxLength: 512 });
+const places = fc.array(fc.nat({ max: 255 }), { maxLength: 256 });
 
 const requests: fc.Arbitrary<SyncRequest> = fc.oneof(
-  fc.record({ t: fc.constant('feed' as const), feed: fc.option(feed), after: fc.nat() }),
+  fc.record(
+    { t: fc.constant('feed' as const), feed: fc.option(feed), after: fc.nat(), slots: slotBits },
+    { requiredKeys: ['t', 'feed', 'after'] },
+  ),
+  fc.record({
+    t: fc.constant('offer' as const),
+    docs: fc.array(fc.record({ doc: hash, heads: fc.array(hash, { maxLength: 5 }) }), { minLength: 1, maxLength: 10 }),
+  }),
   fc.record({
     t: fc.constant('ranges' as const),
     ranges: fc.array(fc.record({ set: slot, prefix, summary }).map(packRange), { minLength: 1, maxLength: 20 }),
@@ -36,7 +45,11 @@ const requests: fc.Arbitrary<SyncRequest> = fc.oneof(
     t: fc.constant('records' as const),
     wants: fc.array(
       fc.record(
-        { doc: hash, have: fc.array(hash, { maxLength: 5 }), certified: fc.nat() },
+        {
+          doc: hash,
+          have: fc.array(hash, { maxLength: 5 }),
+          confirmed: fc.record({ position: fc.integer({ min: 1 }), head: hash }),
+        },
         { requiredKeys: ['doc', 'have'] },
       ),
       { maxLength: 10 },
@@ -62,6 +75,7 @@ const responses: fc.Arbitrary<SyncResponse> = fc.oneof(
     last: fc.nat(),
     through: fc.nat(),
     entries: fc.option(items.map(packItems)),
+    slots: fc.record({ kept: slotBits, whole: slotBits }),
   }),
   fc.record({ t: fc.constant('ranges' as const), answers: fc.array(answers.map(packAnswer), { maxLength: 20 }) }),
   fc.record({ t: fc.constant('records' as const), texts: fc.array(text) }),
@@ -69,7 +83,8 @@ const responses: fc.Arbitrary<SyncResponse> = fc.oneof(
     t: fc.constant('certificates' as const),
     texts: fc.array(fc.string({ maxLength: 100 }), { minLength: 1, maxLength: 32 }),
   }),
-  fc.record({ t: fc.constant('done' as const), more: fc.boolean() }),
+  fc.record({ t: fc.constant('done' as const), more: fc.boolean(), partial: places }, { requiredKeys: ['t', 'more'] }),
+  fc.record({ t: fc.constant('offered' as const), lacks: places }),
 );
 
 const gossip = fc
@@ -148,13 +163,21 @@ describe('sync and gossip messages', () => {
     const refused: unknown[] = [
       { t: 'feed', feed: null, after: -1 },
       { t: 'feed', feed: null, after: 0, extra: 1 },
+      { t: 'feed', feed: null, after: 0, slots: new Uint8Array(0) },
+      { t: 'feed', feed: null, after: 0, slots: new Uint8Array(513) },
+      { t: 'offer', docs: [] },
+      { t: 'offer', docs: Array(257).fill({ doc: new Uint8Array(32), heads: [] }) },
+      { t: 'offer', docs: [{ doc: new Uint8Array(32), heads: Array(1_025).fill(new Uint8Array(32)) }] },
       { t: 'ranges', ranges: [] },
       { t: 'ranges', ranges: [[4_096, new Uint8Array(0), new Uint8Array(20)]] },
       { t: 'ranges', ranges: [[0, Uint8Array.of(16), new Uint8Array(20)]] },
       { t: 'ranges', ranges: [[0, new Uint8Array(17), new Uint8Array(20)]] },
       { t: 'ranges', ranges: [[0, new Uint8Array(0), new Uint8Array(19)]] },
       { t: 'fetch', versions: ['text'] },
-      { t: 'records', wants: [{ doc: new Uint8Array(32), have: [], certified: -1 }] },
+      {
+        t: 'records',
+        wants: [{ doc: new Uint8Array(32), have: [], confirmed: { position: 0, head: new Uint8Array(32) } }],
+      },
       { t: 'unknown' },
       null,
     ];
@@ -162,6 +185,8 @@ describe('sync and gossip messages', () => {
       expect(decodeSyncRequest(encodeSyncMessage(message as SyncRequest)).ok).toBe(false);
     }
     const refusedAnswers: unknown[] = [
+      { t: 'offered', lacks: [256] },
+      { t: 'done', more: false, partial: [-1] },
       { t: 'certificates', texts: [] },
       { t: 'certificates', texts: Array(33).fill('{}') },
       { t: 'certificates', texts: ['x'.repeat(4_097)] },

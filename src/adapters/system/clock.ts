@@ -16,6 +16,11 @@ export class SystemClock implements Clock {
 
   setTimer(delayMs: number, task: () => void): () => void {
     let remainingMs = timerDelayMs(delayMs);
+    if (remainingMs === 0) {
+      // Node makes a timer of 0 one of 1 ms: too long for who only lets others have their turn.
+      const immediate = setImmediate(task);
+      return () => clearImmediate(immediate);
+    }
     let handle: NodeJS.Timeout;
     const arm = (): void => {
       const stretchMs = Math.min(remainingMs, timerStretchMsMax);
