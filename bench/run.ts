@@ -2,7 +2,9 @@ import { parseArgs } from 'node:util';
 import { benchCatchup } from './catchup/catchup.ts';
 import { benchCommits } from './commits/commits.ts';
 import { benchConfirm } from './confirm/confirm.ts';
+import { benchEdit } from './edit/edit.ts';
 import { benchIngest } from './ingest/ingest.ts';
+import { benchInterference } from './interference/interference.ts';
 import { benchMemory } from './memory/memory.ts';
 import { benchPlacement } from './placement/placement.ts';
 import { benchPropagation } from './propagation/propagation.ts';
@@ -33,6 +35,8 @@ const benches: Readonly<Record<string, (say: (text: string) => void, options: Be
     propagation: benchPropagation,
     soak: benchSoak,
     placement: benchPlacement,
+    edit: benchEdit,
+    interference: benchInterference,
   };
 /** Runs for minutes, so it is no part of `all`. */
 const notInAll = new Set(['soak']);

@@ -20,26 +20,28 @@ const missingAnswer = Uint8Array.of(missingTag);
 /** The serving end: packs answers into messages as full as the order allows. */
 export class AnswerPacker {
   readonly #send: (message: Uint8Array) => Promise<void>;
+  readonly #pieceBytesMax: number;
   #parts: Uint8Array[] = [];
   #packedBytes = 0;
 
-  /** `send` takes over the message; its promise is awaited before the next one. */
-  constructor(send: (message: Uint8Array) => Promise<void>) {
+  /** `send` takes over the message, of at most `pieceBytesMax` bytes; its promise is awaited before the next one. */
+  constructor(send: (message: Uint8Array) => Promise<void>, pieceBytesMax = messageBytesMax) {
     this.#send = send;
+    this.#pieceBytesMax = pieceBytesMax;
   }
 
   /** Adds the next answer: a blob's bytes, or undefined for one that is not here. The bytes must not change until the next `flush`. */
   async answer(blob: Uint8Array | undefined): Promise<void> {
     const header = blob === undefined ? missingAnswer : blobHeader(blob.length);
-    const isPacked = blob !== undefined && blob.length <= packedBlobBytesMax;
+    const isPacked = blob !== undefined && blob.length <= Math.min(packedBlobBytesMax, this.#pieceBytesMax / 2);
     const packedBytes = header.length + (isPacked ? blob.length : 0);
-    if (this.#packedBytes + packedBytes > messageBytesMax) await this.flush();
+    if (this.#packedBytes + packedBytes > this.#pieceBytesMax) await this.flush();
     this.#pack(header);
     if (isPacked) this.#pack(blob);
     if (isPacked || blob === undefined) return;
     await this.flush();
-    for (let offset = 0; offset < blob.length; offset += messageBytesMax) {
-      await this.#send(blob.subarray(offset, offset + messageBytesMax));
+    for (let offset = 0; offset < blob.length; offset += this.#pieceBytesMax) {
+      await this.#send(blob.subarray(offset, offset + this.#pieceBytesMax));
     }
   }
 

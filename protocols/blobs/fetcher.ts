@@ -12,6 +12,7 @@ import type { BlobWant } from './holder-session.ts';
 import { HolderSession } from './holder-session.ts';
 import { wantHashesMax } from './limits.ts';
 import { bestHolder, holderWindowBytes } from './ranking.ts';
+import type { RateLimiter } from './rate-limit.ts';
 
 /** A blob as a holder sent it: verified already. */
 export interface FetchedBlob {
@@ -33,6 +34,8 @@ export interface BlobFetcherDependencies {
   store(hash: BlobHash, bytes: Uint8Array): Promise<void>;
   /** When storage is behind: a promise to wait for before more is taken from peers. */
   room(): Promise<void> | undefined;
+  /** What may be received a second, when that is limited. */
+  readonly download?: RateLimiter | undefined;
 }
 
 /** How one blob is to be fetched. */
@@ -253,6 +256,7 @@ export class BlobFetcher {
       clock: this.#dependencies.clock,
       buffers: this.#buffers,
       room: () => this.#dependencies.room(),
+      pace: (bytes) => this.#dependencies.download?.take(peer, bytes),
       onAnswer: (want, blob) => this.#onAnswer(session, want, blob),
       onLatency: (latencyMs) => this.#scores.latency(peer, latencyMs),
       onThroughput: (bytes, waitedMs) => this.#scores.throughput(peer, bytes, waitedMs),
@@ -319,6 +323,8 @@ export class BlobFetcher {
   /** When nothing waits to be asked, holders without work are asked for what others have owed us for long. */
   #hedge(nowMs: number): void {
     if (this.#queues.some((queue) => queue.size > 0)) return;
+    // What is late because of the rate would only be later if it came twice.
+    if (this.#dependencies.download?.isBehind === true) return;
     for (const need of this.#needs.values()) {
       const askedMs = need.askedOf.size === 1 ? need.askedOf.values().next().value : undefined;
       if (askedMs === undefined || nowMs - askedMs < hedgeAfterMs) continue;

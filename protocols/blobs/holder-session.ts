@@ -24,6 +24,8 @@ export interface HolderSessionDependencies {
   readonly buffers: BufferPool;
   /** When storage is behind: a promise to wait for before more is taken from the peer. */
   room(): Promise<void> | undefined;
+  /** After so many bytes: a promise to wait for before more is taken from the peer, when the rate is limited. */
+  pace(bytes: number): Promise<void> | undefined;
   /** The holder has answered: verified bytes, or undefined when it lacks the blob. */
   onAnswer(want: BlobWant, blob: Uint8Array<ArrayBuffer> | undefined): void;
   /** A want on a quiet stream met its first byte after so long. */
@@ -63,6 +65,8 @@ export class HolderSession {
   #stretchBytes = 0;
   /** Storage is behind: the holder is not to blame for what does not arrive. */
   #waitsForRoom = false;
+  /** Bytes taken since they were last reckoned against the rate. */
+  #takenBytes = 0;
   #over = false;
   #cancelCloseTimer: (() => void) | undefined;
 
@@ -133,7 +137,7 @@ export class HolderSession {
       this.#channel = new Channel(stream, { clock: this.#dependencies.clock }, { signal, piecewise: true });
       signal.throwIfAborted();
       this.#flush();
-      while (await this.#takeMessage(this.#channel)) await this.#room();
+      while (await this.#takeMessage(this.#channel)) await this.#waitForRoom();
       if (this.outstanding > 0)
         throw new MeshError('stream_failed', 'the holder ended the stream before it had answered');
       // The holder has ended first: this side ends too, so that the stream closes.
@@ -147,12 +151,18 @@ export class HolderSession {
     }
   }
 
-  async #room(): Promise<void> {
+  async #waitForRoom(): Promise<void> {
     const room = this.#dependencies.room();
-    if (room === undefined) return;
+    const pace = this.#takenBytes === 0 ? undefined : this.#dependencies.pace(this.#takenBytes);
+    this.#takenBytes = 0;
+    if (room === undefined && pace === undefined) return;
     this.#waitsForRoom = true;
     await room;
+    await pace;
     this.#waitsForRoom = false;
+    // What was waited for here is not the holder's doing.
+    this.#stretchStartMs = this.#dependencies.clock.monotonicMs();
+    this.#stretchBytes = 0;
   }
 
   async #takeMessage(channel: Channel): Promise<boolean> {
@@ -167,6 +177,7 @@ export class HolderSession {
     this.#awaitsFirstByte = false;
     this.lastProgressMs = nowMs;
     this.#stretchBytes += message.length;
+    this.#takenBytes += message.length;
     this.#parser.push(message);
     return true;
   }

@@ -7,8 +7,10 @@ export interface HolderScore {
   /** Bytes received, and the milliseconds spent waiting for them; both fade as more arrives. */
   readonly recentBytes: number;
   readonly recentMs: number;
-  /** Failures in a row that may be nobody's fault. */
+  /** Failures in a row that may be nobody's fault: they decide how long it is left alone. */
   readonly failures: number;
+  /** Smoothed share of what was asked that failed, 0 to less than 1: it decides how the holder is ranked. */
+  readonly failureShare: number;
   /** Proved violations, such as bytes that do not match their hash. Never forgotten while the process runs. */
   readonly faults: number;
   /** Not asked before this point of the monotonic clock. */
@@ -32,6 +34,13 @@ export interface HolderCandidate {
 
 /** Weight of the newest latency sample. */
 const latencyWeight = 0.25;
+/** Weights of a failure, which ends a whole session, and of a success, which is one blob of many. */
+const failureWeight = 0.5;
+const successWeight = 0.1;
+/** Below this share a holder counts as one that never fails. */
+const failureShareMin = 0.001;
+/** However often it fails, no more than so many attempts are expected to be needed. */
+const expectedAttemptsMax = 64;
 /** After this many more bytes, an old throughput sample counts half. */
 const throughputHalfLifeBytes = 8 * 1024 * 1024;
 const failureDelayMsMin = 500;
@@ -58,6 +67,7 @@ export const unknownHolder: HolderScore = {
   recentBytes: 1024 * 1024,
   recentMs: 1,
   failures: 0,
+  failureShare: 0,
   faults: 0,
   notBeforeMs: 0,
 };
@@ -73,25 +83,29 @@ export function withThroughput(score: HolderScore, bytes: number, waitedMs: numb
   return { ...score, recentBytes: score.recentBytes * kept + bytes, recentMs: score.recentMs * kept + waitedMs };
 }
 
-/** Takes in a verified answer: the holder works again. */
+/** Takes in a verified answer: the holder works again, and what it failed before fades. */
 export function withSuccess(score: HolderScore): HolderScore {
-  return score.failures === 0 ? score : { ...score, failures: 0 };
+  if (score.failures === 0 && score.failureShare === 0) return score;
+  const share = score.failureShare * (1 - successWeight);
+  return { ...score, failures: 0, failureShare: share < failureShareMin ? 0 : share };
 }
 
 /** Takes in a failure: each doubles the time the holder is left alone. `jitter` is a number in [0, 1). */
 export function withFailure(score: HolderScore, failure: HolderFailure, nowMs: number, jitter: number): HolderScore {
   const failures = score.failures + 1;
+  const failureShare = score.failureShare + (1 - score.failureShare) * failureWeight;
   const faults = score.faults + (failure === 'fault' ? 1 : 0);
   const delayMs =
     failure === 'fault'
       ? Math.min(faultDelayMsMin * 2 ** (faults - 1), faultDelayMsMax)
       : Math.min(failureDelayMsMin * 2 ** (failures - 1), failureDelayMsMax);
-  return { ...score, failures, faults, notBeforeMs: Math.max(score.notBeforeMs, nowMs + delayMs * (0.5 + jitter / 2)) };
+  const notBeforeMs = Math.max(score.notBeforeMs, nowMs + delayMs * (0.5 + jitter / 2));
+  return { ...score, failures, failureShare, faults, notBeforeMs };
 }
 
 /** Forgets transient failures, as when the peer has connected afresh. What was proved against it stays. */
 export function withFreshConnection(score: HolderScore): HolderScore {
-  return score.faults > 0 ? score : { ...score, failures: 0, notBeforeMs: 0 };
+  return score.faults > 0 ? score : { ...score, failures: 0, failureShare: 0, notBeforeMs: 0 };
 }
 
 /** Bytes a millisecond, as lately measured. */
@@ -107,7 +121,8 @@ export function holderWindowBytes(score: HolderScore): number {
 /** Milliseconds until a blob of `sizeBytes` asked of this holder now would be here. */
 export function expectedMs(candidate: HolderCandidate, sizeBytes: number): number {
   const { score, outstandingBytes, isKnownHolder } = candidate;
-  const ms = (score.latencyMs + (outstandingBytes + sizeBytes) / bytesPerMs(score)) * (1 + score.failures);
+  const attempts = Math.min(1 / (1 - score.failureShare), expectedAttemptsMax);
+  const ms = (score.latencyMs + (outstandingBytes + sizeBytes) / bytesPerMs(score)) * attempts;
   return isKnownHolder ? ms : ms * doubtFactor;
 }
 

@@ -5,6 +5,7 @@ import type { ByteStream } from '../../src/ports/network.ts';
 import { Channel } from '../wire/channel.ts';
 import { AnswerPacker } from './answers.ts';
 import { decodeWant } from './messages.ts';
+import { limitedPieceBytes, type RateLimiter } from './rate-limit.ts';
 
 /** Blobs read ahead of the one being sent, a stream: enough to overlap disk and network. */
 const readsAheadMax = 8;
@@ -18,6 +19,8 @@ export interface BlobServerDependencies {
   tryReadAhead(): boolean;
   /** Gives back what `tryReadAhead` granted. */
   endReadAhead(): void;
+  /** What may be sent a second, when that is limited. */
+  readonly upload?: RateLimiter | undefined;
   /** Counts bytes of content handed to a peer. */
   served(bytes: number): void;
 }
@@ -66,7 +69,14 @@ class ServingSession {
   constructor(channel: Channel, dependencies: BlobServerDependencies) {
     this.#channel = channel;
     this.#dependencies = dependencies;
-    this.#packer = new AnswerPacker((message) => channel.send(message));
+    const { upload } = dependencies;
+    this.#packer =
+      upload === undefined
+        ? new AnswerPacker((message) => channel.send(message))
+        : new AnswerPacker(async (message) => {
+            await upload.take(channel.remotePeer, message.length);
+            await channel.send(message);
+          }, limitedPieceBytes);
   }
 
   /** Wants are taken one message ahead, so that reads of the next overlap the sending of this one. */

@@ -14,7 +14,7 @@ import {
   type VersionFields,
 } from '../../crdt/version.ts';
 import type { ControlLog } from '../control/control-log.ts';
-import { mayWrite } from '../control/writer-rights.ts';
+import { whyMayNotWrite } from '../control/writer-rights.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
 import { MeshError } from '../ports/mesh-error.ts';
@@ -22,7 +22,7 @@ import type { MergeInput, Outcome, PutInput, WriteTarget, WrittenVersion } from 
 import type { Confirmations } from './confirmation/confirmations.ts';
 import type { ContentPlane, StagedContent } from './content/content-plane.ts';
 import type { Incarnation } from './incarnation.ts';
-import type { NodeIdentity } from './mesh-node.ts';
+import type { NodeIdentity } from './node-parts.ts';
 import type { Appended, ObjectStore } from './object-store.ts';
 import { refuse } from './refusals.ts';
 import type { ObjectRow } from './rows.ts';
@@ -82,7 +82,14 @@ export class ObjectWriter {
     const staged = await this.#ingest(input);
     if (!staged.ok) return staged;
     const keep: Payload['keep'] = (transaction) => content.keep(transaction, staged.value);
-    return this.#write(input, () => ok({ ...labels, content: staged.value.content, keep }));
+    let isKept = false;
+    try {
+      const written = await this.#write(input, () => ok({ ...labels, content: staged.value.content, keep }));
+      isKept = written.ok;
+      return written;
+    } finally {
+      staged.value.release(isKept);
+    }
   }
 
   async delete(input: WriteTarget): Promise<Outcome<WrittenVersion>> {
@@ -127,7 +134,7 @@ export class ObjectWriter {
 
   async #ingest(input: PutInput): Promise<Outcome<StagedContent>> {
     try {
-      return ok(await this.#dependencies.content.ingest(input.body, input.signal));
+      return ok(await this.#dependencies.content.ingest(input.body, input.ns, input.signal));
     } catch (error) {
       const code = error instanceof MeshError ? error.code : undefined;
       if (code === 'incomplete_body' || code === 'disk_full' || code === 'too_large') {
@@ -197,10 +204,8 @@ export class ObjectWriter {
   ): Outcome<{ draft: VersionDraft; payload: Payload }> {
     const { objects, clock, incarnation, control } = this.#dependencies;
     const state = control.state();
-    const member = state.members.get(this.#identity.nodeId);
-    if (member === undefined || !mayWrite(member)) {
-      return refuse('not_permitted', 'this node is no member that writes, as far as its control log says');
-    }
+    const refused = whyMayNotWrite(state, this.#identity);
+    if (refused !== undefined) return refuse('not_permitted', refused);
     const doc = objects.documentId(input.ns, input.key);
     const row = objects.object(reader, doc);
     const parents = this.#parents(reader, { doc, row }, input);

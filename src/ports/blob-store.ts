@@ -2,8 +2,8 @@ import type { BlobHash } from '../../crdt/ids.ts';
 
 /** Content-addressed blobs: one file each in production, a map in the simulator. */
 export interface BlobStore {
-  /** True when a blob of that name is stored (its bytes are not checked). */
-  has(hash: BlobHash): Promise<boolean>;
+  /** Bytes stored under that name (which are not looked at), or undefined when there are none. */
+  sizeOf(hash: BlobHash): Promise<number | undefined>;
   /**
    * Stores bytes under the hash the caller has computed; storing what is there already changes nothing.
    * A reader sees all of it or none. Durable only after a `flush` that was called after it resolved.
@@ -17,8 +17,11 @@ export interface BlobStore {
   /** Puts a blob whose bytes no longer match its name aside for inspection; it reads as absent afterwards. */
   quarantine(hash: BlobHash): Promise<void>;
   delete(hash: BlobHash): Promise<void>;
-  /** Every stored blob, in no particular order. */
-  list(): AsyncIterable<{ readonly hash: BlobHash; readonly sizeBytes: number }>;
+  /**
+   * The stored blobs in ascending order of their names: those after `after`, all of them when it is absent. What comes
+   * or goes meanwhile may show or not.
+   */
+  list(after?: BlobHash): AsyncIterable<{ readonly hash: BlobHash; readonly sizeBytes: number }>;
   /** Room on the device. */
   space(): Promise<{ readonly capacityBytes: number; readonly freeBytes: number }>;
   /** Removes what an interrupted `put` left behind. Called once, before anything else. */

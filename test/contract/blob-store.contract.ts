@@ -44,7 +44,7 @@ export function blobStoreContract(name: string, create: () => Promise<BlobStoreH
     it('knows nothing of a blob that was never put', async () => {
       const { store } = await open();
       const { hash } = blobOf(10, 1);
-      expect(await store.has(hash)).toBe(false);
+      expect(await store.sizeOf(hash)).toBeUndefined();
       expect(await store.get(hash)).toBeUndefined();
       expect(await listed(store)).toEqual(new Map());
     });
@@ -53,7 +53,7 @@ export function blobStoreContract(name: string, create: () => Promise<BlobStoreH
       const { store } = await open();
       const { hash, bytes } = blobOf(length, 2);
       await store.put(hash, bytes);
-      expect(await store.has(hash)).toBe(true);
+      expect(await store.sizeOf(hash)).toBe(length);
       const read = await store.get(hash);
       expect(read?.constructor).toBe(Uint8Array);
       expect(Buffer.compare(read ?? Buffer.from('absent'), bytes)).toBe(0);
@@ -63,7 +63,7 @@ export function blobStoreContract(name: string, create: () => Promise<BlobStoreH
       const { store } = await open();
       const { hash, bytes } = blobOf(blobBytesMax + 1, 3);
       await expect(store.put(hash, bytes)).rejects.toMatchObject({ name: 'MeshError', code: 'too_large' });
-      expect(await store.has(hash)).toBe(false);
+      expect(await store.sizeOf(hash)).toBeUndefined();
     });
 
     it('takes the same blob many times, at once and again, as one', async () => {
@@ -116,7 +116,7 @@ export function blobStoreContract(name: string, create: () => Promise<BlobStoreH
       await store.put(hash, bytes);
       await store.delete(hash);
       await store.delete(hash);
-      expect(await store.has(hash)).toBe(false);
+      expect(await store.sizeOf(hash)).toBeUndefined();
       expect(await listed(store)).toEqual(new Map());
       await store.put(hash, bytes);
       expect(await store.get(hash)).toEqual(bytes);
@@ -128,13 +128,26 @@ export function blobStoreContract(name: string, create: () => Promise<BlobStoreH
       await store.put(hash, Uint8Array.of(9));
       await store.quarantine(hash);
       await store.quarantine(hash);
-      expect(await store.has(hash)).toBe(false);
+      expect(await store.sizeOf(hash)).toBeUndefined();
       expect(await store.get(hash)).toBeUndefined();
       expect(await listed(store)).toEqual(new Map());
       await store.put(hash, bytes);
       expect(await store.get(hash)).toEqual(bytes);
       await store.quarantine(hash);
-      expect(await store.has(hash)).toBe(false);
+      expect(await store.sizeOf(hash)).toBeUndefined();
+    });
+
+    it('lists blobs in the order of their names, from any of them on', async () => {
+      const { store } = await open();
+      const blobs = Array.from({ length: 60 }, (_, index) => blobOf(100, index));
+      for (const { hash, bytes } of blobs) await store.put(hash, bytes);
+      const names = blobs.map(({ hash }) => hash).sort();
+      expect([...(await listed(store)).keys()]).toEqual(names);
+      for (const index of [0, 30, 58, 59]) {
+        const rest: BlobHash[] = [];
+        for await (const { hash } of store.list(names[index])) rest.push(hash);
+        expect(rest).toEqual(names.slice(index + 1));
+      }
     });
 
     it('says how much room there is', async () => {
@@ -175,7 +188,7 @@ export function blobStoreContract(name: string, create: () => Promise<BlobStoreH
       await Promise.all(blobs.map(({ hash, bytes }) => store.put(hash, bytes)));
       const restarted = await restart();
       for (const { hash, bytes } of blobs) {
-        if (await restarted.has(hash)) expect(await restarted.get(hash)).toEqual(bytes);
+        if ((await restarted.sizeOf(hash)) !== undefined) expect(await restarted.get(hash)).toEqual(bytes);
         else expect(await restarted.get(hash)).toBeUndefined();
       }
     });

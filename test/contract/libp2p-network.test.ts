@@ -187,6 +187,34 @@ describe('Libp2pNetwork', () => {
     await vi.waitFor(() => expect(foreigner.getConnections()).toEqual([]), waitOptions);
   });
 
+  it('dials a member that has moved at its new address at once, whatever came of the old one', async () => {
+    const bob = await createNode('bob', []);
+    await bob.node.start();
+    const delaysMs: number[] = [];
+    const clock = new (class extends SystemClock {
+      override setTimer(delayMs: number, task: () => void): () => void {
+        delaysMs.push(delayMs);
+        return super.setTimer(delayMs, task);
+      }
+    })();
+    const gone = { peerId: bob.node.localPeer, addresses: ['/ip4/127.0.0.1/tcp/1'] };
+    const metrics = new MemoryMetrics();
+    const alice = await createLibp2pNetwork(
+      { log: new MemoryLog(), metrics, clock, random: new SystemRandom() },
+      { seed: seedOf('alice'), listen: ['/ip4/127.0.0.1/tcp/0'], members: () => [gone] },
+    );
+    closers.push(() => alice.stop());
+    bob.node.setMembers([{ peerId: alice.localPeer, addresses: [] }]);
+    await alice.start();
+    const failed = (): number => metrics.value('anabranch_dials_total', { outcome: 'failed' });
+    await vi.waitFor(() => expect(failed()).toBeGreaterThanOrEqual(3), waitOptions);
+    delaysMs.length = 0;
+    alice.setMembers([{ peerId: bob.node.localPeer, addresses: bob.node.addresses() }]);
+    // The next attempt at the old address was to come after half a second or more.
+    expect(Math.min(...delaysMs)).toBeLessThan(500);
+    await vi.waitFor(() => expect(alice.connectedPeers()).toEqual([bob.node.localPeer]), waitOptions);
+  });
+
   it('drops the connections to a peer that is no member any more', async () => {
     const { members, nodes } = await createMesh(['alice', 'bob']);
     const [alice, bob] = nodes;

@@ -17,6 +17,9 @@ export interface MeshHarness {
 
 const protocol = '/test/1.0.0';
 const waitOptions = { timeout: 10_000, interval: 5 };
+/** Members that have to connect by themselves. */
+const membersOf = (...nodes: readonly Network[]) =>
+  nodes.map(({ localPeer }) => ({ peerId: localPeer, addresses: [] }));
 
 /** The promises of `src/ports/network.ts`, for every adapter. */
 export function networkContract(name: string, createMesh: (size: number) => Promise<MeshHarness>): void {
@@ -50,18 +53,35 @@ export function networkContract(name: string, createMesh: (size: number) => Prom
       }
     });
 
+    it('tells where it listens', async () => {
+      const { mesh: connectedMesh } = await connect(2);
+      for (const node of connectedMesh.nodes) {
+        expect(node.addresses().length).toBeGreaterThan(0);
+        for (const address of node.addresses()) expect(address).toMatch(/^\/[!-~]+$/);
+      }
+    });
+
     it('drops who is named a member no more, at once, and takes who is named again', async () => {
       const { alice, bob, carol } = await connect(3);
-      const named = (...nodes: readonly Network[]) =>
-        nodes.map(({ localPeer }) => ({ peerId: localPeer, addresses: [] }));
       bob.handle(protocol, async (stream) => void (await readAll(stream)));
       const stream = await alice.open(bob.localPeer, protocol);
-      alice.setMembers(named(alice, carol));
+      alice.setMembers(membersOf(alice, carol));
       await expect(stream.read()).rejects.toMatchObject({ code: 'stream_failed' });
       await vi.waitFor(() => expect(alice.connectedPeers()).toEqual([carol.localPeer]), waitOptions);
       await vi.waitFor(() => expect(bob.connectedPeers()).toEqual([carol.localPeer]), waitOptions);
-      alice.setMembers(named(alice, bob, carol));
+      alice.setMembers(membersOf(alice, bob, carol));
       await connected([alice, bob, carol]);
+    });
+
+    it('says who turns it away, as long as they do', async () => {
+      const { alice, bob, carol } = await connect(3);
+      expect(bob.turnedAwayBy()).toEqual([]);
+      alice.setMembers(membersOf(alice, carol));
+      await vi.waitFor(() => expect(bob.turnedAwayBy()).toEqual([alice.localPeer]), waitOptions);
+      expect(carol.turnedAwayBy()).toEqual([]);
+      alice.setMembers(membersOf(alice, bob, carol));
+      await connected([alice, bob, carol]);
+      expect(bob.turnedAwayBy()).toEqual([]);
     });
 
     it('carries bytes both ways in order, and ends each side by itself', async () => {

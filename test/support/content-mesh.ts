@@ -92,8 +92,9 @@ export class ContentMesh {
 
   /** Takes a body in and keeps it. */
   async put(node: ContentNode, body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<Content> {
-    const staged = await this.run(node.plane.ingest(body));
+    const staged = await this.run(node.plane.ingest(body, 'files'));
     await this.run(node.kv.transact((transaction) => node.plane.keep(transaction, staged)));
+    staged.release(true);
     node.plane.kick();
     return staged.content;
   }
@@ -106,7 +107,7 @@ export class ContentMesh {
 
   /** Reads a content, or a range of it, to the end. */
   async read(node: ContentNode, content: Content, range?: { start: number; end: number }): Promise<Uint8Array> {
-    const opened = await this.run(node.plane.open(content, range));
+    const opened = await this.run(node.plane.open(content, { range }));
     if (!opened.ok) throw new Error(`${opened.error.code}: ${opened.error.message}`);
     return this.run(joined(opened.value));
   }

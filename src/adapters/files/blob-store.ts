@@ -10,10 +10,7 @@ import { codeOf, fileError } from './file-error.ts';
 import { Gate } from './gate.ts';
 
 /** The file operations the store is made of; a test hands in ones that fail. */
-export type BlobFiles = Pick<
-  typeof nodeFiles,
-  'mkdir' | 'open' | 'opendir' | 'readdir' | 'rename' | 'rm' | 'stat' | 'statfs'
->;
+export type BlobFiles = Pick<typeof nodeFiles, 'mkdir' | 'open' | 'readdir' | 'rename' | 'rm' | 'stat' | 'statfs'>;
 
 /** Twice libuv's four threads: enough to keep the disk busy; more would only wait in memory. */
 const putsInFlightMax = 8;
@@ -66,9 +63,9 @@ class FileBlobStore implements BlobStore {
     });
   }
 
-  async has(hash: BlobHash): Promise<boolean> {
+  async sizeOf(hash: BlobHash): Promise<number | undefined> {
     const path = this.#pathOf(hash);
-    return this.#attempt('look for a blob', path, async () => (await this.#sizeOf(path)) !== undefined);
+    return this.#attempt('look for a blob', path, () => this.#sizeOf(path));
   }
 
   async put(hash: BlobHash, bytes: Uint8Array): Promise<void> {
@@ -211,11 +208,14 @@ class FileBlobStore implements BlobStore {
     });
   }
 
-  async *list(): AsyncGenerator<{ readonly hash: BlobHash; readonly sizeBytes: number }> {
+  /** One directory's names are in memory at a time. */
+  async *list(after?: BlobHash): AsyncGenerator<{ readonly hash: BlobHash; readonly sizeBytes: number }> {
+    const first = after === undefined ? '' : dirname(this.#pathOf(after));
     try {
-      for (const directory of await this.#blobDirectories()) {
-        for await (const { name } of await this.#files.opendir(directory)) {
-          if (!isHash(name)) continue;
+      for (const directory of (await this.#blobDirectories()).sort()) {
+        if (directory < first) continue;
+        for (const name of (await this.#files.readdir(directory)).sort()) {
+          if (!isHash(name) || (after !== undefined && name <= after)) continue;
           const sizeBytes = await this.#sizeOf(join(directory, name));
           if (sizeBytes !== undefined) yield { hash: name as BlobHash, sizeBytes };
         }

@@ -11,8 +11,13 @@ interface Fault {
   left: number;
 }
 
+/** Bytes that several stores hold under one name, kept once. They are never changed in place. */
+export type BlobPool = Map<BlobHash, Uint8Array>;
+
 interface Contents {
   readonly capacityBytes: number;
+  /** Shared by stores whose nodes hold the same blobs; each its own when absent. */
+  readonly pool: BlobPool;
   readonly blobs: ReadonlyMap<BlobHash, Uint8Array>;
 }
 
@@ -38,12 +43,14 @@ export class MemoryBlobStore implements BlobStore {
   /** For each blob changed since the last flush, every state it was in: first the one that is on disk. */
   readonly #unflushed = new Map<BlobHash, (Uint8Array | undefined)[]>();
   readonly #faults = new Map<Operation, Fault>();
+  readonly #pool: BlobPool;
   #capacityBytes: number;
   #usedBytes = 0;
   #crashed = false;
 
   constructor(contents: Partial<Contents> = {}) {
     this.#capacityBytes = contents.capacityBytes ?? capacityBytesDefault;
+    this.#pool = contents.pool ?? new Map();
     this.#blobs = new Map(contents.blobs);
     for (const bytes of this.#blobs.values()) this.#usedBytes += bytes.length;
   }
@@ -61,30 +68,29 @@ export class MemoryBlobStore implements BlobStore {
       else blobs.set(hash, index > 0 && random.fraction() < tornShare ? torn(state, random) : state);
     }
     this.#crashed = true;
-    return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, blobs });
+    return this.#holding(blobs);
   }
 
   /** The process ended and started again with nothing lost; this handle answers no more. */
   reopen(): MemoryBlobStore {
     this.#crashed = true;
-    return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, blobs: this.#blobs });
+    return this.#holding(this.#blobs);
   }
 
   /** A consistent copy, as a backup takes it. */
   snapshot(): MemoryBlobSnapshot {
-    return { blobs: new Map(Array.from(this.#blobs, ([hash, bytes]) => [hash, bytes.slice()])) };
+    return { blobs: new Map(this.#blobs) };
   }
 
   /** The store after that backup was put back; this handle answers no more. */
   restore(snapshot: MemoryBlobSnapshot): MemoryBlobStore {
     this.#crashed = true;
-    const blobs = new Map(Array.from(snapshot.blobs, ([hash, bytes]) => [hash, bytes.slice()]));
-    return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, blobs });
+    return this.#holding(snapshot.blobs);
   }
 
   /** A copy of the directory beside this one. This handle lives on. */
   clone(): MemoryBlobStore {
-    return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, blobs: this.snapshot().blobs });
+    return this.#holding(this.#blobs);
   }
 
   /** The bytes that a power loss now would leave for certain. The caller must not change them. */
@@ -129,12 +135,17 @@ export class MemoryBlobStore implements BlobStore {
     if (bytes === undefined || bytes.length === 0) return false;
     const bit = Math.floor(random.fraction() * bytes.length * 8);
     const index = bit >>> 3;
-    bytes[index] = (bytes[index] ?? 0) ^ (1 << (bit & 7));
+    const rotten = bytes.slice();
+    rotten[index] = (rotten[index] ?? 0) ^ (1 << (bit & 7));
+    // Whatever state a crash leaves, it is as rotten where it is of these bytes.
+    this.#blobs.set(hash, rotten);
+    const states = this.#unflushed.get(hash) ?? [];
+    for (const [at, state] of states.entries()) if (state === bytes) states[at] = rotten;
     return true;
   }
 
-  has(hash: BlobHash): Promise<boolean> {
-    return this.#perform('has', () => this.#blobs.has(hash));
+  sizeOf(hash: BlobHash): Promise<number | undefined> {
+    return this.#perform('sizeOf', () => this.#blobs.get(hash)?.length);
   }
 
   put(hash: BlobHash, bytes: Uint8Array): Promise<void> {
@@ -148,7 +159,7 @@ export class MemoryBlobStore implements BlobStore {
       if (this.#usedBytes + grownBytes > this.#capacityBytes) {
         throw new MeshError('disk_full', 'no room left to store a blob');
       }
-      this.#change(hash, bytes.slice());
+      this.#change(hash, this.#pooled(hash, bytes));
     });
   }
 
@@ -169,9 +180,12 @@ export class MemoryBlobStore implements BlobStore {
     return this.#perform('delete', () => this.#change(hash, undefined));
   }
 
-  async *list(): AsyncGenerator<{ readonly hash: BlobHash; readonly sizeBytes: number }> {
-    const blobs = await this.#perform('list', () => this.#blobs);
-    for (const [hash, bytes] of blobs) yield { hash, sizeBytes: bytes.length };
+  async *list(after?: BlobHash): AsyncGenerator<{ readonly hash: BlobHash; readonly sizeBytes: number }> {
+    const hashes = await this.#perform('list', () => [...this.#blobs.keys()].sort());
+    for (const hash of hashes) {
+      const bytes = after === undefined || hash > after ? this.#blobs.get(hash) : undefined;
+      if (bytes !== undefined) yield { hash, sizeBytes: bytes.length };
+    }
   }
 
   space(): Promise<{ readonly capacityBytes: number; readonly freeBytes: number }> {
@@ -184,6 +198,20 @@ export class MemoryBlobStore implements BlobStore {
   /** Makes what is there durable, as the store of files does; a put leaves nothing half-written here. */
   recover(): Promise<void> {
     return this.#perform('recover', () => this.#unflushed.clear());
+  }
+
+  /** A copy of the bytes, or the one there is of the same. */
+  #pooled(hash: BlobHash, bytes: Uint8Array): Uint8Array {
+    const known = this.#pool.get(hash);
+    if (known !== undefined && Buffer.compare(known, bytes) === 0) return known;
+    const copy = new Uint8Array(bytes);
+    if (known === undefined) this.#pool.set(hash, copy);
+    return copy;
+  }
+
+  /** A store that has these blobs, on a disk of the same size. */
+  #holding(blobs: ReadonlyMap<BlobHash, Uint8Array>): MemoryBlobStore {
+    return new MemoryBlobStore({ capacityBytes: this.#capacityBytes, pool: this.#pool, blobs });
   }
 
   #change(hash: BlobHash, after: Uint8Array | undefined): void {

@@ -1,12 +1,13 @@
-import { defaultChunking } from '../../../crdt/chunking.ts';
-import type { NodeId, PeerId } from '../../../crdt/ids.ts';
+import { type ChunkingParameters, defaultChunking } from '../../../crdt/chunking.ts';
+import type { BlobHash, NodeId, PeerId } from '../../../crdt/ids.ts';
 import type { Content } from '../../../crdt/version.ts';
 import { BlobFetcher } from '../../../protocols/blobs/fetcher.ts';
 import { blobsProtocol, inboundStreamsMax } from '../../../protocols/blobs/limits.ts';
+import { RateLimiter } from '../../../protocols/blobs/rate-limit.ts';
 import { serveBlobs } from '../../../protocols/blobs/server.ts';
 import type { BlobStore } from '../../ports/blob-store.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { Kv, KvTransaction } from '../../ports/kv.ts';
+import type { Kv, KvReader, KvTransaction } from '../../ports/kv.ts';
 import type { Log } from '../../ports/log.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Counter, Metrics } from '../../ports/metrics.ts';
@@ -14,19 +15,31 @@ import type { ByteStream, Network } from '../../ports/network.ts';
 import type { Random } from '../../ports/random.ts';
 import type { Outcome } from '../api.ts';
 import { ByteBudget } from './byte-budget.ts';
-import { type ContentReaderDependencies, openContent } from './content-reader.ts';
+import { type ContentReaderDependencies, openContent, type Reading } from './content-reader.ts';
 import { ContentStore } from './content-store.ts';
+import type { DeadLetter, DeathReason } from './dead-letters.ts';
 import { ingest, type StagedContent } from './ingest.ts';
 import { KvBatcher } from './kv-batcher.ts';
-import type { ByteRange } from './manifest-walk.ts';
-import { type ContentSubject, PullJobs } from './pull-jobs.ts';
+import { type Linkage, Links, portionsOf } from './links.ts';
+import { Pins } from './pins.ts';
+import { type ContentSubject, type Inventory, PullJobs } from './pull-jobs.ts';
 import { type HoldersOf, Puller } from './puller.ts';
+import { ReadCache } from './read-cache.ts';
 import { ReadSlots } from './read-slots.ts';
+import { Scrubber, type ScrubCounts, type ScrubOptions, type ScrubStatus, scrubDefaults } from './scrubber.ts';
 import { likelyChunkOf, smallBlobsOf } from './small-content.ts';
+import { Sweeper } from './sweeper.ts';
+import { Upkeep } from './upkeep.ts';
 
+export type { DeadLetter, DeathReason } from './dead-letters.ts';
 export type { StagedContent } from './ingest.ts';
 export type { ContentSubject } from './pull-jobs.ts';
+export type { ScrubCounts, ScrubStatus } from './scrubber.ts';
 
+/** Contents reopened in one transaction because a blob they share was damaged. */
+const reopenedMax = 256;
+/** Dead letters listed at once. */
+const deadLettersMax = 1_000;
 /** Bytes on their way from bodies to disk, over all that ingest at a time. */
 const ingestingBytesMax = 16 * 1024 * 1024;
 
@@ -46,7 +59,26 @@ export interface ContentPlaneOptions {
   readonly peerOf: (node: NodeId) => PeerId | undefined;
   /** Whether this node is to hold the content of a version. */
   readonly shouldHold: (subject: ContentSubject) => boolean;
+  /** How a namespace's content is cut from now on; the default way when absent. */
+  readonly chunkingOf?: ((ns: string) => ChunkingParameters) | undefined;
+  /** Bytes of content a second, to all peers and from all of them; without bound when absent. */
+  readonly uploadBytesPerSecond?: number | undefined;
+  readonly downloadBytesPerSecond?: number | undefined;
+  readonly scrub?: Partial<ScrubOptions> | undefined;
+  /** Is told what is whole here, in the transaction that makes it so. */
+  readonly inventory?: Inventory | undefined;
+  /** True while a promise not to drop a content stands. Asked within the transaction that would drop it. */
+  readonly isLeased?: ((reader: KvReader, manifest: BlobHash) => boolean) | undefined;
 }
+
+/** What an operator sets of it. */
+export type ContentSettings = Pick<ContentPlaneOptions, 'uploadBytesPerSecond' | 'downloadBytesPerSecond' | 'scrub'>;
+
+/** What an operator sees and does of it. */
+export type ContentAdmin = Pick<ContentPlane, 'deadLetters' | 'deadCount' | 'retryDead' | 'scrubStatus' | 'scrubNow'>;
+
+/** What became of the wish to drop a content: `absent` when there was nothing to drop. */
+export type DropOutcome = 'dropped' | 'leased' | 'absent';
 
 /** Everything about content on one node: taking it in, keeping it, reading it, serving it to peers and pulling it from them. */
 export class ContentPlane {
@@ -58,10 +90,18 @@ export class ContentPlane {
   readonly #fetcher: BlobFetcher;
   readonly #puller: Puller;
   readonly #slots = new ReadSlots();
+  readonly #pins = new Pins();
+  readonly #links: Links;
+  readonly #sweeper: Sweeper;
+  readonly #scrubber: Scrubber;
+  readonly #upkeep: Upkeep;
+  readonly #upload: RateLimiter | undefined;
+  readonly #download: RateLimiter | undefined;
   readonly #reading: ContentReaderDependencies;
   readonly #ingestBudget = new ByteBudget(ingestingBytesMax);
   readonly #servedBytes: Counter;
   readonly #listeners = new Set<(subject: ContentSubject) => void>();
+  readonly #deadListeners = new Set<(subject: ContentSubject, reason: DeathReason) => void>();
   readonly #stopping = new AbortController();
   #unsubscribe: () => void = () => undefined;
 
@@ -69,17 +109,21 @@ export class ContentPlane {
     const { kv, blobs, network, clock, random, log, metrics } = dependencies;
     this.#dependencies = dependencies;
     this.#options = options;
-    this.#jobs = new PullJobs({ kv, log });
+    const jobs = new PullJobs({ kv, log, inventory: options.inventory });
+    this.#jobs = jobs;
+    const links = new Links((reader, manifest) => jobs.isWanted(reader, manifest));
+    this.#links = links;
+    const limiter = (rate: number | undefined): RateLimiter | undefined =>
+      rate === undefined ? undefined : new RateLimiter(clock, rate);
+    this.#upload = limiter(options.uploadBytesPerSecond);
+    this.#download = limiter(options.downloadBytesPerSecond);
     this.#batcher = new KvBatcher(kv);
     const store = new ContentStore({ kv, batcher: this.#batcher, blobs, log, metrics });
     this.#store = store;
     store.onDamaged((hash, sizeBytes) => {
-      this.#batcher
-        .add((transaction) => this.#jobs.wantBlob(transaction, hash, sizeBytes))
-        .then(
-          () => this.kick(),
-          (error: unknown) => log.error('content:repair_not_noted', { hash, error }),
-        );
+      this.#reopenWith(hash, sizeBytes).catch((error: unknown) =>
+        log.error('content:repair_not_noted', { hash, error }),
+      );
     });
     this.#fetcher = new BlobFetcher({
       network,
@@ -89,10 +133,43 @@ export class ContentPlane {
       metrics,
       store: (hash, bytes) => store.put(hash, bytes),
       room: () => store.room(),
+      download: this.#download,
     });
     this.#puller = new Puller(
-      { jobs: this.#jobs, store, batcher: this.#batcher, fetcher: this.#fetcher, clock, random, log, metrics },
-      { holdersOf: options.holdersOf, peerOf: options.peerOf, onStored: (subject) => this.#announceStored(subject) },
+      {
+        jobs,
+        store,
+        batcher: this.#batcher,
+        fetcher: this.#fetcher,
+        links,
+        kv,
+        connectedPeers: () => network.connectedPeers(),
+        clock,
+        random,
+        log,
+        metrics,
+      },
+      {
+        holdersOf: options.holdersOf,
+        peerOf: options.peerOf,
+        onStored: (subject) => {
+          for (const listener of this.#listeners) listener(subject);
+        },
+        onDead: (subject, reason) => {
+          for (const listener of this.#deadListeners) listener(subject, reason);
+        },
+      },
+    );
+    const kept = { kv, batcher: this.#batcher, store, links, pins: this.#pins, clock, log, metrics };
+    this.#sweeper = new Sweeper({ ...kept, isPulling: (manifest) => this.#puller.halt(manifest) });
+    this.#pins.onRelease(() => this.#sweeper.kick());
+    this.#scrubber = new Scrubber(
+      { ...kept, jobs, sweeper: this.#sweeper, onReopened: () => this.kick() },
+      { ...scrubDefaults, ...options.scrub },
+    );
+    this.#upkeep = new Upkeep(
+      { jobs, links, batcher: this.#batcher, clock, log },
+      { holdersOf: options.holdersOf, shouldHold: options.shouldHold, onChanged: () => this.kick() },
     );
     this.#reading = {
       store,
@@ -101,6 +178,9 @@ export class ContentPlane {
       fetcher: this.#fetcher,
       puller: this.#puller,
       slots: this.#slots,
+      cache: new ReadCache(),
+      kv,
+      links,
       clock,
       log,
     };
@@ -119,30 +199,58 @@ export class ContentPlane {
       if (kind !== 'connected') return;
       this.#fetcher.peerConnected(peer);
       this.#puller.endDelays();
+      this.#upkeep.peerConnected(peer);
     });
     this.#puller.start();
+    this.#sweeper.start();
+    this.#scrubber.start();
   }
 
   /** Ends every transfer, and waits a bounded while for what is on its way to disk. Jobs stay for the next life. */
   async stop(): Promise<void> {
     this.#unsubscribe();
     this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
+    this.#upload?.close();
+    this.#download?.close();
     this.#fetcher.close();
-    await this.#puller.stop();
+    this.#upkeep.stop();
+    await Promise.all([this.#puller.stop(), this.#scrubber.stop(), this.#sweeper.stop()]);
     await this.#batcher.idle();
   }
 
   /**
-   * Takes a body in; large blobs are stored and durable when this resolves. Rejects with what the body threw, the
-   * signal's reason, or as the store does: then nothing refers to what was stored.
+   * Takes a body of a namespace in; large blobs are stored and durable when this resolves, and held until the caller
+   * calls `release`. Rejects with what the body threw, the signal's reason, or as the store does: then nothing refers
+   * to what was stored, and it is removed.
    */
-  ingest(body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, signal?: AbortSignal): Promise<StagedContent> {
-    return ingest(body, { store: this.#store, budget: this.#ingestBudget }, defaultChunking, signal);
+  ingest(body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, ns: string, signal?: AbortSignal) {
+    const chunking = this.#options.chunkingOf?.(ns) ?? defaultChunking;
+    const dependencies = {
+      store: this.#store,
+      budget: this.#ingestBudget,
+      pins: this.#pins,
+      stage: (linkage: Linkage) => this.#stage(linkage),
+      discard: (hashes: readonly BlobHash[]) => this.#sweeper.discard(hashes),
+    };
+    return ingest(body, dependencies, chunking, signal);
+  }
+
+  async #stage(linkage: Linkage): Promise<void> {
+    for (const portion of portionsOf(linkage)) {
+      await this.#batcher.add((transaction) => {
+        this.#links.link(transaction, portion);
+        if (!this.#links.isRetained(transaction, linkage.parent)) this.#links.condemn(transaction, linkage.parent);
+      });
+    }
   }
 
   /** Makes a staged content this node's, in the caller's transaction. */
-  keep(transaction: KvTransaction, { content, rows }: StagedContent): void {
+  keep(transaction: KvTransaction, staged: Pick<StagedContent, 'content' | 'rows' | 'linkage' | 'parts'>): void {
+    const { content, rows, linkage, parts } = staged;
     for (const { hash, bytes } of rows) this.#store.putSmall(transaction, hash, bytes);
+    this.#links.spare(transaction, content.manifest);
+    if (linkage !== undefined) this.#links.link(transaction, linkage);
+    for (const part of parts) this.#links.spare(transaction, part);
     this.#jobs.markComplete(transaction, content.manifest, content.size);
   }
 
@@ -152,7 +260,24 @@ export class ContentPlane {
    */
   want(transaction: KvTransaction, content: Content, subject: ContentSubject): boolean {
     if (!this.#options.shouldHold(subject)) return false;
+    this.#links.spare(transaction, content.manifest);
     return this.#jobs.want(transaction, content, subject);
+  }
+
+  /**
+   * Drops a content in the caller's transaction: it is whole here no more and not wanted, and after the commit (call
+   * `kick`) its blobs that no other content needs are removed. `leased` leaves all as it is.
+   */
+  drop(transaction: KvTransaction, manifest: BlobHash): DropOutcome {
+    if (this.#options.isLeased?.(transaction, manifest) === true) return 'leased';
+    if (!this.#jobs.drop(transaction, manifest)) return 'absent';
+    this.#links.condemn(transaction, manifest);
+    return 'dropped';
+  }
+
+  /** See `Upkeep.reconsider`: to be called when what `shouldHold` says has changed. */
+  reconsider(): Promise<number> {
+    return this.#upkeep.reconsider();
   }
 
   /**
@@ -163,7 +288,7 @@ export class ContentPlane {
     const blobs = smallBlobsOf(content, bytes);
     if (blobs === undefined) return false;
     if (!this.#options.shouldHold(subject)) return true;
-    this.keep(transaction, { content, rows: blobs });
+    this.keep(transaction, { content, rows: blobs, linkage: undefined, parts: [] });
     return true;
   }
 
@@ -174,9 +299,10 @@ export class ContentPlane {
     return bytes instanceof Promise ? undefined : bytes;
   }
 
-  /** Looks for new jobs now. */
+  /** Looks for new jobs, and for contents that were dropped, now. */
   kick(): void {
     this.#puller.kick();
+    this.#sweeper.kick();
   }
 
   /** True when the content is whole and durable here. */
@@ -194,11 +320,34 @@ export class ContentPlane {
     return this.#puller.paused ? 'disk_full' : undefined;
   }
 
+  /** Jobs that were given up, in the order of their hashes: those after one of them. */
+  deadLetters(limit: number, after?: BlobHash): readonly DeadLetter[] {
+    return this.#jobs.dead(after, Math.min(limit, deadLettersMax));
+  }
+
+  deadCount(): number {
+    return this.#jobs.deadCount();
+  }
+
+  /** Tries again what was given up: one, or everything. Resolves with the number of jobs. */
+  retryDead(hash?: BlobHash): Promise<number> {
+    return this.#upkeep.retryDead(hash);
+  }
+
+  scrubStatus(): ScrubStatus {
+    return this.#scrubber.status();
+  }
+
+  /** See `Scrubber.now`. */
+  scrubNow(signal: AbortSignal): Promise<ScrubCounts> {
+    return this.#scrubber.now(signal);
+  }
+
   /** See `ReadVersion.open`. Rejects with the signal's reason, or `MeshError` `shutting_down`. */
-  open(content: Content, range?: ByteRange, signal?: AbortSignal): Promise<Outcome<AsyncIterable<Uint8Array>>> {
+  open(content: Content, reading: Reading = {}): Promise<Outcome<AsyncIterable<Uint8Array>>> {
     const stopping = this.#stopping.signal;
-    const ended = signal === undefined ? stopping : AbortSignal.any([signal, stopping]);
-    return openContent(this.#reading, content, range, ended);
+    const signal = reading.signal === undefined ? stopping : AbortSignal.any([reading.signal, stopping]);
+    return openContent(this.#reading, content, { ...reading, signal });
   }
 
   /** Is told of each version whose content has become whole and durable here by pulling. */
@@ -206,8 +355,24 @@ export class ContentPlane {
     this.#listeners.add(listener);
   }
 
-  #announceStored(subject: ContentSubject): void {
-    for (const listener of this.#listeners) listener(subject);
+  /** Is told of each version that waits for a content whose job was given up. */
+  onDead(listener: (subject: ContentSubject, reason: DeathReason) => void): void {
+    this.#deadListeners.add(listener);
+  }
+
+  /** A blob was damaged and put aside: contents that need it are whole no more, and are wanted again. */
+  async #reopenWith(hash: BlobHash, sizeBytes: number): Promise<void> {
+    for (let reopened = reopenedMax; reopened === reopenedMax; ) {
+      await this.#batcher.add((transaction) => {
+        const contents = this.#links.contentsWith(transaction, hash, sizeBytes, reopenedMax);
+        reopened = contents.length;
+        for (const manifest of contents) {
+          this.#jobs.reopen(transaction, manifest, this.#jobs.completeSize(transaction, manifest) ?? 0);
+        }
+        if (this.#links.isReached(transaction, hash, sizeBytes)) this.#jobs.wantBlob(transaction, hash, sizeBytes);
+      });
+    }
+    this.kick();
   }
 
   async #serve(stream: ByteStream): Promise<void> {
@@ -215,6 +380,7 @@ export class ContentPlane {
     const dependencies = {
       clock,
       read: (hash: Parameters<ContentStore['read']>[0]) => this.#store.read(hash),
+      upload: this.#upload,
       tryReadAhead: () => this.#slots.tryTake(),
       endReadAhead: () => this.#slots.give(),
       served: (bytes: number) => this.#servedBytes.add(bytes),

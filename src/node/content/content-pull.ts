@@ -1,11 +1,13 @@
 import type { BlobHash } from '../../../crdt/ids.ts';
-import type { ManifestBlob } from '../../../crdt/manifest.ts';
+import type { Manifest, ManifestBlob } from '../../../crdt/manifest.ts';
 import type { BlobFetcher, FetchedBlob } from '../../../protocols/blobs/fetcher.ts';
 import type { HolderGroup } from '../../../protocols/blobs/holder-group.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import { type ContentStore, smallBlobBytesMax } from './content-store.ts';
+import type { KvBatcher } from './kv-batcher.ts';
+import { type Links, linkageOf, portionsOf } from './links.ts';
 import { type ChunkPart, loadRoot, manifestBytesGuess, walkChunks } from './manifest-walk.ts';
 import type { PullJob } from './pull-jobs.ts';
 import { soleChunkOf } from './small-content.ts';
@@ -25,6 +27,8 @@ export function jobWeight(sizeBytes: number, manifestBytes: number = manifestByt
 export interface ContentPullDependencies {
   readonly store: ContentStore;
   readonly fetcher: BlobFetcher;
+  readonly batcher: KvBatcher;
+  readonly links: Links;
   /** Bounds the bytes that are asked for and not here yet, over all jobs. */
   readonly wants: ByteBudget;
   readonly clock: Clock;
@@ -139,10 +143,12 @@ export class ContentPull {
     this.sizeBytes = root.size;
     this.weight = jobWeight(root.size, manifestBytes);
     if (this.weight > granted) return 'heavier';
+    await this.#link(this.job.hash, root);
     const skipped = this.chunksDone;
     let index = 0;
     try {
-      for await (const chunk of walkChunks(root, load, { start: 0, end: root.size })) {
+      const open = (hash: BlobHash, manifest: Manifest): Promise<void> => this.#link(hash, manifest);
+      for await (const chunk of walkChunks(root, load, { start: 0, end: root.size }, open)) {
         // A chunk of an earlier attempt may not have been flushed either.
         if (chunk.size > smallBlobBytesMax) this.hasLargeBlobs = true;
         if (index >= skipped) await this.#startChunk(index, chunk);
@@ -154,6 +160,20 @@ export class ContentPull {
     }
     if (this.#failure !== undefined) throw this.#failure.error;
     return undefined;
+  }
+
+  /** From here on nobody removes what the manifest lists, so what is found of it may be counted on. */
+  async #link(hash: BlobHash, manifest: Manifest): Promise<void> {
+    const linkage = linkageOf(hash, manifest);
+    if (linkage === undefined) return;
+    const { batcher, links } = this.#dependencies;
+    for (const portion of portionsOf(linkage)) {
+      let isRetained = false;
+      await batcher.add((transaction) => {
+        isRetained = links.linkRetained(transaction, portion);
+      });
+      if (!isRetained) throw new Unavailable();
+    }
   }
 
   /** Verified bytes from here or from a holder. */

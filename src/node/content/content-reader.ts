@@ -3,23 +3,28 @@ import { type BlobHash, err, ok } from '../../../crdt/ids.ts';
 import type { Content } from '../../../crdt/version.ts';
 import type { BlobFetcher, FetchedBlob } from '../../../protocols/blobs/fetcher.ts';
 import type { HolderGroup } from '../../../protocols/blobs/holder-group.ts';
+import type { BlobWant } from '../../../protocols/blobs/holder-session.ts';
 import type { Clock } from '../../ports/clock.ts';
+import type { KvReader } from '../../ports/kv.ts';
 import type { Log } from '../../ports/log.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Outcome } from '../api.ts';
 import type { ContentStore } from './content-store.ts';
 import type { KvBatcher } from './kv-batcher.ts';
+import type { Links } from './links.ts';
 import { type ByteRange, type ChunkPart, loadRoot, walkChunks } from './manifest-walk.ts';
-import type { PullJobs } from './pull-jobs.ts';
+import type { ContentSubject, PullJobs } from './pull-jobs.ts';
 import type { Puller } from './puller.ts';
+import type { ReadCache } from './read-cache.ts';
 import type { ReadSlots } from './read-slots.ts';
 
 /** Content in transit is waited for as long as it progresses, and so long after its last progress. */
 const progressMs = 10_000;
 /** Pause between two rounds of asking all holders for a blob that none had. */
 const retryMs = 250;
-/** Chunks read ahead of the one being handed out. */
+/** Chunks read ahead of the one being handed out: from the disk, and from holders, which are farther away. */
 const readsAheadMax = 4;
+const fetchesAheadMax = 8;
 
 export interface ContentReaderDependencies {
   readonly store: ContentStore;
@@ -28,8 +33,20 @@ export interface ContentReaderDependencies {
   readonly fetcher: BlobFetcher;
   readonly puller: Puller;
   readonly slots: ReadSlots;
+  readonly cache: ReadCache;
+  readonly kv: KvReader;
+  readonly links: Links;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** What is read of a content, and for whom. */
+export interface Reading {
+  /** All of it when absent. */
+  readonly range?: ByteRange | undefined;
+  /** The version it is read for: it says who is likely to hold the content when this node does not. */
+  readonly subject?: ContentSubject | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -39,12 +56,11 @@ export interface ContentReaderDependencies {
 export async function openContent(
   dependencies: ContentReaderDependencies,
   content: Content,
-  range?: ByteRange,
-  signal?: AbortSignal,
+  { range, subject, signal }: Reading = {},
 ): Promise<Outcome<AsyncIterable<Uint8Array>>> {
   const end = Math.min(range?.end ?? content.size, content.size);
   const start = Math.min(range?.start ?? 0, end);
-  const stream = new Reading(dependencies, content, signal).stream({ start, end });
+  const stream = new ContentReading(dependencies, content, subject, signal).stream({ start, end });
   try {
     return ok(resume(await stream.next(), stream));
   } catch (error) {
@@ -79,17 +95,27 @@ interface ReadAhead {
   readonly part: Promise<Uint8Array | undefined>;
 }
 
-/** One reader of one content. */
-class Reading {
+/**
+ * One reader of one content. What this node keeps, or is to keep, comes through the store; of any other content the
+ * blobs only pass through, verified, and nothing of it stays but what the read cache has room for.
+ */
+class ContentReading {
   readonly #dependencies: ContentReaderDependencies;
   readonly #content: Content;
+  readonly #subject: ContentSubject | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #ended = new AbortController();
   #holders: HolderGroup | undefined;
 
-  constructor(dependencies: ContentReaderDependencies, content: Content, signal: AbortSignal | undefined) {
+  constructor(
+    dependencies: ContentReaderDependencies,
+    content: Content,
+    subject: ContentSubject | undefined,
+    signal: AbortSignal | undefined,
+  ) {
     this.#dependencies = dependencies;
     this.#content = content;
+    this.#subject = subject;
     this.#signal = signal;
   }
 
@@ -100,7 +126,7 @@ class Reading {
       const check = this.#wholeCheck(range);
       const chunks = await this.#chunks(range);
       // One until the consumer comes back for more, so that a stream nobody reads holds no slots.
-      for (let depth = 1; ; depth = readsAheadMax) {
+      for (let depth = 1; ; depth = this.#holders === undefined ? readsAheadMax : fetchesAheadMax) {
         while (ahead.length < depth && (ahead.length === 0 || slots.tryTake()))
           ahead.push(this.#next(chunks, ahead.length > 0));
         const next = ahead.shift();
@@ -163,16 +189,20 @@ class Reading {
 
   /** Verified bytes from here, or from a holder while the content makes progress. `exactBytes` is the size when it is certain. */
   async #obtain(hash: BlobHash, sizeBytes: number, exactBytes: number | undefined): Promise<Uint8Array> {
-    const { store, clock } = this.#dependencies;
+    const { store, clock, cache, kv, links } = this.#dependencies;
     let lastProgressMs = clock.monotonicMs();
     for (;;) {
       this.#throwIfEnded();
-      const local = await store.read(hash, exactBytes);
+      const local = cache.get(hash) ?? (await store.read(hash, exactBytes));
       if (local !== undefined) return local;
       const holders = await this.#askFor();
+      const unstored = !links.isRoot(kv, this.#content.manifest);
       const latestProgressMs = (): number => this.#latestProgressMs(hash, lastProgressMs);
-      const fetched = await this.#fetch(hash, sizeBytes, holders, latestProgressMs);
-      if (fetched !== undefined) return fetched.bytes;
+      const fetched = await this.#fetch({ hash, sizeBytes }, { holders, unstored }, latestProgressMs);
+      if (fetched !== undefined) {
+        if (unstored) cache.add(hash, fetched.bytes);
+        return fetched.bytes;
+      }
       this.#throwIfEnded();
       lastProgressMs = latestProgressMs();
       if (clock.monotonicMs() - lastProgressMs >= progressMs) throw this.#unavailable();
@@ -182,9 +212,8 @@ class Reading {
 
   /** One round of asking the holders, given up when the content makes no progress for too long. */
   async #fetch(
-    hash: BlobHash,
-    sizeBytes: number,
-    holders: HolderGroup,
+    want: BlobWant,
+    options: { readonly holders: HolderGroup; readonly unstored: boolean },
     latestProgressMs: () => number,
   ): Promise<FetchedBlob | undefined> {
     const { clock, fetcher } = this.#dependencies;
@@ -198,7 +227,7 @@ class Reading {
     watch();
     const signal = AbortSignal.any([giveUp.signal, this.#until()]);
     try {
-      return await fetcher.fetch({ hash, sizeBytes }, { holders, urgent: true, signal });
+      return await fetcher.fetch(want, { ...options, urgent: true, signal });
     } finally {
       cancelTimer();
     }
@@ -211,12 +240,12 @@ class Reading {
     return Math.max(sinceMs, ofBlob, ofContent);
   }
 
-  /** Something of the content is not here: its job goes first, or is made when the content was thought whole. */
+  /** Something of the content is not here: its job, if it has one, goes first; one is made when it was thought whole. */
   async #askFor(): Promise<HolderGroup> {
     if (this.#holders !== undefined) return this.#holders;
     const { jobs, batcher, puller, log } = this.#dependencies;
     const { manifest, size } = this.#content;
-    this.#holders = puller.holders(this.#content);
+    this.#holders = puller.holders(this.#content, this.#subject);
     if (jobs.isComplete(manifest)) {
       log.warn('content:incomplete', { manifest });
       await batcher.add((transaction) => jobs.reopen(transaction, manifest, size));

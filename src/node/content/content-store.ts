@@ -32,6 +32,8 @@ export class ContentStore {
   readonly #corrupt: Counter;
   /** Small blobs whose transaction is under way. */
   readonly #committing = new Map<BlobHash, Uint8Array>();
+  /** Large blobs whose file is being removed: whoever comes to count on one waits, and then finds it absent. */
+  readonly #removing = new Map<BlobHash, Promise<void>>();
   #storingBytes = 0;
   #room: PromiseWithResolvers<void> | undefined;
   #onDamaged: (hash: BlobHash, sizeBytes: number) => void = () => undefined;
@@ -57,15 +59,58 @@ export class ContentStore {
     return sizeBytes !== undefined && sizeBytes <= smallBlobBytesMax ? undefined : this.#readLarge(hash);
   }
 
-  /** True when the blob is stored and intact. One that is damaged is put aside, for the caller to store afresh. */
+  /**
+   * True when a blob of this size is stored and intact. One that is damaged is put aside, for the caller to store afresh.
+   */
   async verify(hash: BlobHash, sizeBytes: number): Promise<boolean> {
     const small = this.#findSmall(hash);
     if (small.kind === 'damaged') await this.#quarantineSmall(hash, false);
-    if (small.kind === 'intact') return true;
-    if (sizeBytes <= smallBlobBytesMax || !(await this.#dependencies.blobs.has(hash))) return false;
+    if (small.kind === 'intact') return small.bytes.length === sizeBytes;
+    if (sizeBytes <= smallBlobBytesMax) return false;
+    await this.#removing.get(hash);
+    if ((await this.#dependencies.blobs.sizeOf(hash)) === undefined) return false;
     const large = await this.#findLarge(hash);
     if (large.kind === 'damaged') await this.#quarantineLarge(hash);
-    return large.kind === 'intact';
+    return large.kind === 'intact' && large.bytes.length === sizeBytes;
+  }
+
+  /** Looks at a blob as `read` does, when its bytes are of no use: whether it is here, and was as it should be. */
+  async inspect(hash: BlobHash): Promise<Finding['kind']> {
+    const small = this.#findSmall(hash);
+    if (small.kind === 'damaged') await this.#quarantineSmall(hash, true);
+    if (small.kind !== 'absent') return small.kind;
+    const bytes = await this.#dependencies.blobs.get(hash);
+    const { kind } = judge(hash, bytes);
+    if (kind !== 'damaged') return kind;
+    await this.#quarantineLarge(hash);
+    this.#onDamaged(hash, bytes?.length ?? 0);
+    return kind;
+  }
+
+  /** Bytes stored under a hash, unverified, or undefined. */
+  async sizeOf(hash: BlobHash): Promise<number | undefined> {
+    return this.#dependencies.kv.get(blobKey(hash))?.length ?? this.#dependencies.blobs.sizeOf(hash);
+  }
+
+  /** Stored files in the order of their names, those after one. */
+  files(after: BlobHash | undefined): AsyncIterable<{ readonly hash: BlobHash; readonly sizeBytes: number }> {
+    return this.#dependencies.blobs.list(after);
+  }
+
+  /** Removes the file of a blob that nothing counts on any more; the caller has looked in this very turn. */
+  removeFile(hash: BlobHash): Promise<void> {
+    const removal = this.#dependencies.blobs.delete(hash).finally(() => this.#removing.delete(hash));
+    // Who waits for the end of it does not care how it ended.
+    this.#removing.set(
+      hash,
+      removal.catch(() => undefined),
+    );
+    return removal;
+  }
+
+  /** Removes a small blob in the caller's transaction. */
+  removeSmall(transaction: KvTransaction, hash: BlobHash): void {
+    if (transaction.get(blobKey(hash)) !== undefined) transaction.delete(blobKey(hash));
   }
 
   /** Stores bytes whose hash was computed or verified just now. A small blob is durable when this resolves, a large one after `flush`. */
@@ -73,6 +118,7 @@ export class ContentStore {
     this.#storingBytes += bytes.length;
     try {
       if (bytes.length > smallBlobBytesMax) {
+        await this.#removing.get(hash);
         await this.#dependencies.blobs.put(hash, bytes);
       } else {
         this.#committing.set(hash, bytes);

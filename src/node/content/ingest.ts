@@ -1,22 +1,39 @@
 import { pipe } from 'it-pipe';
 import { type ChunkingParameters, createChunker } from '../../../crdt/chunking.ts';
 import { blobHashOf, createBlake3, toHex } from '../../../crdt/digest.ts';
-import { createManifestBuilder, type ManifestBlob } from '../../../crdt/manifest.ts';
+import type { BlobHash } from '../../../crdt/ids.ts';
+import { createManifestBuilder, decodeManifest, type ManifestBlob } from '../../../crdt/manifest.ts';
 import type { Content } from '../../../crdt/version.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import { type ContentStore, smallBlobBytesMax } from './content-store.ts';
+import { type Linkage, linkageOf, linkedPerTransactionMax } from './links.ts';
+import type { Pins } from './pins.ts';
 
 /** Content that is stored but belongs to no version yet. */
 export interface StagedContent {
   readonly content: Content;
   /** Its small blobs, which are written in the transaction that makes it somebody's. */
   readonly rows: readonly ManifestBlob[];
+  /** What its root manifest lists, when that takes rows and few enough for the caller's transaction. */
+  readonly linkage: Linkage | undefined;
+  /** Manifests whose rows were written when they were made: those below the root, and a long root. */
+  readonly parts: readonly BlobHash[];
+  /**
+   * Ends the hold on what was stored for it; to be called once, when the version was written or was not (`isKept`).
+   * What nothing came to need is removed.
+   */
+  release(isKept: boolean): void;
 }
 
 export interface IngestDependencies {
   readonly store: Pick<ContentStore, 'putChecked' | 'flush'>;
   /** Bounds the bytes on their way to disk, shared by all that ingest. */
   readonly budget: ByteBudget;
+  readonly pins: Pins;
+  /** Notes what a manifest lists, durably; it is taken apart again unless the content is kept. */
+  stage(linkage: Linkage): Promise<void>;
+  /** Removes those of these blobs that nothing needs. */
+  discard(hashes: readonly BlobHash[]): void;
 }
 
 type Source = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
@@ -35,6 +52,7 @@ export async function ingest(
   const writer = new StagingWriter(dependencies);
   const whole = createBlake3();
   const manifests = createManifestBuilder(chunking);
+  let staged: StagedContent | undefined;
   try {
     await pipe(
       untilAborted(body, signal),
@@ -44,17 +62,35 @@ export async function ingest(
           whole.update(bytes);
           const hash = blobHashOf(bytes);
           await writer.store({ hash, bytes });
-          for (const blob of manifests.add({ hash, size: bytes.length })) await writer.store(blob);
+          for (const blob of manifests.add({ hash, size: bytes.length })) await writer.storePart(blob);
         }
       },
     );
     const { root, size, blobs } = manifests.finish();
-    for (const blob of blobs) await writer.store(blob);
+    const last = blobs.at(-1) as ManifestBlob;
+    for (const blob of blobs.slice(0, -1)) await writer.storePart(blob);
+    const listed = linkageIn(last);
+    const isLong = (listed?.children.length ?? 0) > linkedPerTransactionMax;
+    await (isLong ? writer.storePart(last) : writer.store(last));
     await writer.finish();
-    return { content: { manifest: root, size, b3: toHex(whole.digest()) }, rows: writer.rows };
+    staged = {
+      content: { manifest: root, size, b3: toHex(whole.digest()) },
+      rows: writer.rows,
+      linkage: isLong ? undefined : listed,
+      parts: writer.parts,
+      release: (isKept) => writer.release(isKept),
+    };
+    return staged;
   } finally {
     await writer.settled();
+    if (staged === undefined) writer.release(false);
   }
+}
+
+function linkageIn({ hash, bytes }: ManifestBlob): Linkage | undefined {
+  const manifest = decodeManifest(bytes);
+  if (!manifest.ok) throw new Error(`a manifest that was just made cannot be read: ${manifest.error}`);
+  return linkageOf(hash, manifest.value);
 }
 
 /** Small blobs are kept for the caller's transaction up to this much of one content; further ones are stored at once. */
@@ -63,7 +99,10 @@ const rowBytesMax = 1024 * 1024;
 /** Keeps several writes under way, within the shared budget. */
 class StagingWriter {
   readonly rows: ManifestBlob[] = [];
+  readonly parts: BlobHash[] = [];
   readonly #dependencies: IngestDependencies;
+  /** Blobs that are stored and that no row names yet. */
+  readonly #pinned: BlobHash[] = [];
   readonly #writing = new Set<Promise<void>>();
   #rowBytes = 0;
   #failure: { readonly error: unknown } | undefined;
@@ -83,6 +122,9 @@ class StagingWriter {
       return;
     }
     this.#hasLargeBlobs ||= !isSmall;
+    // Before the store is asked whether it is here: from now on nobody removes it.
+    this.#dependencies.pins.pin(hash);
+    this.#pinned.push(hash);
     const giveBack = await this.#dependencies.budget.take(bytes.length);
     this.#throwFailure(giveBack);
     const writing = this.#dependencies.store
@@ -95,6 +137,28 @@ class StagingWriter {
         this.#writing.delete(writing);
       });
     this.#writing.add(writing);
+  }
+
+  /** Stores a manifest whose rows are written here. From then on they name what it lists, and only it is held. */
+  async storePart(blob: ManifestBlob): Promise<void> {
+    const { pins, stage } = this.#dependencies;
+    const listed = linkageIn(blob);
+    pins.pin(blob.hash);
+    this.parts.push(blob.hash);
+    if (listed !== undefined) {
+      await this.settled();
+      this.#throwFailure();
+      await stage(listed);
+      pins.release(this.#pinned.splice(0));
+    }
+    await this.store(blob);
+  }
+
+  release(isKept: boolean): void {
+    const held = [...this.#pinned.splice(0), ...this.parts.splice(0)];
+    if (held.length === 0) return;
+    this.#dependencies.pins.release(held);
+    if (!isKept) this.#dependencies.discard(held);
   }
 
   /** Waits for every write and makes them durable. */

@@ -28,6 +28,9 @@ export interface ChunkPart {
 /** Brings a manifest's verified bytes. `sizeBytes` is a guess of their number. */
 export type LoadManifest = (hash: BlobHash, sizeBytes: number) => Promise<Uint8Array>;
 
+/** Is told of each manifest of a content before anything it lists is looked at. */
+export type OpenManifest = (hash: BlobHash, manifest: Manifest) => Promise<void>;
+
 const manifestBytesBase = 256;
 const entryBytes = 72;
 /** Chunks of the default profile have at least 128 KiB. */
@@ -44,10 +47,15 @@ export async function loadRoot(hash: BlobHash, sizeBytes: number, load: LoadMani
 }
 
 /**
- * The chunks of a content that lie in the range, one by one; holds one manifest a level. Throws what `load`
- * throws, and `MeshError` `corrupt` when a manifest does not fit the one that names it.
+ * The chunks of a content that lie in the range, one by one; holds one manifest a level. Throws what `load` and `open`
+ * throw, and `MeshError` `corrupt` when a manifest does not fit the one that names it.
  */
-export async function* walkChunks(manifest: Manifest, load: LoadManifest, range: ByteRange): AsyncGenerator<ChunkPart> {
+export async function* walkChunks(
+  manifest: Manifest,
+  load: LoadManifest,
+  range: ByteRange,
+  open: OpenManifest = async () => undefined,
+): AsyncGenerator<ChunkPart> {
   if (manifest.kind === 'leaf') {
     yield* chunksInRange(manifest.chunks, range.start, range.end);
     return;
@@ -57,7 +65,10 @@ export async function* walkChunks(manifest: Manifest, load: LoadManifest, range:
     const start = Math.max(0, range.start - offset);
     const end = Math.min(part.size, range.end - offset);
     offset += part.size;
-    if (start < end) yield* walkChunks(await loadPart(manifest, part, load), load, { start, end });
+    if (start >= end) continue;
+    const below = await loadPart(manifest, part, load);
+    await open(part.hash, below);
+    yield* walkChunks(below, load, { start, end }, open);
   }
 }
 

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { isHash } from '../../../crdt/digest.ts';
 import type { BlobHash, NodeId, VersionId } from '../../../crdt/ids.ts';
 import type { Content } from '../../../crdt/version.ts';
 import type { KvReader, KvTransaction } from '../../ports/kv.ts';
@@ -16,6 +15,8 @@ import {
   subjectRange,
   versionOfSubjectKey,
 } from './content-keys.ts';
+import { type DeadLetter, DeadLetters } from './dead-letters.ts';
+import { decodeRow, encodeRow, hashSchema } from './json-rows.ts';
 
 /** The version a content is wanted for. */
 export interface ContentSubject {
@@ -36,15 +37,29 @@ export interface PullJob {
   readonly sizeBytes: number;
   /** BLAKE3 of the whole content in lowercase hex, where a version told it. */
   readonly b3?: string;
+  /** What had gone wrong in a row when it was last written down, over restarts too. */
+  readonly failing?: JobFailures;
 }
 
-const hashSchema = z.custom<BlobHash>((value) => typeof value === 'string' && isHash(value));
+/** Attempts that failed in a row, and how long they went on. */
+export interface JobFailures {
+  readonly attempts: number;
+  readonly ms: number;
+}
+
+/** Is told, in the transaction itself, when a content becomes whole here and when it is so no more. */
+export interface Inventory {
+  completed(transaction: KvTransaction, manifest: BlobHash, sizeBytes: number): void;
+  gone(transaction: KvTransaction, manifest: BlobHash): void;
+}
+
 const jobSchema = z.strictObject({
   v: z.literal(1),
   kind: z.enum(['content', 'blob']),
   hash: hashSchema,
   sizeBytes: z.int().nonnegative(),
   b3: z.string().optional(),
+  failing: z.strictObject({ attempts: z.int().nonnegative(), ms: z.number().nonnegative() }).optional(),
 });
 const subjectSchema = z.strictObject({
   v: z.literal(1),
@@ -52,6 +67,7 @@ const subjectSchema = z.strictObject({
   key: z.string(),
   origin: z.custom<NodeId>((value) => typeof value === 'string').optional(),
 });
+const markerSchema = z.strictObject({ v: z.literal(1), sizeBytes: z.int().nonnegative() });
 const countsSchema = z.strictObject({ v: z.literal(1), next: z.int().positive(), pending: z.int().nonnegative() });
 type Counts = z.infer<typeof countsSchema>;
 
@@ -63,18 +79,36 @@ type Counts = z.infer<typeof countsSchema>;
 export class PullJobs {
   readonly #kv: KvReader;
   readonly #log: Log;
+  readonly #inventory: Inventory | undefined;
+  readonly #dead = new DeadLetters();
 
-  constructor(dependencies: { readonly kv: KvReader; readonly log: Log }) {
+  constructor(dependencies: { readonly kv: KvReader; readonly log: Log; readonly inventory?: Inventory | undefined }) {
     this.#kv = dependencies.kv;
     this.#log = dependencies.log;
+    this.#inventory = dependencies.inventory;
   }
 
   isComplete(manifest: BlobHash): boolean {
     return this.#kv.get(completeKey(manifest)) !== undefined;
   }
 
+  /** Bytes of a content that is complete here, or undefined. */
+  completeSize(reader: KvReader, manifest: BlobHash): number | undefined {
+    const value = reader.get(completeKey(manifest));
+    return value === undefined ? undefined : (decodeRow(markerSchema, value)?.sizeBytes ?? 0);
+  }
+
   markComplete(transaction: KvTransaction, manifest: BlobHash, sizeBytes: number): void {
-    transaction.put(completeKey(manifest), encode({ v: 1, sizeBytes }));
+    const key = completeKey(manifest);
+    if (this.#inventory !== undefined && transaction.get(key) === undefined) {
+      this.#inventory.completed(transaction, manifest, sizeBytes);
+    }
+    transaction.put(key, encodeRow({ v: 1, sizeBytes }));
+  }
+
+  /** True when a job stands for a content, a dead one too: what was stored for it is kept. */
+  isWanted(reader: KvReader, manifest: BlobHash): boolean {
+    return this.#find(reader, manifest)?.kind === 'content' || this.#dead.get(reader, manifest)?.kind === 'content';
   }
 
   /** Notes that a version wants this content; true when it is not complete here, so that a job now stands for it. */
@@ -82,15 +116,82 @@ export class PullJobs {
     if (transaction.get(completeKey(manifest)) !== undefined) return false;
     this.#add(transaction, { kind: 'content', hash: manifest, sizeBytes: size, b3 });
     const { ns, key, version, origin } = subject;
-    transaction.put(subjectKey(manifest, version), encode({ v: 1, ns, key, origin }));
+    transaction.put(subjectKey(manifest, version), encodeRow({ v: 1, ns, key, origin }));
     return true;
   }
 
   /** A content that was complete is no longer: a job takes the marker's place. */
   reopen(transaction: KvTransaction, manifest: BlobHash, sizeBytes: number): void {
-    if (transaction.get(completeKey(manifest)) === undefined) return;
-    transaction.delete(completeKey(manifest));
+    if (!this.#unmark(transaction, manifest)) return;
     this.#add(transaction, { kind: 'content', hash: manifest, sizeBytes });
+  }
+
+  /** Forgets a content: its marker, its job and who waits for it. False when there was neither. */
+  drop(transaction: KvTransaction, manifest: BlobHash): boolean {
+    const wasWhole = this.#unmark(transaction, manifest);
+    const wasDead = this.#dead.remove(transaction, manifest) !== undefined;
+    const job = this.#find(transaction, manifest);
+    if (job !== undefined) this.#remove(transaction, job);
+    for (const [key] of [...transaction.range(subjectRange(manifest))]) transaction.delete(key);
+    return wasWhole || wasDead || job !== undefined;
+  }
+
+  /** Takes from a content those that wait for it and no longer should; true when nobody is left of several. */
+  withdraw(transaction: KvTransaction, manifest: BlobHash, isWanted: (subject: ContentSubject) => boolean): boolean {
+    let left = 0;
+    let withdrawn = 0;
+    for (const [key, value] of [...transaction.range(subjectRange(manifest))]) {
+      const subject = this.#decodeSubject(key, value);
+      if (subject !== undefined && isWanted(subject)) {
+        left += 1;
+        continue;
+      }
+      transaction.delete(key);
+      withdrawn += 1;
+    }
+    return withdrawn > 0 && left === 0;
+  }
+
+  /** Writes down how long a job has been failing, so that a restart does not begin to count anew. */
+  noteFailing(transaction: KvTransaction, job: PullJob, failing: JobFailures): void {
+    const stored = this.#find(transaction, job.hash);
+    if (stored?.sequence !== job.sequence) return;
+    const { sequence, failing: _before, ...row } = stored;
+    transaction.put(jobKey(sequence), encodeRow({ v: 1, ...row, ...(failing.attempts === 0 ? {} : { failing }) }));
+  }
+
+  /** Gives a job up: it stays as a dead letter. Returns who waits for its content. */
+  bury(
+    transaction: KvTransaction,
+    job: PullJob,
+    death: Pick<DeadLetter, 'reason' | 'attempts' | 'message' | 'time'>,
+  ): ContentSubject[] {
+    const stored = this.#find(transaction, job.hash);
+    if (stored?.sequence !== job.sequence) return [];
+    this.#remove(transaction, stored);
+    const { kind, hash, sizeBytes, b3 } = stored;
+    this.#dead.add(transaction, { kind, hash, sizeBytes, ...(b3 === undefined ? {} : { b3 }), ...death });
+    return Array.from(transaction.range(subjectRange(hash)), ([key, value]) => this.#decodeSubject(key, value)).filter(
+      (subject) => subject !== undefined,
+    );
+  }
+
+  /** Makes a dead letter a job again. False when there is none. */
+  revive(transaction: KvTransaction, hash: BlobHash): boolean {
+    const letter = this.#dead.remove(transaction, hash);
+    if (letter === undefined) return false;
+    const { kind, sizeBytes, b3 } = letter;
+    this.#add(transaction, { kind, hash, sizeBytes, ...(b3 === undefined ? {} : { b3 }) });
+    return true;
+  }
+
+  /** Dead letters in the order of their hashes, those after one. */
+  dead(after: BlobHash | undefined, limit: number): DeadLetter[] {
+    return this.#dead.list(this.#kv, after, limit);
+  }
+
+  deadCount(): number {
+    return this.#dead.count(this.#kv);
   }
 
   /** A single blob was lost here and is wanted back. */
@@ -105,10 +206,7 @@ export class PullJobs {
   finish(transaction: KvTransaction, job: PullJob): ContentSubject[] | undefined {
     const row = transaction.get(jobKey(job.sequence));
     if (row === undefined || this.#decodeJob(job.sequence, row)?.kind !== job.kind) return undefined;
-    transaction.delete(jobKey(job.sequence));
-    transaction.delete(jobIndexKey(job.hash));
-    const counts = this.#counts(transaction);
-    this.#putCounts(transaction, { ...counts, pending: counts.pending - 1 });
+    this.#remove(transaction, job);
     if (job.kind === 'blob') return [];
     this.markComplete(transaction, job.hash, job.sizeBytes);
     const rows = [...transaction.range(subjectRange(job.hash))];
@@ -126,11 +224,7 @@ export class PullJobs {
 
   /** The job for a content or a blob as it stands now, if there is one. */
   find(hash: BlobHash): PullJob | undefined {
-    const index = this.#kv.get(jobIndexKey(hash));
-    if (index === undefined) return undefined;
-    const sequence = decodeSequence(index);
-    const value = this.#kv.get(jobKey(sequence));
-    return value === undefined ? undefined : this.#decodeJob(sequence, value);
+    return this.#find(this.#kv, hash);
   }
 
   /** One of the versions that wait for a content. */
@@ -146,15 +240,42 @@ export class PullJobs {
     return this.#counts(this.#kv).pending;
   }
 
+  #find(reader: KvReader, hash: BlobHash): PullJob | undefined {
+    const index = reader.get(jobIndexKey(hash));
+    if (index === undefined) return undefined;
+    const sequence = decodeSequence(index);
+    const value = reader.get(jobKey(sequence));
+    return value === undefined ? undefined : this.#decodeJob(sequence, value);
+  }
+
+  #remove(transaction: KvTransaction, job: Pick<PullJob, 'sequence' | 'hash'>): void {
+    transaction.delete(jobKey(job.sequence));
+    transaction.delete(jobIndexKey(job.hash));
+    const counts = this.#counts(transaction);
+    this.#putCounts(transaction, { ...counts, pending: counts.pending - 1 });
+  }
+
+  #unmark(transaction: KvTransaction, manifest: BlobHash): boolean {
+    const key = completeKey(manifest);
+    if (transaction.get(key) === undefined) return false;
+    this.#inventory?.gone(transaction, manifest);
+    transaction.delete(key);
+    return true;
+  }
+
   #add(transaction: KvTransaction, job: Omit<PullJob, 'sequence'>): void {
+    const dead = this.#dead.get(transaction, job.hash);
+    // What is made up stays so, whoever else wants it; only an operator's word tries it again.
+    if (dead?.reason === 'unusable' && job.kind === 'content') return;
+    this.#dead.remove(transaction, job.hash);
     const counts = this.#counts(transaction);
     const known = transaction.get(jobIndexKey(job.hash));
     if (known !== undefined) {
       // What is wanted whole includes what was wanted alone.
-      if (job.kind === 'content') transaction.put(jobKey(decodeSequence(known)), encode({ v: 1, ...job }));
+      if (job.kind === 'content') transaction.put(jobKey(decodeSequence(known)), encodeRow({ v: 1, ...job }));
       return;
     }
-    transaction.put(jobKey(counts.next), encode({ v: 1, ...job }));
+    transaction.put(jobKey(counts.next), encodeRow({ v: 1, ...job }));
     transaction.put(jobIndexKey(job.hash), jobKey(counts.next).slice(1));
     this.#putCounts(transaction, { v: 1, next: counts.next + 1, pending: counts.pending + 1 });
   }
@@ -162,41 +283,28 @@ export class PullJobs {
   #counts(reader: KvReader): Counts {
     const value = reader.get(jobCountsKey());
     if (value === undefined) return { v: 1, next: 1, pending: 0 };
-    const counts = decode(countsSchema, value);
+    const counts = decodeRow(countsSchema, value);
     if (counts === undefined) throw new MeshError('corrupt', 'the count of pull jobs is damaged on disk');
     return counts;
   }
 
   #putCounts(transaction: KvTransaction, counts: Counts): void {
-    transaction.put(jobCountsKey(), encode(counts));
+    transaction.put(jobCountsKey(), encodeRow(counts));
   }
 
   #decodeJob(sequence: number, value: Uint8Array): PullJob | undefined {
-    const row = decode(jobSchema, value);
+    const row = decodeRow(jobSchema, value);
     if (row === undefined) this.#log.error('content:job_unreadable', { sequence });
     if (row === undefined) return undefined;
-    const { kind, hash, sizeBytes, b3 } = row;
-    return { sequence, kind, hash, sizeBytes, ...(b3 === undefined ? {} : { b3 }) };
+    const { v: _version, b3, failing, ...rest } = row;
+    return { sequence, ...rest, ...(b3 === undefined ? {} : { b3 }), ...(failing === undefined ? {} : { failing }) };
   }
 
   #decodeSubject(key: Uint8Array, value: Uint8Array): ContentSubject | undefined {
     const version = versionOfSubjectKey(key);
-    const row = decode(subjectSchema, value);
+    const row = decodeRow(subjectSchema, value);
     if (row === undefined) this.#log.error('content:subject_unreadable', { version });
     return row && { ns: row.ns, key: row.key, version, ...(row.origin === undefined ? {} : { origin: row.origin }) };
-  }
-}
-
-function encode(value: unknown): Uint8Array {
-  return Buffer.from(JSON.stringify(value));
-}
-
-/** A row as it was written, or undefined when the disk has changed it. */
-function decode<T>(schema: z.ZodType<T>, value: Uint8Array): T | undefined {
-  try {
-    return schema.parse(JSON.parse(Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString()));
-  } catch {
-    return undefined;
   }
 }
 

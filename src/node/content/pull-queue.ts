@@ -1,3 +1,4 @@
+import type { FailureRun } from './pull-failures.ts';
 import type { PullJob, PullJobs } from './pull-jobs.ts';
 
 /** Jobs read from the key-value store at once. */
@@ -9,7 +10,9 @@ const rescanMs = 5_000;
 
 /** What is remembered of a job between two attempts. */
 export interface Attempt {
+  /** Failures since something of the job was last stored: they decide how long it is left alone. */
   readonly failures: number;
+  readonly run: FailureRun | undefined;
   /** Not tried again before this point of the monotonic clock. */
   readonly notBeforeMs: number;
   /** Chunks from the start of the content that are known to be stored. */

@@ -2,6 +2,7 @@ import type { BlobHash, NodeId, PeerId } from '../../../crdt/ids.ts';
 import type { BlobFetcher } from '../../../protocols/blobs/fetcher.ts';
 import { HolderGroup } from '../../../protocols/blobs/holder-group.ts';
 import type { Clock } from '../../ports/clock.ts';
+import type { KvReader } from '../../ports/kv.ts';
 import type { Log } from '../../ports/log.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Counter, Gauge, Metrics } from '../../ports/metrics.ts';
@@ -9,8 +10,11 @@ import type { Random } from '../../ports/random.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { activeWeightMax, ContentPull, jobWeight, type PullOutcome } from './content-pull.ts';
 import type { ContentStore } from './content-store.ts';
+import type { DeathReason } from './dead-letters.ts';
 import type { KvBatcher } from './kv-batcher.ts';
-import type { ContentSubject, PullJob, PullJobs } from './pull-jobs.ts';
+import type { Links } from './links.ts';
+import { deathOf, type FailureRun, isToBeNoted, withFailedAttempt } from './pull-failures.ts';
+import type { ContentSubject, JobFailures, PullJob, PullJobs } from './pull-jobs.ts';
 import { type Attempt, PullQueue } from './pull-queue.ts';
 
 /** Bytes asked for and not here yet, over all jobs: enough to keep several holders' pipes full. */
@@ -19,12 +23,24 @@ const unavailableDelayMsMin = 250;
 const unavailableDelayMsMax = 30_000;
 const faultDelayMsMin = 1_000;
 const faultDelayMsMax = 60_000;
-/** Content whose manifest is made up is looked at again only because a later version might read it. */
-const unusableDelayMs = 600_000;
 const pauseMsMin = 1_000;
 const pauseMsMax = 60_000;
 /** How long `stop` waits for what is under way to come to rest. */
 const stopMs = 2_000;
+
+const noFailures: JobFailures = { attempts: 0, ms: 0 };
+
+/** A failed attempt, as far as what becomes of its job goes. */
+interface Failure {
+  /** Failures since something was stored last, this one included. */
+  readonly failures: number;
+  /** How long the job is left alone. */
+  readonly delayMs: number;
+  readonly message: string;
+  readonly code?: string | undefined;
+  /** True when this node could not use or keep what it got. */
+  readonly isFault: boolean;
+}
 
 /** The content of a job, as far as choosing holders needs it. */
 export interface WantedContent {
@@ -43,6 +59,10 @@ export interface PullerDependencies {
   readonly store: ContentStore;
   readonly batcher: KvBatcher;
   readonly fetcher: BlobFetcher;
+  readonly links: Links;
+  readonly kv: KvReader;
+  /** The peers connected now: without any, nothing that cannot be had counts against a job. */
+  readonly connectedPeers: () => readonly PeerId[];
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -54,6 +74,8 @@ export interface PullerOptions {
   readonly peerOf: (node: NodeId) => PeerId | undefined;
   /** Called for each version whose content has become whole and durable here. */
   readonly onStored: (subject: ContentSubject) => void;
+  /** Called for each version that waits for a content whose job was given up. */
+  readonly onDead: (subject: ContentSubject, reason: DeathReason) => void;
 }
 
 /** Works through the persisted pull jobs: many at a time, each again and again until its content is whole. */
@@ -66,6 +88,8 @@ export class Puller {
   readonly #pending: Gauge;
   readonly #paused: Gauge;
   readonly #stored: Counter;
+  readonly #dead: Gauge;
+  readonly #buried: Counter;
   #activeWeight = 0;
   #pumpPlanned = false;
   #cancelTimer: (() => void) | undefined;
@@ -89,6 +113,15 @@ export class Puller {
     this.#stored = metrics.counter({
       name: 'anabranch_content_stored_total',
       help: 'Contents that were pulled from peers and are whole and durable here.',
+    });
+    this.#dead = metrics.gauge({
+      name: 'anabranch_content_dead_jobs',
+      help: 'Jobs that were given up and wait to be retried.',
+    });
+    this.#buried = metrics.counter({
+      name: 'anabranch_content_given_up_total',
+      help: 'Jobs that were given up, by the reason.',
+      labels: ['reason'],
     });
   }
 
@@ -133,9 +166,20 @@ export class Puller {
     return this.#active.get(manifest)?.pull.lastProgressMs;
   }
 
-  /** The holders to ask for a content, now and while it is fetched. */
-  holders(content: WantedContent | undefined): HolderGroup {
-    const subject = content === undefined ? undefined : this.#dependencies.jobs.subjectOf(content.manifest);
+  /** True while an attempt at a content is under way; one for which there is no job any more is told to end. */
+  halt(manifest: BlobHash): boolean {
+    const active = this.#active.get(manifest);
+    if (active !== undefined && this.#dependencies.jobs.find(manifest) === undefined) active.pull.stop();
+    return active !== undefined;
+  }
+
+  /**
+   * The holders to ask for a content, now and while it is fetched. `reading` is the version it is read for, when that
+   * is known: it stands in where no version waits for the content.
+   */
+  holders(content: WantedContent | undefined, reading?: ContentSubject): HolderGroup {
+    const waiting = content === undefined ? undefined : this.#dependencies.jobs.subjectOf(content.manifest);
+    const subject = waiting ?? reading;
     const writer = subject?.origin === undefined ? undefined : this.#options.peerOf(subject.origin);
     return new HolderGroup(() => this.#options.holdersOf(content, subject), writer === undefined ? [] : [writer]);
   }
@@ -165,6 +209,7 @@ export class Puller {
   #pump(): void {
     const nowMs = this.#dependencies.clock.monotonicMs();
     this.#pending.set(this.#dependencies.jobs.pending());
+    this.#dead.set(this.#dependencies.jobs.deadCount());
     if (this.#pausedUntilMs !== undefined && nowMs < this.#pausedUntilMs) {
       this.#armTimer(this.#pausedUntilMs);
       return;
@@ -187,8 +232,16 @@ export class Puller {
       return;
     }
     const content = job.kind === 'content' ? { manifest: job.hash, size: job.sizeBytes } : undefined;
-    const { store, fetcher, clock } = this.#dependencies;
-    const dependencies = { store, fetcher, clock, wants: this.#wants };
+    const { store, fetcher, clock, batcher, links, kv, jobs, log } = this.#dependencies;
+    if (job.kind === 'blob' && !links.isReached(kv, job.hash, job.sizeBytes)) {
+      // What it was part of has been dropped since.
+      this.#queue.finish(job);
+      batcher
+        .add((transaction) => void jobs.drop(transaction, job.hash))
+        .catch((error: unknown) => log.error('content:job_not_dropped', { hash: job.hash, error }));
+      return;
+    }
+    const dependencies = { store, fetcher, clock, batcher, links, wants: this.#wants };
     const pull = new ContentPull(dependencies, job, this.holders(content), {
       chunksDone: attempt?.chunksDone ?? 0,
       weight,
@@ -201,9 +254,9 @@ export class Puller {
     let settle: () => void;
     try {
       const outcome = await pull.run();
-      settle = outcome === 'stored' ? await this.#complete(pull) : () => this.#retry(pull, before, outcome);
+      settle = outcome === 'stored' ? await this.#complete(pull) : await this.#retry(pull, before, outcome);
     } catch (error) {
-      settle = () => this.#onFault(pull, before, error instanceof Error ? error : new Error(String(error)));
+      settle = await this.#onFault(pull, before, error instanceof Error ? error : new Error(String(error)));
     }
     this.#active.delete(pull.job.hash);
     this.#activeWeight -= weight;
@@ -223,43 +276,107 @@ export class Puller {
     return () => {
       this.#pauses = 0;
       // The job asks for more than it did when this attempt began.
-      if (subjects === undefined) return this.#delay(pull, 0, 0);
+      if (subjects === undefined) return this.#delay(pull, 0, 0, undefined);
       this.#queue.finish(pull.job);
       this.#stored.add(1);
       for (const subject of subjects) this.#options.onStored(subject);
     };
   }
 
-  #retry(pull: ContentPull, before: Attempt | undefined, outcome: Exclude<PullOutcome, 'stored'>): void {
-    const progressed = pull.lastProgressMs !== undefined;
-    const failures = outcome === 'heavier' || progressed ? 0 : (before?.failures ?? 0) + 1;
-    const delayMs = outcome === 'heavier' ? 0 : this.#backoffMs(unavailableDelayMsMin, unavailableDelayMsMax, failures);
-    this.#delay(pull, failures, delayMs);
+  async #retry(
+    pull: ContentPull,
+    before: Attempt | undefined,
+    outcome: Exclude<PullOutcome, 'stored'>,
+  ): Promise<() => void> {
+    if (outcome === 'heavier') return () => this.#delay(pull, 0, 0, before?.run);
+    if (pull.lastProgressMs !== undefined) {
+      if (pull.job.failing !== undefined) await this.#note(pull.job, noFailures);
+      return () => this.#delay(pull, 0, this.#backoffMs(unavailableDelayMsMin, unavailableDelayMsMax, 0), undefined);
+    }
+    const failures = (before?.failures ?? 0) + 1;
+    const delayMs = this.#backoffMs(unavailableDelayMsMin, unavailableDelayMsMax, failures);
+    return this.#failed(pull, before, {
+      failures,
+      delayMs,
+      message: 'no holder that was asked has it',
+      isFault: false,
+    });
   }
 
-  #onFault(pull: ContentPull, before: Attempt | undefined, error: Error): void {
+  async #onFault(pull: ContentPull, before: Attempt | undefined, error: Error): Promise<() => void> {
     const code = error instanceof MeshError ? error.code : undefined;
-    const failures = (before?.failures ?? 0) + 1;
     if (code === 'disk_full') {
-      if (pull.lastProgressMs !== undefined) this.#pauses = 0;
-      this.#pause(error);
-      this.#delay(pull, 0, 0);
-      return;
+      return () => {
+        if (pull.lastProgressMs !== undefined) this.#pauses = 0;
+        this.#pause(error);
+        this.#delay(pull, 0, 0, before?.run);
+      };
     }
     this.#dependencies.log.error(code === 'corrupt' ? 'content:manifest_unusable' : 'content:pull_failed', {
       hash: pull.job.hash,
       error,
     });
-    this.#delay(
-      pull,
-      failures,
-      code === 'corrupt' ? unusableDelayMs : this.#backoffMs(faultDelayMsMin, faultDelayMsMax, failures),
-    );
+    const failures = (before?.failures ?? 0) + 1;
+    const delayMs = this.#backoffMs(faultDelayMsMin, faultDelayMsMax, failures);
+    return this.#failed(pull, before, { failures, delayMs, message: error.message, code, isFault: true });
   }
 
-  #delay(pull: ContentPull, failures: number, delayMs: number): void {
+  /** An attempt failed: the job is tried again later, or given up. What follows is for the caller to run. */
+  async #failed(pull: ContentPull, before: Attempt | undefined, failure: Failure): Promise<() => void> {
+    const nowMs = this.#dependencies.clock.monotonicMs();
+    const isAlone = !failure.isFault && this.#dependencies.connectedPeers().length === 0;
+    let run = withFailedAttempt(before?.run, pull.job.failing, nowMs, isAlone);
+    const reason = deathOf(run, failure.code, failure.isFault);
+    if (reason !== undefined) {
+      const subjects = await this.#bury(pull.job, run, reason, failure.message);
+      // It could not be written down: it is tried again, and given up then.
+      if (subjects === undefined) return () => this.#delay(pull, failure.failures, faultDelayMsMax, run);
+      return () => {
+        this.#queue.finish(pull.job);
+        this.#buried.add(1, { reason });
+        for (const subject of subjects) this.#options.onDead(subject, reason);
+      };
+    }
+    if (isToBeNoted(run)) {
+      await this.#note(pull.job, run);
+      run = { ...run, notedMs: run.ms };
+    }
+    return () => this.#delay(pull, failure.failures, failure.delayMs, run);
+  }
+
+  async #bury(
+    job: PullJob,
+    run: FailureRun,
+    reason: DeathReason,
+    message: string,
+  ): Promise<readonly ContentSubject[] | undefined> {
+    const { jobs, batcher, clock, log } = this.#dependencies;
+    const { attempts } = run;
+    let subjects: readonly ContentSubject[] = [];
+    try {
+      await batcher.add((transaction) => {
+        subjects = jobs.bury(transaction, job, { reason, attempts, message, time: clock.nowMs() });
+      });
+    } catch (error) {
+      log.error('content:job_not_given_up', { hash: job.hash, error });
+      return undefined;
+    }
+    log.warn('content:given_up', { hash: job.hash, reason, attempts });
+    return subjects;
+  }
+
+  async #note(job: PullJob, { attempts, ms }: JobFailures): Promise<void> {
+    const { jobs, batcher, log } = this.#dependencies;
+    try {
+      await batcher.add((transaction) => jobs.noteFailing(transaction, job, { attempts, ms }));
+    } catch (error) {
+      log.error('content:failures_not_noted', { hash: job.hash, error });
+    }
+  }
+
+  #delay(pull: ContentPull, failures: number, delayMs: number, run: FailureRun | undefined): void {
     const notBeforeMs = this.#dependencies.clock.monotonicMs() + delayMs;
-    this.#queue.delay(pull.job, { failures, notBeforeMs, chunksDone: pull.chunksDone, weight: pull.weight });
+    this.#queue.delay(pull.job, { failures, notBeforeMs, chunksDone: pull.chunksDone, weight: pull.weight, run });
   }
 
   /** The disk is full: nothing is pulled for a while, which doubles each time until something could be stored. */

@@ -1,7 +1,8 @@
-import { defaultChunking } from '../../../crdt/chunking.ts';
+import type { ChunkingParameters } from '../../../crdt/chunking.ts';
+import { chunkingProfiles } from '../../../crdt/control/namespace-policy.ts';
 import { blobHashOf, toBase32 } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
-import { buildManifest, type ManifestBlob } from '../../../crdt/manifest.ts';
+import { buildManifest, type ManifestBlob, type ManifestEntry } from '../../../crdt/manifest.ts';
 import type { Content } from '../../../crdt/version.ts';
 import { smallBlobBytesMax } from './content-store.ts';
 
@@ -10,6 +11,13 @@ export interface SoleChunk {
   readonly chunk: BlobHash;
   readonly manifest: ManifestBlob;
 }
+
+/** The usual way to cut first. */
+const profiles: readonly ChunkingParameters[] = [
+  chunkingProfiles.default,
+  chunkingProfiles.small,
+  chunkingProfiles.large,
+];
 
 /** The chunk a small content is, if it is one chunk at all: whether its manifest says so is not looked at. */
 export function likelyChunkOf({ b3 }: Pick<Content, 'b3'>): BlobHash {
@@ -20,9 +28,11 @@ export function likelyChunkOf({ b3 }: Pick<Content, 'b3'>): BlobHash {
 export function soleChunkOf({ manifest, size, b3 }: Content): SoleChunk | undefined {
   if (size === 0 || size > smallBlobBytesMax) return undefined;
   const chunk = likelyChunkOf({ b3 });
-  const { root, blobs } = buildManifest([{ hash: chunk, size }], defaultChunking);
-  const [built] = blobs;
-  return root === manifest && built !== undefined ? { chunk, manifest: built } : undefined;
+  for (const chunking of profiles) {
+    const built = soleManifest({ hash: chunk, size }, chunking);
+    if (built.hash === manifest) return { chunk, manifest: built };
+  }
+  return undefined;
 }
 
 /** Manifest and chunk of a content of one small chunk, when the bytes are that chunk. */
@@ -31,4 +41,31 @@ export function smallBlobsOf(content: Content, bytes: Uint8Array): ManifestBlob[
   const sole = soleChunkOf(content);
   if (sole === undefined || blobHashOf(bytes) !== sole.chunk) return undefined;
   return [sole.manifest, { hash: sole.chunk, bytes }];
+}
+
+/** True for the leaf of a content of one chunk, cut in a way that has a name: `soleManifestsOf` its chunk finds it. */
+export function isSoleLeaf(chunks: readonly ManifestEntry[], chunking: ChunkingParameters): boolean {
+  return chunks.length === 1 && profiles.some((profile) => isSame(profile, chunking));
+}
+
+/** The manifests that a content of this one chunk may have, by the named ways to cut it. */
+export function soleManifestsOf(chunk: BlobHash, sizeBytes: number): BlobHash[] {
+  if (sizeBytes === 0) return [];
+  const fitting = profiles.filter(({ max }) => sizeBytes <= max);
+  return fitting.map((profile) => soleManifest({ hash: chunk, size: sizeBytes }, profile).hash);
+}
+
+function soleManifest(chunk: ManifestEntry, chunking: ChunkingParameters): ManifestBlob {
+  const [built] = buildManifest([chunk], chunking).blobs;
+  if (built === undefined) throw new Error('every content has a manifest');
+  return built;
+}
+
+function isSame(left: ChunkingParameters, right: ChunkingParameters): boolean {
+  return (
+    left.algorithm === right.algorithm &&
+    left.min === right.min &&
+    left.average === right.average &&
+    left.max === right.max
+  );
 }

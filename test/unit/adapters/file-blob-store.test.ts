@@ -209,7 +209,7 @@ describe('the file blob store', () => {
     const other = blobOf(100, 2);
     await store.put(other.hash, other.bytes);
     await store.quarantine(other.hash);
-    expect(await store.has(other.hash)).toBe(false);
+    expect(await store.sizeOf(other.hash)).toBeUndefined();
     expect(await nodeFiles.readdir(aside)).toHaveLength(256);
   });
 
@@ -253,7 +253,7 @@ describe('the file blob store, when an operation fails', () => {
     const { hash, bytes } = blobOf(5_000, 1);
     await expect(store.put(hash, bytes)).rejects.toMatchObject({ name: 'MeshError', code, detail: { system } });
     expect(await filesBelow(root)).toEqual([]);
-    expect(await store.has(hash)).toBe(false);
+    expect(await store.sizeOf(hash)).toBeUndefined();
     failing = false;
     await store.put(hash, bytes);
     expect(await store.get(hash)).toEqual(bytes);
@@ -271,14 +271,14 @@ async function fillAndEnlarge(disk: SmallFileSystem): Promise<void> {
   for (const { reason } of refused) expect(reason).toMatchObject({ name: 'MeshError', code: 'disk_full' });
   for (const [index, put] of puts.entries()) {
     const { hash, bytes } = blobs[index] as (typeof blobs)[0];
-    expect(await store.has(hash)).toBe(put.status === 'fulfilled');
+    expect((await store.sizeOf(hash)) !== undefined).toBe(put.status === 'fulfilled');
     if (put.status === 'fulfilled') expect(Buffer.compare((await store.get(hash)) ?? bytes.subarray(1), bytes)).toBe(0);
   }
   expect(await nodeFiles.readdir(join(root, 'tmp'))).toEqual([]);
   await disk.enlarge();
   for (const { hash, bytes } of blobs) await store.put(hash, bytes);
   await store.flush();
-  for (const { hash } of blobs) expect(await store.has(hash)).toBe(true);
+  for (const { hash } of blobs) expect(await store.sizeOf(hash)).toBeDefined();
 }
 
 describe('the file blob store on a full disk', () => {

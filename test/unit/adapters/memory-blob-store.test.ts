@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { blobHashOf } from '../../../crdt/digest.ts';
-import { MemoryBlobStore } from '../../../src/adapters/memory/blob-store.ts';
+import { type BlobPool, MemoryBlobStore } from '../../../src/adapters/memory/blob-store.ts';
 import { SeededRandom } from '../../../src/adapters/memory/random.ts';
 
 const blobs = Array.from({ length: 40 }, (_, index) => {
@@ -75,7 +75,7 @@ describe('the memory blob store', () => {
     store.failNext('put', 'io_error', 2);
     for (const _ of [1, 2]) {
       await expect(store.put(alpha.hash, alpha.bytes)).rejects.toMatchObject({ name: 'MeshError', code: 'io_error' });
-      expect(await store.has(alpha.hash)).toBe(false);
+      expect(await store.sizeOf(alpha.hash)).toBeUndefined();
     }
     await store.put(alpha.hash, alpha.bytes);
     store.failNext('flush', 'disk_full');
@@ -122,5 +122,29 @@ describe('the memory blob store', () => {
     );
     expect(flipped).toBe(1);
     expect(store.corrupt(alpha.hash, new SeededRandom('rot'))).toBe(false);
+  });
+
+  it('rots alone, although it shares its bytes with other disks and backups, and rots for good', async () => {
+    const pool: BlobPool = new Map();
+    const [store, other] = [new MemoryBlobStore({ pool }), new MemoryBlobStore({ pool })];
+    await store.put(beta.hash, beta.bytes);
+    await other.put(beta.hash, beta.bytes);
+    expect(store.peek(beta.hash)).toBe(other.peek(beta.hash));
+    const backup = store.snapshot();
+    await store.flush();
+    store.corrupt(beta.hash, new SeededRandom('rot'));
+    expect(await store.get(beta.hash)).not.toEqual(beta.bytes);
+    expect(await other.get(beta.hash)).toEqual(beta.bytes);
+    expect(await store.crash(new SeededRandom('crash')).get(beta.hash)).not.toEqual(beta.bytes);
+    expect(await store.restore(backup).get(beta.hash)).toEqual(beta.bytes);
+  });
+
+  it('takes no other bytes of the same name for those it shares', async () => {
+    const pool: BlobPool = new Map();
+    const [store, other] = [new MemoryBlobStore({ pool }), new MemoryBlobStore({ pool })];
+    await store.put(alpha.hash, alpha.bytes);
+    await other.put(alpha.hash, beta.bytes);
+    expect(await other.get(alpha.hash)).toEqual(beta.bytes);
+    expect(await store.get(alpha.hash)).toEqual(alpha.bytes);
   });
 });

@@ -186,4 +186,25 @@ describe('the memory store’s faults', () => {
     expect(value(kv.crash(random()))).toEqual(rotten);
     expect(kv.rot(key('nothing'), random())).toBe(false);
   });
+
+  it('rots a value that is in several of its states once in each, and a backup of it not at all', async () => {
+    const { kv, put } = slowStore();
+    // A Buffer's own slice shares its memory: the value is in the flushed, the unflushed and the present state.
+    const first = kv.transact((transaction) => transaction.put(key('abc'), Buffer.from('value')));
+    void first;
+    void put('x');
+    await null;
+    await null;
+    const backup = kv.snapshot();
+    expect(kv.rot(key('abc'), random())).toBe(true);
+    const text = (store: KvReader): string => Buffer.from(store.get(key('abc')) ?? []).toString();
+    expect(text(kv)).not.toBe('value');
+    const rotten = text(kv);
+    const after = kv.reopen();
+    expect(text(after)).toBe(rotten);
+    after.mend(key('abc'), Buffer.from('value'));
+    expect(text(after)).toBe('value');
+    expect(text(after.durable())).toBe('value');
+    expect(text(after.restore(backup))).toBe('value');
+  });
 });

@@ -16,7 +16,7 @@ describe('ingest', () => {
     const chunks = [...chunker.push(bytes), chunker.finish()].filter((chunk) => chunk !== undefined);
     const results = [];
     for (const size of [4_096, 65_536, mebibyte, bytes.length]) {
-      results.push(await mesh.run(alice.plane.ingest(pieces(bytes, size))));
+      results.push(await mesh.run(alice.plane.ingest(pieces(bytes, size), 'files')));
     }
     for (const { content, rows } of results) {
       expect(content).toEqual({ manifest: content.manifest, size: bytes.length, b3: toHex(blake3(bytes)) });
@@ -50,7 +50,7 @@ describe('ingest', () => {
       for (const piece of pieces(mesh.bytes(2 * mebibyte), 65_536)) yield piece;
       throw broken;
     }
-    await expect(mesh.run(alice.plane.ingest(body()))).rejects.toBe(broken);
+    await expect(mesh.run(alice.plane.ingest(body(), 'files'))).rejects.toBe(broken);
     expect(alice.kv.snapshot()).toEqual(before);
   });
 
@@ -68,7 +68,7 @@ describe('ingest', () => {
         },
       }),
     };
-    const ingesting = alice.plane.ingest(body, abort.signal);
+    const ingesting = alice.plane.ingest(body, 'files', abort.signal);
     const reason = new Error('the client has gone');
     abort.abort(reason);
     await expect(mesh.run(ingesting)).rejects.toBe(reason);
@@ -79,7 +79,7 @@ describe('ingest', () => {
     const mesh = new ContentMesh();
     const alice = await mesh.start('alice');
     alice.blobs.setCapacity(mebibyte);
-    await expect(mesh.run(alice.plane.ingest([mesh.bytes(4 * mebibyte)]))).rejects.toMatchObject({
+    await expect(mesh.run(alice.plane.ingest([mesh.bytes(4 * mebibyte)], 'files'))).rejects.toMatchObject({
       code: 'disk_full',
     });
   });
@@ -108,7 +108,7 @@ describe('ingest', () => {
       return put(hash, bytes);
     };
     const bodies = Array.from({ length: 4 }, () => pieces(mesh.bytes(8 * mebibyte), 65_536));
-    await mesh.run(Promise.all(bodies.map((body) => alice.plane.ingest(body))));
+    await mesh.run(Promise.all(bodies.map((body) => alice.plane.ingest(body, 'files'))));
     expect(most).toBeGreaterThan(8 * mebibyte);
     expect(most).toBeLessThanOrEqual(16 * mebibyte);
   });

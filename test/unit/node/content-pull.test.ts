@@ -197,7 +197,7 @@ describe('pulling content', () => {
     const mesh = new ContentMesh();
     const [alice, bob] = [await mesh.start('alice'), await mesh.start('bob')];
     for (let index = 0; index < 1_200; index++) {
-      const { content } = await mesh.run(alice.plane.ingest([mesh.bytes(50)]));
+      const { content } = await mesh.run(alice.plane.ingest([mesh.bytes(50)], 'files'));
       await mesh.want(bob, content, `lost${index}`);
     }
     const content = await mesh.put(alice, [mesh.bytes(50)]);

@@ -52,7 +52,7 @@ describe('opening content', () => {
     const mesh = new ContentMesh();
     const alice = await mesh.start('alice');
     const bob = await mesh.start('bob');
-    const { content } = await mesh.run(alice.plane.ingest([mesh.bytes(100)]));
+    const { content } = await mesh.run(alice.plane.ingest([mesh.bytes(100)], 'files'));
     const startMs = mesh.clock.monotonicMs();
     const opened = await mesh.open(bob, content);
     expect(opened).toMatchObject({ ok: false, error: { code: 'content_unavailable' } });
@@ -83,9 +83,9 @@ describe('opening content', () => {
     const mesh = new ContentMesh();
     const alice = await mesh.start('alice');
     const bob = await mesh.start('bob');
-    const { content } = await mesh.run(alice.plane.ingest([mesh.bytes(100)]));
+    const { content } = await mesh.run(alice.plane.ingest([mesh.bytes(100)], 'files'));
     const abort = new AbortController();
-    const opening = bob.plane.open(content, undefined, abort.signal);
+    const opening = bob.plane.open(content, { signal: abort.signal });
     const stopped = bob.plane.open(content);
     await mesh.clock.advance(1_000);
     abort.abort(new Error('the client has gone'));
