@@ -1,0 +1,103 @@
+import { rawHash } from '../../crdt/digest.ts';
+import type { BlobHash } from '../../crdt/ids.ts';
+import type { RangeAnswer, RangeQuestion } from '../../crdt/reconcile.ts';
+import { MeshError } from '../../src/ports/mesh-error.ts';
+import type { Channel } from '../wire/channel.ts';
+import { packRange, unpackAnswer, unpackChanges } from '../wire/item-sets.ts';
+import { receiveResponse, unexpectedResponse } from '../wire/requests.ts';
+import type { FeedPage, FollowedSet } from '../wire/set-following.ts';
+import {
+  type CheckAnswer,
+  decodeReplicaResponse,
+  encodeReplicaMessage,
+  type ProofAnswer,
+  type ReplicaRequest,
+  type ReplicaResponse,
+  unpackProof,
+} from './messages.ts';
+import type { ChallengeGroup, CheckOrder, KnownHolder, Order } from './server.ts';
+
+/**
+ * The asking side of the replicas protocol on one channel, one question at a time. Every method rejects with
+ * `MeshError`, `protocol_violation` when the peer's answer is not one to the question.
+ */
+export class ReplicaClient implements FollowedSet {
+  readonly #channel: Channel;
+
+  constructor(channel: Channel) {
+    this.#channel = channel;
+  }
+
+  async feed(feed: string | null, after: number): Promise<FeedPage> {
+    const response = await this.#ask({ t: 'feed', feed, after });
+    if (response.t !== 'feed') throw unexpectedResponse(response);
+    return { ...response, entries: response.entries === null ? null : unpackChanges(response.entries) };
+  }
+
+  async ranges(questions: readonly RangeQuestion[]): Promise<RangeAnswer[]> {
+    const response = await this.#ask({ t: 'ranges', ranges: questions.map(packRange) });
+    if (response.t !== 'ranges') throw unexpectedResponse(response);
+    return response.answers.map(unpackAnswer);
+  }
+
+  /** The peer's answers to challenges, unverified, one for each. */
+  async prove({ nonce, leaseMs, items }: ChallengeGroup): Promise<ProofAnswer[]> {
+    const response = await this.#ask({
+      t: 'prove',
+      nonce,
+      ...(leaseMs === undefined ? {} : { lease: leaseMs }),
+      items: items.map(({ manifest, points }) => ({
+        manifest: rawHash(manifest),
+        ...(points === undefined ? {} : { points: [...points] }),
+      })),
+    });
+    if (response.t !== 'proofs') throw unexpectedResponse(response);
+    return counted(response.answers, items).map(unpackProof);
+  }
+
+  /** Tells the peer what it should hold; resolves with how many of the orders it took up. */
+  async order(orders: readonly Order[]): Promise<number> {
+    const items = orders.map(({ ns, key, version, manifest, holders }) => ({
+      ns,
+      key,
+      version: rawHash(version),
+      manifest: rawHash(manifest),
+      holders: [...holders],
+    }));
+    const response = await this.#ask({ t: 'order', items });
+    if (response.t !== 'ordered') throw unexpectedResponse(response);
+    return response.taken;
+  }
+
+  /** Has the peer challenge other holders; resolves with what it says of each. */
+  async check(checks: readonly CheckOrder[]): Promise<CheckAnswer[]> {
+    const items = checks.map(({ manifest, node, points }) => ({
+      manifest: rawHash(manifest),
+      node,
+      points: [...points],
+    }));
+    const response = await this.#ask({ t: 'check', items });
+    if (response.t !== 'checked') throw unexpectedResponse(response);
+    return counted(response.results, checks);
+  }
+
+  /** Who holds contents, as far as the peer knows; undefined when it keeps no account of it. */
+  async holders(manifests: readonly BlobHash[]): Promise<KnownHolder[][] | undefined> {
+    const response = await this.#ask({ t: 'holders', manifests: manifests.map((manifest) => rawHash(manifest)) });
+    if (response.t !== 'holders') throw unexpectedResponse(response);
+    return response.holders === null ? undefined : counted(response.holders, manifests);
+  }
+
+  async #ask(request: ReplicaRequest): Promise<ReplicaResponse> {
+    await this.#channel.send(encodeReplicaMessage(request));
+    for (;;) {
+      const response = await receiveResponse(this.#channel, { protocol: 'replicas', decode: decodeReplicaResponse });
+      if (response.t !== 'working') return response;
+    }
+  }
+}
+
+function counted<Answer>(answers: Answer[], questions: readonly unknown[]): Answer[] {
+  if (answers.length === questions.length) return answers;
+  throw new MeshError('protocol_violation', `${answers.length} answers to ${questions.length} questions`);
+}

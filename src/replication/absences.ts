@@ -1,0 +1,40 @@
+import type { NodeId } from '../../crdt/ids.ts';
+
+/** Moving content because a node is offline waits for so long: a restart, or a cable that was pulled, moves nothing. */
+export const repairDelayMsDefault = 10 * 60_000;
+
+/** What replication is told of which nodes are there. */
+export interface NodeLiveness {
+  /** For how long a member has been offline, in milliseconds; undefined for one that is not. This node never is. */
+  offlineForMs(node: NodeId): number | undefined;
+  /** Calls back when a node went offline or came back. Returns the unsubscriber. */
+  onChange(listener: () => void): () => void;
+}
+
+/** Who is not there. */
+export interface Absent {
+  /** Offline for longer than the repair delay: others stand in. */
+  readonly gone: ReadonlySet<NodeId>;
+  /** Offline, and waited for. */
+  readonly away: ReadonlySet<NodeId>;
+  /** Milliseconds until the next of those who are away counts as gone; undefined when nobody is. */
+  readonly nextMs: number | undefined;
+}
+
+/** Who of these members is not there now. */
+export function absentOf(members: Iterable<NodeId>, liveness: NodeLiveness, repairDelayMs: number): Absent {
+  const gone = new Set<NodeId>();
+  const away = new Set<NodeId>();
+  let nextMs: number | undefined;
+  for (const node of members) {
+    const forMs = liveness.offlineForMs(node);
+    if (forMs === undefined) continue;
+    if (forMs >= repairDelayMs) {
+      gone.add(node);
+      continue;
+    }
+    away.add(node);
+    nextMs = Math.min(nextMs ?? Number.POSITIVE_INFINITY, repairDelayMs - forMs);
+  }
+  return { gone, away, nextMs };
+}

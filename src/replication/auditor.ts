@@ -1,0 +1,291 @@
+import type { DocId, NodeId } from '../../crdt/ids.ts';
+import { arrival, hashWords } from '../../crdt/rendezvous.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { Random } from '../ports/random.ts';
+import type { Absent, NodeLiveness } from './absences.ts';
+import type { IndexFollower } from './index-follower.ts';
+import type { PlacementDirectory } from './placement-directory.ts';
+import { type CopyView, type RepairPlan, RepairPlanner, type RepairView } from './plan.ts';
+import type { RepairProgress, RepairQueue } from './repair-queue.ts';
+import type { CopyRecord, ReplicaIndex } from './replica-index.ts';
+import { type CheckCounts, type SpotCheckDependencies, SpotChecks } from './spot-checks.ts';
+import type { Subject } from './subject.ts';
+import type { SubjectIndex } from './subject-index.ts';
+
+/** Mean time between two audits; each is drawn from nine to eleven tenths of it. */
+const auditEveryMsDefault = 60 * 60_000;
+/** Changes that come within so long are audited together. */
+const gatherMs = 2_000;
+
+/** Why an audit is made: by the timer, on demand, because nodes went or came, because repairs are done, or placement changed. */
+export type AuditReason = 'timer' | 'demand' | 'liveness' | 'repaired' | 'placement';
+
+/** What an audit found. */
+export interface AuditReport {
+  readonly reason: AuditReason;
+  /** Milliseconds since the epoch, for display. */
+  readonly startedMs: number;
+  readonly tookMs: number;
+  /** Of the slots that this coordinator audits. */
+  readonly plan: RepairPlan;
+  readonly checks: CheckCounts;
+}
+
+/** How far the audit that is under way has come. */
+export interface AuditProgress {
+  readonly reason: AuditReason;
+  readonly phase: 'inventories' | 'plan' | 'checks';
+  readonly subjects: number;
+}
+
+export interface AuditorStatus {
+  /** False on a node that is no coordinator, and audits nothing. */
+  readonly isAuditor: boolean;
+  readonly running: AuditProgress | null;
+  readonly last: AuditReport | null;
+  readonly repairs: RepairProgress;
+}
+
+export interface AuditorDependencies {
+  readonly index: ReplicaIndex;
+  readonly follower: Pick<IndexFollower, 'refresh'>;
+  readonly subjects: SubjectIndex;
+  readonly placement: PlacementDirectory;
+  readonly repairs: RepairQueue;
+  readonly liveness: NodeLiveness;
+  readonly absent: () => Absent;
+  readonly members: () => ReadonlySet<NodeId>;
+  readonly coordinators: () => readonly NodeId[];
+  readonly slotOf: (doc: DocId) => number;
+  readonly checks: SpotCheckDependencies;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export interface AuditorOptions {
+  readonly self: NodeId;
+  readonly auditEveryMs?: number | undefined;
+}
+
+/**
+ * Compares what should be where with what is, and has it mended: on a timer, on demand, and whenever nodes go or come or
+ * placement changes. A plan is made at once when a node goes offline; what it would have moved because of that waits for
+ * the repair delay. Each slot is audited by the coordinator that rendezvous hashing names among those that are online;
+ * where two disagree on that for a while, both order the same.
+ */
+export class ReplicationAuditor {
+  readonly #dependencies: AuditorDependencies;
+  readonly #self: NodeId;
+  readonly #everyMs: number;
+  readonly #audits: Counter;
+  readonly #stopping = new AbortController();
+  #unsubscribe: () => void = () => undefined;
+  #cancelTimer: (() => void) | undefined;
+  #cancelGather: (() => void) | undefined;
+  #cancelDelay: (() => void) | undefined;
+  #running: Promise<AuditReport> | undefined;
+  #next: { readonly reason: AuditReason; readonly result: Promise<AuditReport> } | undefined;
+  #progress: AuditProgress | null = null;
+  #last: AuditReport | null = null;
+
+  constructor(dependencies: AuditorDependencies, { self, auditEveryMs }: AuditorOptions) {
+    this.#dependencies = dependencies;
+    this.#self = self;
+    this.#everyMs = auditEveryMs ?? auditEveryMsDefault;
+    this.#audits = dependencies.metrics.counter({
+      name: 'anabranch_replication_audits_total',
+      help: 'Audits of replication by this coordinator, by what caused them.',
+      labels: ['reason'],
+    });
+  }
+
+  start(): void {
+    this.#unsubscribe = this.#dependencies.liveness.onChange(() => this.#auditSoon('liveness'));
+    this.#planTimer();
+  }
+
+  async stop(): Promise<void> {
+    this.#unsubscribe();
+    this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
+    this.#cancelTimer?.();
+    this.#cancelGather?.();
+    this.#cancelDelay?.();
+    await Promise.allSettled([this.#running, this.#next?.result]);
+  }
+
+  /** Placement is not what it was. */
+  placementChanged(): void {
+    this.#auditSoon('placement');
+  }
+
+  /** Everything that was ordered is there: the report is to say so. */
+  repaired(): void {
+    this.#auditSoon('repaired');
+  }
+
+  /**
+   * Makes an audit and orders what it finds to be done. Never two at once: while one runs, those who ask are given the
+   * next one, together. Rejects with `MeshError` `shutting_down`, and as the store does.
+   */
+  audit(reason: AuditReason): Promise<AuditReport> {
+    if (this.#running === undefined) return this.#begin(reason);
+    this.#next ??= {
+      reason,
+      result: this.#running
+        .catch(() => undefined)
+        .then(() => {
+          this.#next = undefined;
+          return this.#begin(reason);
+        }),
+    };
+    return this.#next.result;
+  }
+
+  /** What would be ordered now, by what is known now; nothing is asked of anybody and nothing ordered. */
+  async plan(): Promise<RepairPlan> {
+    await this.#dependencies.subjects.catchUp(this.#stopping.signal);
+    return (await this.#planAll(() => undefined)).plan;
+  }
+
+  status(): AuditorStatus {
+    return {
+      isAuditor: this.#dependencies.coordinators().includes(this.#self),
+      running: this.#progress,
+      last: this.#last,
+      repairs: this.#dependencies.repairs.progress(),
+    };
+  }
+
+  #planTimer(): void {
+    const { clock, random } = this.#dependencies;
+    this.#cancelTimer = clock.setTimer(this.#everyMs * (0.9 + random.fraction() / 5), () => {
+      this.#auditUnasked('timer');
+      this.#planTimer();
+    });
+  }
+
+  #auditSoon(reason: AuditReason): void {
+    if (this.#stopping.signal.aborted || this.#cancelGather !== undefined) return;
+    this.#cancelGather = this.#dependencies.clock.setTimer(gatherMs, () => {
+      this.#cancelGather = undefined;
+      this.#auditUnasked(reason);
+    });
+  }
+
+  #auditUnasked(reason: AuditReason): void {
+    if (!this.#dependencies.coordinators().includes(this.#self)) return;
+    this.audit(reason).catch((error: unknown) => {
+      if (error instanceof MeshError && error.code === 'shutting_down') return;
+      this.#dependencies.log.error('replication:audit_failed', { reason, error });
+    });
+  }
+
+  #begin(reason: AuditReason): Promise<AuditReport> {
+    const running = this.#run(reason).finally(() => {
+      this.#running = undefined;
+      this.#progress = null;
+    });
+    this.#running = running;
+    return running;
+  }
+
+  async #run(reason: AuditReason): Promise<AuditReport> {
+    const { clock, follower, subjects, repairs, checks, log } = this.#dependencies;
+    const startedAtMs = clock.monotonicMs();
+    const startedMs = clock.nowMs();
+    this.#audits.add(1, { reason });
+    const isThorough = reason === 'timer' || reason === 'demand';
+    this.#progress = { reason, phase: 'inventories', subjects: 0 };
+    await follower.refresh(isThorough);
+    await subjects.catchUp(this.#stopping.signal);
+    const spotChecks = new SpotChecks(checks);
+    const { plan, nextMs } = await this.#planAll((subject, copies, seen) => {
+      this.#progress = { reason, phase: 'plan', subjects: seen };
+      spotChecks.offer(subject, copies);
+    });
+    repairs.replace(plan.pulls);
+    this.#planDelay(nextMs);
+    this.#progress = { reason, phase: 'checks', subjects: plan.totals.subjects };
+    const counts = await spotChecks.run();
+    const report = { reason, startedMs, tookMs: clock.monotonicMs() - startedAtMs, plan, checks: counts };
+    this.#last = report;
+    log.info('replication:audited', { reason, tookMs: report.tookMs, ...plan.totals, checks: counts });
+    // Copies that were found wanting are planned around at once.
+    if (counts.lacking + counts.wrong > 0) this.#auditSoon('liveness');
+    return report;
+  }
+
+  /** Those who are away count as gone when the delay is over, and not by any event. */
+  #planDelay(nextMs: number | undefined): void {
+    this.#cancelDelay?.();
+    if (nextMs === undefined || this.#stopping.signal.aborted) return;
+    this.#cancelDelay = this.#dependencies.clock.setTimer(nextMs, () => this.#auditUnasked('liveness'));
+  }
+
+  async #planAll(
+    see: (subject: Subject, copies: readonly CopyRecord[], seen: number) => void,
+  ): Promise<{ readonly plan: RepairPlan; readonly nextMs: number | undefined }> {
+    const { subjects, placement, index } = this.#dependencies;
+    const absent = this.#dependencies.absent();
+    const { gone, away, nextMs } = absent;
+    const members = this.#dependencies.members();
+    const copiesOf = (manifest: Subject['manifest']): CopyRecord[] =>
+      index.holders(manifest).filter(({ nodeId }) => members.has(nodeId));
+    const view: RepairView = {
+      placement: placement.map(),
+      gone,
+      away,
+      copies: (manifest) => copiesOf(manifest).map((copy) => this.#viewOf(copy)),
+      subjectsOf: (manifest) => subjects.subjectsOf(manifest),
+    };
+    const isMine = this.#isMine(absent);
+    const planner = new RepairPlanner(view);
+    let seen = 0;
+    for await (const page of subjects.walk()) {
+      this.#stopping.signal.throwIfAborted();
+      for (const subject of page) {
+        if (!isMine(subject.doc)) continue;
+        planner.add(subject);
+        seen += 1;
+        const isThere = ({ nodeId }: CopyRecord): boolean => !gone.has(nodeId) && !away.has(nodeId);
+        const others = copiesOf(subject.manifest).filter((copy) => isThere(copy) && copy.nodeId !== this.#self);
+        see(subject, others, seen);
+      }
+    }
+    return { plan: planner.plan(), nextMs };
+  }
+
+  /** What this node holds whole it has verified itself. */
+  #viewOf({ nodeId, provedMs, isSuspect }: CopyRecord): CopyView {
+    return { nodeId, isProved: provedMs !== undefined || nodeId === this.#self, isSuspect };
+  }
+
+  #isMine({ gone, away }: Absent): (doc: DocId) => boolean {
+    const { coordinators, slotOf } = this.#dependencies;
+    const online = coordinators().filter((node) => !gone.has(node) && !away.has(node));
+    if (!online.includes(this.#self)) return () => false;
+    const known = new Map<number, boolean>();
+    return (doc) => {
+      const slot = slotOf(doc);
+      const mine = known.get(slot) ?? auditorOf(slot, online) === this.#self;
+      known.set(slot, mine);
+      return mine;
+    };
+  }
+}
+
+/** The coordinator that audits a slot: the same whoever asks. */
+export function auditorOf(slot: number, coordinators: readonly NodeId[]): NodeId | undefined {
+  const subject = hashWords('anabranch/auditor/slot/1', String(slot));
+  let first: { readonly node: NodeId; readonly ms: number } | undefined;
+  for (const node of [...coordinators].sort()) {
+    const ms = arrival(subject, hashWords('anabranch/auditor/node/1', node));
+    if (first === undefined || ms < first.ms) first = { node, ms };
+  }
+  return first?.node;
+}

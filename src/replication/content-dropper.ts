@@ -1,0 +1,150 @@
+import type { BlobHash, NodeId } from '../../crdt/ids.ts';
+import type { DropOutcome } from '../node/content/content-plane.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Kv, KvTransaction } from '../ports/kv.ts';
+import type { Log } from '../ports/log.ts';
+import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { Absent } from './absences.ts';
+import type { Leases } from './leases.ts';
+import { type DropRefusal, mayDrop } from './may-drop.ts';
+import type { PlacementDirectory } from './placement-directory.ts';
+import type { ContentShelf } from './proof-giver.ts';
+import { groupsOf, type ProvedContent, type ReplicaProver } from './replica-prover.ts';
+import { referencesMax, type SubjectIndex } from './subject-index.ts';
+
+/** Contents dropped in one transaction. */
+const droppedPerTurnMax = 64;
+
+/** What became of the wish to drop a content. `changed`: versions come too fast to be looked at; it can be tried again. */
+export type DropResult = 'dropped' | 'absent' | 'changed' | DropRefusal;
+
+export interface ContentDropperDependencies {
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly subjects: SubjectIndex;
+  readonly placement: PlacementDirectory;
+  readonly absent: () => Absent;
+  readonly prover: ReplicaProver;
+  readonly leases: Leases;
+  readonly shelf: ContentShelf;
+  /** Drops a content in the caller's transaction. */
+  readonly drop: (transaction: KvTransaction, manifest: BlobHash) => DropOutcome;
+  readonly self: NodeId;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Drops contents that this node need not hold, each only after enough others have proved every chunk of it just now and
+ * are bound to keep it (`mayDrop`). Whatever drops a content for replication goes through here.
+ */
+export class ContentDropper {
+  readonly #dependencies: ContentDropperDependencies;
+  readonly #results: Counter;
+
+  constructor(dependencies: ContentDropperDependencies) {
+    this.#dependencies = dependencies;
+    this.#results = dependencies.metrics.counter({
+      name: 'anabranch_replica_drops_total',
+      help: 'Contents that this node wanted to drop, by what became of it.',
+      labels: ['result'],
+    });
+  }
+
+  /** Drops those of the contents that it may; resolves with what became of each. Rejects as the store does. */
+  async drop(manifests: readonly BlobHash[]): Promise<Map<BlobHash, DropResult>> {
+    const { subjects } = this.#dependencies;
+    const results = new Map<BlobHash, DropResult>();
+    await subjects.catchUp();
+    const contents: ProvedContent[] = [];
+    for (const manifest of new Set(manifests)) {
+      // Asked before anybody is made to read: with every proof there could be, would it do?
+      const refusal = this.#judge(manifest, everybody(this.#others(manifest)));
+      const sizeBytes = this.#dependencies.shelf.sizeOf(this.#dependencies.kv, manifest);
+      if (sizeBytes === undefined) results.set(manifest, 'absent');
+      else if (refusal !== undefined) results.set(manifest, refusal);
+      else contents.push({ manifest, sizeBytes });
+    }
+    // No more at a time than one message asks about, so that the first leases still run when the last proof is here.
+    for (const group of groupsOf(contents)) {
+      const proofs = await this.#collect(group);
+      for (let start = 0; start < group.length; start += droppedPerTurnMax) {
+        const part = group.slice(start, start + droppedPerTurnMax);
+        for (const [manifest, result] of await this.#dropSome(part, proofs)) results.set(manifest, result);
+      }
+    }
+    for (const result of results.values()) this.#results.add(1, { result });
+    return results;
+  }
+
+  #dropSome(
+    contents: readonly ProvedContent[],
+    proofs: ReadonlyMap<BlobHash, ReadonlyMap<NodeId, number>>,
+  ): Promise<(readonly [BlobHash, DropResult])[]> {
+    const { kv, subjects, drop, log } = this.#dependencies;
+    return kv.transact((transaction) => {
+      const fresh = subjects.newContents(transaction);
+      return contents.map(({ manifest }) => {
+        if (fresh === undefined || fresh.has(manifest)) return [manifest, 'changed'] as const;
+        const refusal = this.#judge(manifest, proofs.get(manifest) ?? new Map());
+        if (refusal !== undefined) return [manifest, refusal] as const;
+        const outcome = drop(transaction, manifest);
+        if (outcome === 'dropped')
+          log.info('content:dropped', { manifest, provedBy: [...(proofs.get(manifest)?.keys() ?? [])] });
+        return [manifest, outcome === 'leased' ? 'bound' : outcome] as const;
+      });
+    });
+  }
+
+  /** Has every node that may hold one of the contents prove it, and bound to keep it. */
+  async #collect(contents: readonly ProvedContent[]): Promise<Map<BlobHash, Map<NodeId, number>>> {
+    const asked = new Map<NodeId, ProvedContent[]>();
+    for (const content of contents) {
+      for (const node of this.#others(content.manifest)) asked.set(node, [...(asked.get(node) ?? []), content]);
+    }
+    const proofs = new Map<BlobHash, Map<NodeId, number>>();
+    await Promise.all(
+      Array.from(asked, async ([node, group]) => {
+        const answers = await this.#dependencies.prover.bind(node, group);
+        for (const [index, { boundUntilMs }] of answers.entries()) {
+          const { manifest } = group[index] as ProvedContent;
+          if (boundUntilMs === undefined) continue;
+          proofs.set(manifest, (proofs.get(manifest) ?? new Map<NodeId, number>()).set(node, boundUntilMs));
+        }
+      }),
+    );
+    return proofs;
+  }
+
+  /** The other nodes that are to hold a content now, whichever of its versions says so. */
+  #others(manifest: BlobHash): Set<NodeId> {
+    const { subjects, placement, absent, self } = this.#dependencies;
+    const { gone } = absent();
+    const nodes = new Set<NodeId>();
+    for (const { ns, key } of subjects.subjectsOf(manifest)) {
+      const { desired, substitutes } = placement.assigned(ns, key, gone);
+      for (const node of [...desired.holders, ...substitutes]) nodes.add(node);
+    }
+    nodes.delete(self);
+    return nodes;
+  }
+
+  #judge(manifest: BlobHash, provedUntilMs: ReadonlyMap<NodeId, number>): DropRefusal | undefined {
+    const { subjects, placement, absent, leases, clock, self } = this.#dependencies;
+    const referring = subjects.subjectsOf(manifest);
+    if (referring.length >= referencesMax) return 'wanted_here';
+    return mayDrop({
+      self,
+      subjects: referring,
+      placement: placement.map(),
+      gone: absent().gone,
+      isBound: leases.isBound(manifest),
+      provedUntilMs,
+      nowMs: clock.monotonicMs(),
+    });
+  }
+}
+
+function everybody(nodes: Iterable<NodeId>): Map<NodeId, number> {
+  return new Map(Array.from(nodes, (node) => [node, Number.POSITIVE_INFINITY]));
+}

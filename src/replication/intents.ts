@@ -1,0 +1,321 @@
+import type { BlobHash, NodeId, PeerId, VersionId } from '../../crdt/ids.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Kv, KvKey, KvTransaction } from '../ports/kv.ts';
+import type { Log } from '../ports/log.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import type { Gauge, Metrics } from '../ports/metrics.ts';
+import type { Random } from '../ports/random.ts';
+import type { Absent } from './absences.ts';
+import type { ContentDropper } from './content-dropper.ts';
+import type { PlacementDirectory } from './placement-directory.ts';
+import type { ContentShelf } from './proof-giver.ts';
+import { ProvedCopies } from './proved-copies.ts';
+import type { ReplicaPeers } from './replica-peers.ts';
+import type { ReplicaProver } from './replica-prover.ts';
+import { firstHash, intentKey, intentRange, secondHash } from './storage-keys.ts';
+
+/** Intents in memory; the others wait on disk until these are fewer. */
+const loadedMax = 16_384;
+/** Intents looked at in one turn. */
+const perTurnMax = 2_048;
+/** The first wait for the holders to have fetched what was written; it doubles up to the greatest. */
+const askAfterMsMin = 50;
+const askAfterMsMax = 60_000;
+/** A write that is not in the store after waits that have come to this will not be. */
+const unwrittenMsMax = 10_000;
+/** How often intents on disk alone are looked for. */
+const loadEveryMs = 5_000;
+
+/** A write whose content others are to hold. */
+export interface WriteIntent {
+  readonly ns: string;
+  readonly key: string;
+  readonly version: VersionId;
+  readonly manifest: BlobHash;
+  readonly sizeBytes: number;
+}
+
+export interface IntentsDependencies {
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly placement: PlacementDirectory;
+  readonly absent: () => Absent;
+  readonly prover: ReplicaProver;
+  readonly peers: ReplicaPeers;
+  readonly peerOf: (node: NodeId) => PeerId | undefined;
+  readonly dropper: ContentDropper;
+  readonly shelf: ContentShelf;
+  readonly self: NodeId;
+  /** A node has proved a content to this one. */
+  readonly onProved: (node: NodeId, manifest: BlobHash) => void;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+interface Loaded {
+  readonly intent: WriteIntent;
+  waitMs: number;
+  dueMs: number;
+}
+
+type IntentRow = Pick<WriteIntent, 'ns' | 'key' | 'sizeBytes'>;
+
+/**
+ * The writes of this node that its desired holders have not proved yet. Each is a row from the transaction of the write
+ * until enough of them have: then this node drops its own copy if it is none of them, or keeps it. So a write is never
+ * left to one disk unnoticed, not over restarts either.
+ */
+export class WriteIntents {
+  readonly #dependencies: IntentsDependencies;
+  readonly #loaded = new Map<string, Loaded>();
+  readonly #proved: ProvedCopies;
+  readonly #pending: Gauge;
+  /** The last row that was loaded in the pass over the disk that is under way. */
+  #loadedTo: KvKey | undefined;
+  /** False while there may be rows that are only on disk. */
+  #isAllLoaded = false;
+  /** A write found no room in memory since that pass began. */
+  #isOverflown = false;
+  #loadAgainMs = 0;
+  #cancelTimer: (() => void) | undefined;
+  #timerAtMs = Number.POSITIVE_INFINITY;
+  #turning: Promise<void> | undefined;
+  #unsubscribe: () => void = () => undefined;
+  #running = false;
+
+  constructor(dependencies: IntentsDependencies) {
+    this.#dependencies = dependencies;
+    this.#proved = new ProvedCopies();
+    this.#pending = dependencies.metrics.gauge({
+      name: 'anabranch_write_intents',
+      help: 'Writes of this node in memory whose desired holders have not all proved their copies.',
+    });
+  }
+
+  /** Takes up the intents of an earlier life. `onPeerConnected` calls back when a peer has come. */
+  start(onPeerConnected: (listener: () => void) => () => void): void {
+    this.#running = true;
+    this.#pending.set(0);
+    this.#unsubscribe = onPeerConnected(() => this.#hurry());
+    this.#plan(0);
+  }
+
+  async stop(): Promise<void> {
+    this.#running = false;
+    this.#unsubscribe();
+    this.#cancelTimer?.();
+    await this.#turning;
+  }
+
+  /** Notes a write in its own transaction. Costs nothing where no other node is to hold its content. */
+  note(transaction: KvTransaction, intent: WriteIntent): void {
+    const { clock, placement, self } = this.#dependencies;
+    const isAlone = placement.map().nodes.every(({ nodeId }) => nodeId === self);
+    if (isAlone || this.#othersOf(intent).length === 0) return;
+    const { ns, key, version, manifest, sizeBytes } = intent;
+    const row: IntentRow = { ns, key, sizeBytes };
+    transaction.put(intentKey(manifest, version), Buffer.from(JSON.stringify(row)));
+    if (this.#loaded.size >= loadedMax) {
+      this.#isAllLoaded = false;
+      this.#isOverflown = true;
+      return;
+    }
+    this.#load(intent, clock.monotonicMs() + askAfterMsMin);
+    this.#plan(askAfterMsMin);
+  }
+
+  /** Copies of a content that are known to be there: proved to this node lately, and its own. */
+  provedCopies(manifest: BlobHash): number {
+    const { kv, shelf } = this.#dependencies;
+    const own = shelf.sizeOf(kv, manifest) === undefined ? 0 : 1;
+    return own + this.#proved.of(manifest).size;
+  }
+
+  /** Calls back whenever one more copy of a content was proved. Returns the unsubscriber. */
+  onProved(listener: (manifest: BlobHash) => void): () => void {
+    return this.#proved.onAdded(listener);
+  }
+
+  /** Writes that wait for proofs, those that are only on disk excepted. */
+  get pending(): number {
+    return this.#loaded.size;
+  }
+
+  #load(intent: WriteIntent, dueMs: number): void {
+    const name = nameOf(intent);
+    if (!this.#loaded.has(name)) this.#loaded.set(name, { intent, waitMs: askAfterMsMin, dueMs });
+  }
+
+  /** A peer has come, and may be one that is waited for. */
+  #hurry(): void {
+    for (const loaded of this.#loaded.values()) {
+      loaded.waitMs = askAfterMsMin;
+      loaded.dueMs = Math.min(loaded.dueMs, this.#dependencies.clock.monotonicMs() + askAfterMsMin);
+    }
+    if (this.#loaded.size > 0) this.#plan(askAfterMsMin);
+  }
+
+  #plan(delayMs: number): void {
+    const { clock } = this.#dependencies;
+    const atMs = clock.monotonicMs() + delayMs;
+    if (!this.#running || this.#turning !== undefined || this.#timerAtMs <= atMs) return;
+    this.#cancelTimer?.();
+    this.#timerAtMs = atMs;
+    this.#cancelTimer = clock.setTimer(delayMs, () => {
+      this.#timerAtMs = Number.POSITIVE_INFINITY;
+      this.#turning = this.#turn()
+        .catch((error: unknown) => this.#failed(error))
+        .finally(() => {
+          this.#turning = undefined;
+          this.#planNext();
+        });
+    });
+  }
+
+  #planNext(): void {
+    let dueMs = this.#isAllLoaded ? Number.POSITIVE_INFINITY : this.#loadAgainMs;
+    for (const loaded of this.#loaded.values()) dueMs = Math.min(dueMs, loaded.dueMs);
+    if (Number.isFinite(dueMs)) this.#plan(Math.max(1, dueMs - this.#dependencies.clock.monotonicMs()));
+  }
+
+  #failed(error: unknown): void {
+    if (error instanceof MeshError && error.code === 'shutting_down') return;
+    this.#dependencies.log.warn('intents:turn_failed', { error });
+    // A disk that fails is not asked again at once.
+    const dueMs = this.#dependencies.clock.monotonicMs() + askAfterMsMax;
+    for (const loaded of this.#loaded.values()) loaded.dueMs = dueMs;
+    this.#loadAgainMs = dueMs;
+  }
+
+  async #turn(): Promise<void> {
+    const { clock } = this.#dependencies;
+    this.#loadFromDisk();
+    const nowMs = clock.monotonicMs();
+    const due: Loaded[] = [];
+    for (const loaded of this.#loaded.values()) {
+      if (loaded.dueMs > nowMs) continue;
+      if (this.#isWritten(loaded)) due.push(loaded);
+      if (due.length === perTurnMax) break;
+    }
+    if (due.length === 0) return;
+    await this.#ask(due.map(({ intent }) => intent));
+    await this.#resolve(due);
+    this.#pending.set(this.#loaded.size);
+  }
+
+  /** A write whose transaction is still under way is waited for a while; one whose transaction failed never was. */
+  #isWritten(loaded: Loaded): boolean {
+    const { manifest, version } = loaded.intent;
+    if (this.#dependencies.kv.get(intentKey(manifest, version)) !== undefined) return true;
+    if (loaded.waitMs > unwrittenMsMax) this.#loaded.delete(nameOf(loaded.intent));
+    else this.#wait(loaded);
+    return false;
+  }
+
+  /** Rows that no transaction of this life has put in memory, or that had no room there. */
+  #loadFromDisk(): void {
+    const { kv, clock } = this.#dependencies;
+    const nowMs = clock.monotonicMs();
+    if (this.#isAllLoaded || nowMs < this.#loadAgainMs || this.#loaded.size > loadedMax / 2) return;
+    this.#loadAgainMs = nowMs + loadEveryMs;
+    const range = { ...intentRange(this.#loadedTo), limit: loadedMax / 2 };
+    let count = 0;
+    for (const [key, row] of kv.range(range)) {
+      const { ns, key: name, sizeBytes } = JSON.parse(Buffer.from(row).toString()) as IntentRow;
+      const [manifest, version] = [firstHash<BlobHash>(key), secondHash<VersionId>(key)];
+      this.#load({ ns, key: name, version, manifest, sizeBytes }, nowMs);
+      this.#loadedTo = key;
+      count += 1;
+    }
+    if (count === loadedMax / 2) return;
+    this.#isAllLoaded = !this.#isOverflown;
+    this.#isOverflown = false;
+    this.#loadedTo = undefined;
+  }
+
+  /** Has the holders of these writes prove what they have not proved yet, all of one holder together. */
+  async #ask(intents: readonly WriteIntent[]): Promise<void> {
+    const { prover, peers, peerOf, onProved } = this.#dependencies;
+    const asked = new Map<NodeId, Map<BlobHash, WriteIntent>>();
+    for (const intent of intents) {
+      for (const node of this.#othersOf(intent)) {
+        if (this.#proved.of(intent.manifest).has(node)) continue;
+        asked.set(node, (asked.get(node) ?? new Map<BlobHash, WriteIntent>()).set(intent.manifest, intent));
+      }
+    }
+    await Promise.all(
+      Array.from(asked, async ([node, byManifest]) => {
+        const peer = peerOf(node);
+        if (peer === undefined || !peers.isConnected(peer)) return;
+        const contents = [...byManifest.values()];
+        const proofs = await prover.sample(node, contents);
+        for (const [index, { result }] of proofs.entries()) {
+          const { manifest } = contents[index] as WriteIntent;
+          if (result !== 'proved') continue;
+          onProved(node, manifest);
+          this.#proved.add(manifest, node);
+        }
+      }),
+    );
+  }
+
+  async #resolve(due: readonly Loaded[]): Promise<void> {
+    const { dropper, self, placement } = this.#dependencies;
+    const kept: Loaded[] = [];
+    const surplus: Loaded[] = [];
+    for (const loaded of due) {
+      const { ns, key } = loaded.intent;
+      if (!this.#isProved(loaded.intent)) this.#wait(loaded);
+      else if (placement.holds(self, ns, key)) kept.push(loaded);
+      else surplus.push(loaded);
+    }
+    await this.#forget(kept);
+    if (surplus.length === 0) return;
+    const results = await dropper.drop(surplus.map(({ intent }) => intent.manifest));
+    const done: Loaded[] = [];
+    for (const loaded of surplus) {
+      const result = results.get(loaded.intent.manifest);
+      // What is bound, or could not be proved whole just now, can be dropped later.
+      if (result === 'bound' || result === 'changed' || result === 'too_few_proofs') this.#wait(loaded);
+      else done.push(loaded);
+    }
+    await this.#forget(done);
+  }
+
+  #isProved(intent: WriteIntent): boolean {
+    const { placement, absent, self } = this.#dependencies;
+    const { ns, key, manifest } = intent;
+    const { desired, substitutes } = placement.assigned(ns, key, absent().gone);
+    const proved = this.#proved.of(manifest);
+    const own = desired.holders.includes(self) || substitutes.includes(self) ? 1 : 0;
+    const others = [...desired.holders, ...substitutes].filter((node) => proved.has(node)).length;
+    return own + others >= desired.holders.length;
+  }
+
+  #wait(loaded: Loaded): void {
+    const { clock, random } = this.#dependencies;
+    loaded.waitMs = Math.min(askAfterMsMax, loaded.waitMs * 2);
+    loaded.dueMs = clock.monotonicMs() + loaded.waitMs * (0.75 + random.fraction() / 2);
+  }
+
+  async #forget(done: readonly Loaded[]): Promise<void> {
+    if (done.length === 0) return;
+    await this.#dependencies.kv.transact((transaction) => {
+      for (const { intent } of done) transaction.delete(intentKey(intent.manifest, intent.version));
+    });
+    for (const { intent } of done) this.#loaded.delete(nameOf(intent));
+  }
+
+  #othersOf({ ns, key }: Pick<WriteIntent, 'ns' | 'key'>): NodeId[] {
+    const { placement, absent, self } = this.#dependencies;
+    const { gone } = absent();
+    const desired = placement.desired(ns, key).holders;
+    const all = gone.size === 0 ? desired : [...desired, ...placement.assigned(ns, key, gone).substitutes];
+    return all.filter((node) => node !== self);
+  }
+}
+
+function nameOf({ manifest, version }: WriteIntent): string {
+  return `${manifest} ${version}`;
+}

@@ -1,0 +1,108 @@
+import type { BlobHash, NodeId } from '../../crdt/ids.ts';
+import { isEligible } from '../../crdt/placement.ts';
+import type { Content } from '../../crdt/version.ts';
+import type { Order } from '../../protocols/replicas/server.ts';
+import type { ContentSubject } from '../node/content/pull-jobs.ts';
+import type { Kv } from '../ports/kv.ts';
+import type { Log } from '../ports/log.ts';
+import type { Absent } from './absences.ts';
+import type { PlacementDirectory } from './placement-directory.ts';
+import type { VersionSource } from './subject-index.ts';
+
+/** Contents of which it is remembered who was said to have them; the oldest are forgotten first. */
+const hintsMax = 20_000;
+/** Objects of which it is remembered that they were ordered here; one that is forgotten is ordered again. */
+const orderedMax = 20_000;
+
+/** A content that this node is to fetch, and the version it belongs to. */
+export interface WantedContent {
+  readonly content: Content;
+  readonly subject: ContentSubject;
+}
+
+export interface OrderTakerDependencies {
+  readonly kv: Kv;
+  readonly versions: VersionSource;
+  readonly placement: PlacementDirectory;
+  readonly absent: () => Absent;
+  readonly self: NodeId;
+  /** Makes jobs of what is not here whole, durably, and starts on them. */
+  readonly want: (wanted: readonly WantedContent[]) => Promise<void>;
+  readonly log: Log;
+}
+
+/**
+ * Takes orders to fetch a content. One is taken up when the version is known here and names that content, and when this
+ * node's own view of placement says that it should hold it; from a coordinator also when the policy merely lets it, since
+ * that one may know of nodes that are gone, or were caught without what they say they have, before this one does.
+ */
+export class OrderTaker {
+  readonly #dependencies: OrderTakerDependencies;
+  readonly #hints = new Map<BlobHash, readonly NodeId[]>();
+  /** Objects that a coordinator ordered here though placement does not say so. */
+  readonly #ordered = new Set<string>();
+
+  constructor(dependencies: OrderTakerDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /** Resolves with how many were taken up, once they are on disk. Rejects as the store does. */
+  async take(orders: readonly Order[], isFromCoordinator = false): Promise<number> {
+    const wanted = orders.flatMap((order) => this.#judge(order, isFromCoordinator) ?? []);
+    if (wanted.length > 0) await this.#dependencies.want(wanted);
+    return wanted.length;
+  }
+
+  /** True when this node is a desired holder of an object, or stands in for one. */
+  shouldHold({ ns, key }: Pick<ContentSubject, 'ns' | 'key'>): boolean {
+    const { placement, absent, self } = this.#dependencies;
+    if (placement.holds(self, ns, key) || this.#ordered.has(`${ns}/${key}`)) return true;
+    const { gone } = absent();
+    return gone.size > 0 && placement.assigned(ns, key, gone).substitutes.includes(self);
+  }
+
+  /** Who was said to have a content. */
+  hinted(manifest: BlobHash): readonly NodeId[] {
+    return this.#hints.get(manifest) ?? [];
+  }
+
+  #judge({ ns, key, version, manifest, holders }: Order, isFromCoordinator: boolean): WantedContent | undefined {
+    const { kv, versions, log } = this.#dependencies;
+    const record = versions.record(kv, version);
+    const content = record?.content;
+    const isKnown = record?.ns === ns && record.key === key && content?.manifest === manifest;
+    const isWanted = this.shouldHold({ ns, key });
+    if (!isKnown || !content || (!isWanted && !(isFromCoordinator && this.#mayHold(ns)))) {
+      log.debug('orders:not_taken', { ns, key, version, isKnown });
+      return undefined;
+    }
+    if (!isWanted) this.#noteOrdered(`${ns}/${key}`);
+    if (holders.length > 0) this.#hint(manifest, holders);
+    return { content, subject: { ns, key, version, origin: record.node } };
+  }
+
+  #mayHold(ns: string): boolean {
+    const { placement, self } = this.#dependencies;
+    const map = placement.map();
+    const own = map.nodes.find(({ nodeId }) => nodeId === self);
+    return own !== undefined && isEligible(own, map.policyOf(ns));
+  }
+
+  #noteOrdered(name: string): void {
+    this.#ordered.delete(name);
+    this.#ordered.add(name);
+    for (const oldest of this.#ordered) {
+      if (this.#ordered.size <= orderedMax) break;
+      this.#ordered.delete(oldest);
+    }
+  }
+
+  #hint(manifest: BlobHash, holders: readonly NodeId[]): void {
+    this.#hints.delete(manifest);
+    this.#hints.set(manifest, holders);
+    for (const oldest of this.#hints.keys()) {
+      if (this.#hints.size <= hintsMax) break;
+      this.#hints.delete(oldest);
+    }
+  }
+}

@@ -1,0 +1,234 @@
+import type { BlobHash, NodeId } from '../../crdt/ids.ts';
+import type { PlacementMap } from './placement-map.ts';
+import type { Subject } from './subject.ts';
+
+/** Pulls that a plan lists; those that are less urgent wait for the next plan. */
+export const plannedPullsMax = 10_000;
+
+/** What is known of one node's copy of a content. */
+export interface CopyView {
+  readonly nodeId: NodeId;
+  /** Somebody has seen a proof of it. */
+  readonly isProved: boolean;
+  /** It was caught without what it says it has: the copy counts as not there. */
+  readonly isSuspect: boolean;
+}
+
+/** What a plan follows from; the same view gives the same plan, whoever makes it. */
+export interface RepairView {
+  readonly placement: PlacementMap;
+  /** Nodes that have been offline for longer than the repair delay. */
+  readonly gone: ReadonlySet<NodeId>;
+  /** Nodes that are offline, and may be back before the delay is over. */
+  readonly away: ReadonlySet<NodeId>;
+  readonly copies: (manifest: BlobHash) => readonly CopyView[];
+  /** Every version with this content: a copy that one of them does not need may be another's. */
+  readonly subjectsOf: (manifest: BlobHash) => readonly Subject[];
+}
+
+/**
+ * How a version's content stands: `healthy` as placement says; `under` with fewer copies online than it says; `mis`
+ * with enough, but not where they should be; `over` with more; `unreachable` without one copy online.
+ */
+type Health = 'healthy' | 'under' | 'mis' | 'over' | 'unreachable';
+
+/** A node is to fetch a content. */
+export interface PlannedPull {
+  readonly subject: Subject;
+  readonly to: NodeId;
+  /** Who has it and is online, proved ones first. */
+  readonly from: readonly NodeId[];
+  /** Copies of it that were proved: the fewer, the more urgent. */
+  readonly provedCopies: number;
+  /** True while this is only to be done if a node stays offline for longer than the delay. */
+  readonly isWaiting: boolean;
+}
+
+/** What is to be done about one version. */
+export interface Assessment {
+  readonly health: Health;
+  /** What its policy asks cannot be met with the nodes there are. */
+  readonly isDegraded: boolean;
+  readonly pulls: readonly PlannedPull[];
+  /** Copies that no version of this content needs, while all that it needs are there. */
+  readonly surplus: readonly NodeId[];
+}
+
+/** Totals of a plan. Contents that several versions share count once for each. */
+export interface PlanTotals {
+  readonly subjects: number;
+  readonly healthy: number;
+  readonly under: number;
+  readonly mis: number;
+  readonly over: number;
+  readonly unreachable: number;
+  readonly degraded: number;
+  /** Copies to be made now, and their bytes. */
+  readonly pulls: number;
+  readonly pullBytes: number;
+  /** Copies to be made should nodes stay offline, and their bytes. */
+  readonly waitingPulls: number;
+  readonly waitingBytes: number;
+  /** Copies that could be dropped, and their bytes. */
+  readonly surplusCopies: number;
+  readonly surplusBytes: number;
+}
+
+export interface RepairPlan {
+  readonly totals: PlanTotals;
+  /** The most urgent first: fewest proved copies, then fewest bytes. Each content once for each node. */
+  readonly pulls: readonly PlannedPull[];
+  /** True when there were more than are listed. */
+  readonly isCut: boolean;
+}
+
+/** How one version stands, and what is to be done. A plan never drops anything. */
+export function assess(view: RepairView, subject: Subject): Assessment {
+  const { placement, away } = view;
+  const { ns, key, manifest } = subject;
+  const known = view.copies(manifest);
+  const gone = withSuspects(view.gone, known);
+  const { desired, substitutes } = placement.assigned(ns, key, gone);
+  const targets = [...desired.holders.filter((node) => !gone.has(node)), ...substitutes];
+  const standIns = standInsFor({ placement, gone, away }, subject, targets);
+  const copies = known.filter(({ nodeId }) => !gone.has(nodeId));
+  const online = copies.filter(({ nodeId }) => !away.has(nodeId)).sort(byTrust);
+  const has = (node: NodeId): boolean => copies.some(({ nodeId }) => nodeId === node);
+  const lacking = targets.filter((node) => !has(node));
+  const waiting = standIns.filter((node) => !has(node));
+  const pull = (to: NodeId, isWaiting: boolean): PlannedPull => {
+    const from = online.map(({ nodeId }) => nodeId);
+    return { subject, to, from, provedCopies: online.filter(({ isProved }) => isProved).length, isWaiting };
+  };
+  const isDegraded = desired.lacks.length > 0;
+  // Without a copy nobody can be sent for one; a node that is away fetches it by itself when it is back.
+  if (online.length === 0) return { health: 'unreachable', isDegraded, pulls: [], surplus: [] };
+  const pulls = [
+    ...lacking.filter((node) => !away.has(node)).map((node) => pull(node, false)),
+    ...waiting.map((node) => pull(node, true)),
+  ];
+  const isWhole = lacking.length === 0 && waiting.length === 0;
+  const surplus = isWhole ? surplusOf({ ...view, gone }, subject, online) : [];
+  const isShort = online.length < desired.holders.length;
+  const health = isShort ? 'under' : isWhole ? (surplus.length > 0 ? 'over' : 'healthy') : 'mis';
+  return { health, isDegraded, pulls, surplus };
+}
+
+/** A plan for these versions. */
+export function planRepairs(view: RepairView, subjects: Iterable<Subject>, pullsMax = plannedPullsMax): RepairPlan {
+  const planner = new RepairPlanner(view, pullsMax);
+  for (const subject of subjects) planner.add(subject);
+  return planner.plan();
+}
+
+/** Makes a plan version by version, in bounded memory. */
+export class RepairPlanner {
+  readonly #view: RepairView;
+  readonly #pullsMax: number;
+  readonly #totals: Record<keyof PlanTotals, number> = { ...noTotals };
+  #pulls: PlannedPull[] = [];
+  #isCut = false;
+
+  constructor(view: RepairView, pullsMax = plannedPullsMax) {
+    this.#view = view;
+    this.#pullsMax = pullsMax;
+  }
+
+  add(subject: Subject): void {
+    const { health, isDegraded, pulls, surplus } = assess(this.#view, subject);
+    const totals = this.#totals;
+    totals.subjects += 1;
+    totals[health] += 1;
+    if (isDegraded) totals.degraded += 1;
+    totals.surplusCopies += surplus.length;
+    totals.surplusBytes += surplus.length * subject.sizeBytes;
+    for (const { isWaiting } of pulls) {
+      totals[isWaiting ? 'waitingPulls' : 'pulls'] += 1;
+      totals[isWaiting ? 'waitingBytes' : 'pullBytes'] += subject.sizeBytes;
+    }
+    this.#pulls.push(...pulls);
+    if (this.#pulls.length >= 2 * this.#pullsMax) this.#sort();
+  }
+
+  plan(): RepairPlan {
+    this.#sort();
+    return { totals: { ...this.#totals }, pulls: this.#pulls, isCut: this.#isCut };
+  }
+
+  #sort(): void {
+    const seen = new Set<string>();
+    const distinct = this.#pulls.sort(byUrgency).filter(({ subject, to }) => {
+      const name = `${subject.manifest} ${to}`;
+      return !seen.has(name) && seen.add(name);
+    });
+    this.#isCut ||= distinct.length > this.#pullsMax;
+    this.#pulls = distinct.slice(0, this.#pullsMax);
+  }
+}
+
+const noTotals: PlanTotals = {
+  subjects: 0,
+  healthy: 0,
+  under: 0,
+  mis: 0,
+  over: 0,
+  unreachable: 0,
+  degraded: 0,
+  pulls: 0,
+  pullBytes: 0,
+  waitingPulls: 0,
+  waitingBytes: 0,
+  surplusCopies: 0,
+  surplusBytes: 0,
+};
+
+/** In a node that was caught without the content nobody trusts as far as this content goes: others stand in for it. */
+function withSuspects(gone: ReadonlySet<NodeId>, copies: readonly CopyView[]): ReadonlySet<NodeId> {
+  const suspects = copies.flatMap(({ nodeId, isSuspect }) => (isSuspect ? [nodeId] : []));
+  return suspects.length === 0 ? gone : new Set([...gone, ...suspects]);
+}
+
+/** Who would stand in beside the targets if those who are away stayed away. */
+function standInsFor(
+  { placement, gone, away }: Pick<RepairView, 'placement' | 'gone' | 'away'>,
+  { ns, key }: Subject,
+  targets: readonly NodeId[],
+): NodeId[] {
+  if (!targets.some((node) => away.has(node))) return [];
+  const { substitutes } = placement.assigned(ns, key, new Set([...gone, ...away]));
+  return substitutes.filter((node) => !targets.includes(node));
+}
+
+/** Copies that no version with this content needs, not even while somebody is away. */
+function surplusOf(view: RepairView, { manifest }: Subject, copies: readonly CopyView[]): NodeId[] {
+  const { placement, gone, away } = view;
+  const offline = new Set([...gone, ...away]);
+  let surplus = copies.map(({ nodeId }) => nodeId);
+  for (const { ns, key } of view.subjectsOf(manifest)) {
+    if (surplus.length === 0) break;
+    const { desired, substitutes } = placement.assigned(ns, key, gone);
+    const standIns = away.size === 0 ? [] : placement.assigned(ns, key, offline).substitutes;
+    const needed = new Set([...desired.holders, ...substitutes, ...standIns]);
+    surplus = surplus.filter((node) => !needed.has(node));
+  }
+  return surplus;
+}
+
+function byTrust(left: CopyView, right: CopyView): number {
+  return Number(right.isProved) - Number(left.isProved) || compareTexts(left.nodeId, right.nodeId);
+}
+
+function byUrgency(left: PlannedPull, right: PlannedPull): number {
+  return (
+    Number(left.isWaiting) - Number(right.isWaiting) ||
+    left.provedCopies - right.provedCopies ||
+    left.subject.sizeBytes - right.subject.sizeBytes ||
+    compareTexts(left.subject.manifest, right.subject.manifest) ||
+    compareTexts(left.to, right.to) ||
+    compareTexts(left.subject.version, right.subject.version)
+  );
+}
+
+function compareTexts(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}

@@ -1,0 +1,32 @@
+import type { BlobHash, NodeId } from '../../crdt/ids.ts';
+
+/** Contents of which proofs are remembered; the oldest are forgotten first, and proved again when somebody asks. */
+const contentsMax = 65_536;
+
+const nobody: ReadonlySet<NodeId> = new Set();
+
+/** Who has proved a content to this node since it started. */
+export class ProvedCopies {
+  readonly #nodes = new Map<BlobHash, Set<NodeId>>();
+  readonly #listeners = new Set<(manifest: BlobHash) => void>();
+
+  of(manifest: BlobHash): ReadonlySet<NodeId> {
+    return this.#nodes.get(manifest) ?? nobody;
+  }
+
+  add(manifest: BlobHash, node: NodeId): void {
+    const nodes = this.#nodes.get(manifest) ?? new Set<NodeId>();
+    this.#nodes.delete(manifest);
+    this.#nodes.set(manifest, nodes.add(node));
+    for (const oldest of this.#nodes.keys()) {
+      if (this.#nodes.size <= contentsMax) break;
+      this.#nodes.delete(oldest);
+    }
+    for (const listener of this.#listeners) listener(manifest);
+  }
+
+  onAdded(listener: (manifest: BlobHash) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}

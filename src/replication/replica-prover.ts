@@ -1,0 +1,229 @@
+import type { BlobHash, NodeId, PeerId } from '../../crdt/ids.ts';
+import { proofNonceBytes } from '../../crdt/replica-proof.ts';
+import { challengesMax, leaseMsMax, pointsMax } from '../../protocols/replicas/limits.ts';
+import type { ProofAnswer } from '../../protocols/replicas/messages.ts';
+import type { Challenge } from '../../protocols/replicas/server.ts';
+import { loadRoot, walkChunks } from '../node/content/manifest-walk.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { Random } from '../ports/random.ts';
+import type { ProofGiver } from './proof-giver.ts';
+import type { ReplicaPeers } from './replica-peers.ts';
+
+/** Bytes of content that one message has a peer read, unless a single content has more. */
+const groupBytesMax = 64 * 1024 * 1024;
+/** Chunks that a spot check looks at. */
+const sampledPoints = 3;
+/** What a lease is asked for at least, and how slow the holder's disk may be so that it lasts until the end. */
+const leaseMsMin = 60_000;
+const slowBytesPerMs = 5_000;
+
+/**
+ * What a challenge came to: the holder has it; says that it has not; answered with something that is no proof; or gave
+ * no answer now.
+ */
+export type ProofResult = 'proved' | 'lacking' | 'wrong' | 'unreachable';
+
+/** A content that somebody is to prove. */
+export interface ProvedContent {
+  readonly manifest: BlobHash;
+  readonly sizeBytes: number;
+}
+
+export interface Proof {
+  readonly result: ProofResult;
+  /** With a lease that was given: until when the holder is bound at least, on this node's monotonic clock. */
+  readonly boundUntilMs?: number;
+}
+
+export interface ReplicaProverDependencies {
+  readonly peers: ReplicaPeers;
+  readonly giver: Pick<ProofGiver, 'expected'>;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The peer that is a node now. */
+  readonly peerOf: (node: NodeId) => PeerId | undefined;
+  /** The verified bytes of a blob from exactly this peer, kept nowhere; undefined when it does not give them. */
+  readonly fetchFrom: (peer: PeerId, hash: BlobHash, sizeBytes: number) => Promise<Uint8Array | undefined>;
+  /** A node answered a challenge with what is no proof. */
+  readonly onWrong: (node: NodeId, manifest: BlobHash) => void;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Has holders prove that they have contents. What this node holds itself it challenges and compares; of what it does not
+ * hold it looks at some chunks, which their hashes verify.
+ */
+export class ReplicaProver {
+  readonly #dependencies: ReplicaProverDependencies;
+  readonly #results: Counter;
+
+  constructor(dependencies: ReplicaProverDependencies) {
+    this.#dependencies = dependencies;
+    this.#results = dependencies.metrics.counter({
+      name: 'anabranch_replica_proofs_total',
+      help: 'Challenges to holders of contents, by what they came to.',
+      labels: ['result'],
+    });
+  }
+
+  /** Has a node prove a few chunks of each content. Never rejects. */
+  sample(node: NodeId, contents: readonly ProvedContent[]): Promise<Proof[]> {
+    return this.#proveAll(node, contents, (content) => this.drawPoints(content));
+  }
+
+  /** Has a node prove every chunk of each content. Never rejects. */
+  whole(node: NodeId, contents: readonly ProvedContent[]): Promise<Proof[]> {
+    return this.#proveAll(node, contents, () => undefined);
+  }
+
+  /** The same, and has it bound not to drop what it proves for long enough that this node can drop its own copy. */
+  bind(node: NodeId, contents: readonly ProvedContent[]): Promise<Proof[]> {
+    return this.#proveAll(node, contents, () => undefined, true);
+  }
+
+  /** Has a node prove the chunks at given points of a content. Never rejects. */
+  async at(node: NodeId, content: ProvedContent, points: readonly number[]): Promise<ProofResult> {
+    const [proof] = await this.#proveAll(node, [content], () => points);
+    return proof?.result ?? 'unreachable';
+  }
+
+  /** Some places of a content, in order; none of an empty one. */
+  drawPoints({ sizeBytes }: ProvedContent): readonly number[] {
+    const drawn = new Set<number>();
+    for (let count = 0; count < Math.min(sampledPoints, pointsMax, sizeBytes); count += 1) {
+      drawn.add(Math.floor(this.#dependencies.random.fraction() * sizeBytes));
+    }
+    return [...drawn].sort((left, right) => left - right);
+  }
+
+  async #proveAll(
+    node: NodeId,
+    contents: readonly ProvedContent[],
+    pointsOf: (content: ProvedContent) => readonly number[] | undefined,
+    isBinding = false,
+  ): Promise<Proof[]> {
+    const proofs: Proof[] = [];
+    for (const group of groupsOf(contents)) {
+      const challenges = group.map((content): Challenge => {
+        const points = pointsOf(content);
+        // An empty content has no places; all of it is its manifest.
+        return { manifest: content.manifest, ...(points === undefined || points.length === 0 ? {} : { points }) };
+      });
+      proofs.push(...(await this.#proveGroup(node, group, challenges, isBinding)));
+    }
+    for (const { result } of proofs) this.#results.add(1, { result });
+    return proofs;
+  }
+
+  async #proveGroup(
+    node: NodeId,
+    contents: readonly ProvedContent[],
+    challenges: readonly Challenge[],
+    isBinding: boolean,
+  ): Promise<Proof[]> {
+    const { peers, giver, clock, random, peerOf, log } = this.#dependencies;
+    const peer = peerOf(node);
+    if (peer === undefined || !peers.isConnected(peer)) return contents.map(() => ({ result: 'unreachable' }));
+    const nonce = random.bytes(proofNonceBytes);
+    const bytes = contents.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const leaseMs = Math.min(leaseMsMax, leaseMsMin + Math.ceil(bytes / slowBytesPerMs));
+    const askedMs = clock.monotonicMs();
+    try {
+      const [answers, expected] = await Promise.all([
+        peers.ask(peer, 'prove', (client) =>
+          client.prove({ nonce, ...(isBinding ? { leaseMs } : {}), items: challenges }),
+        ),
+        allOf(challenges, (challenge) => giver.expected(peer, nonce, challenge)),
+      ]);
+      const proofs: Proof[] = [];
+      for (const [index, challenge] of challenges.entries()) {
+        const content = contents[index] as ProvedContent;
+        const answer = answers[index] as ProofAnswer;
+        const result = await this.#judge({ node, peer }, { content, challenge, answer, expected: expected[index] });
+        const isBound = isBinding && result === 'proved';
+        // The lease runs from some moment after the question, so at least so long from the question on.
+        proofs.push({ result, ...(isBound ? { boundUntilMs: askedMs + leaseMs } : {}) });
+      }
+      return proofs;
+    } catch (error) {
+      const isFault = error instanceof MeshError && error.code === 'protocol_violation';
+      log[isFault ? 'warn' : 'debug']('proofs:not_had', { node, error });
+      return contents.map(() => ({ result: 'unreachable' }));
+    }
+  }
+
+  async #judge(
+    { node, peer }: { readonly node: NodeId; readonly peer: PeerId },
+    {
+      content,
+      challenge,
+      answer,
+      expected,
+    }: {
+      readonly content: ProvedContent;
+      readonly challenge: Challenge;
+      readonly answer: ProofAnswer;
+      readonly expected: Uint8Array | undefined;
+    },
+  ): Promise<ProofResult> {
+    if (answer === 'lacking') return 'lacking';
+    if (answer === 'busy') return 'unreachable';
+    if (expected !== undefined) {
+      if (Buffer.compare(answer, expected) === 0) return 'proved';
+      this.#dependencies.log.error('proofs:wrong', { node, manifest: content.manifest });
+      this.#dependencies.onWrong(node, content.manifest);
+      return 'wrong';
+    }
+    // Nothing here says whether that is right. Every chunk of a content cannot be fetched for a proof; a few can.
+    if (challenge.points === undefined && content.sizeBytes > 0) return 'unreachable';
+    return this.#lookAt(peer, content, challenge.points ?? []);
+  }
+
+  /** Fetches what the points lie in, from this peer alone: its hashes say whether it is right. */
+  async #lookAt(peer: PeerId, { manifest, sizeBytes }: ProvedContent, points: readonly number[]): Promise<ProofResult> {
+    const load = async (hash: BlobHash, blobBytes: number): Promise<Uint8Array> => {
+      const bytes = await this.#dependencies.fetchFrom(peer, hash, blobBytes);
+      if (bytes === undefined) throw new MeshError('content_unavailable', `${peer} does not give ${hash}`);
+      return bytes;
+    };
+    try {
+      const root = await loadRoot(manifest, sizeBytes, load);
+      for (const point of points) {
+        for await (const chunk of walkChunks(root, load, { start: point, end: point + 1 })) {
+          await load(chunk.hash, chunk.size);
+        }
+      }
+      return 'proved';
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      return this.#dependencies.peers.isConnected(peer) ? 'lacking' : 'unreachable';
+    }
+  }
+}
+
+/** Contents that one message asks about. */
+export function* groupsOf(contents: readonly ProvedContent[]): Generator<readonly ProvedContent[]> {
+  let group: ProvedContent[] = [];
+  let bytes = 0;
+  for (const content of contents) {
+    if (group.length === challengesMax || (group.length > 0 && bytes + content.sizeBytes > groupBytesMax)) {
+      yield group;
+      group = [];
+      bytes = 0;
+    }
+    group.push(content);
+    bytes += content.sizeBytes;
+  }
+  if (group.length > 0) yield group;
+}
+
+/** One after the other: each reads from disk. */
+async function allOf<In, Out>(inputs: readonly In[], each: (input: In) => Promise<Out>): Promise<Out[]> {
+  const outputs: Out[] = [];
+  for (const input of inputs) outputs.push(await each(input));
+  return outputs;
+}

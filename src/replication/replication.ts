@@ -1,0 +1,426 @@
+import { type ControlState, coordinatorsOf } from '../../crdt/control/state.ts';
+import type { BlobHash, DocId, NodeId, PeerId } from '../../crdt/ids.ts';
+import type { PlacementNode } from '../../crdt/placement.ts';
+import { inboundStreamsMax, replicasProtocol } from '../../protocols/replicas/limits.ts';
+import { serveReplicas } from '../../protocols/replicas/server.ts';
+import type { DropOutcome } from '../node/content/content-plane.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
+import type { Log } from '../ports/log.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { Network } from '../ports/network.ts';
+import type { Random } from '../ports/random.ts';
+import { type Absent, absentOf, type NodeLiveness, repairDelayMsDefault } from './absences.ts';
+import { ReplicationAuditor } from './auditor.ts';
+import { ContentDropper } from './content-dropper.ts';
+import { type DrainProgress, drainProgress } from './drain-progress.ts';
+import { IndexFollower } from './index-follower.ts';
+import { WriteIntents } from './intents.ts';
+import { ContentInventory, type InventoryDependencies } from './inventory.ts';
+import { Leases } from './leases.ts';
+import { OrderTaker, type WantedContent } from './order-taker.ts';
+import { PlacementDirectory } from './placement-directory.ts';
+import { PlacementFollower } from './placement-follower.ts';
+import { type MeshChange, type MovePage, MovePreview, nodesAfter, type PreviewBounds } from './preview.ts';
+import { type ContentShelf, ProofGiver } from './proof-giver.ts';
+import { RepairQueue } from './repair-queue.ts';
+import { type CopyRecord, ReplicaIndex } from './replica-index.ts';
+import { ReplicaPeers } from './replica-peers.ts';
+import { ReplicaProver } from './replica-prover.ts';
+import { ReplicaService } from './replica-service.ts';
+import type { Subject } from './subject.ts';
+import { SubjectIndex, type VersionSource } from './subject-index.ts';
+
+/** A node was caught with a false proof of a content. */
+export interface FalseProof {
+  readonly node: NodeId;
+  readonly manifest: BlobHash;
+}
+
+/** The node's content plane, as replication uses it. */
+export interface ReplicatedContent extends ContentShelf {
+  readonly heldAfter: InventoryDependencies['heldAfter'];
+  /** Makes jobs of what is not here whole, durably, and starts on them. */
+  want(wanted: readonly WantedContent[]): Promise<void>;
+  /** Drops a content in the caller's transaction. */
+  drop(transaction: KvTransaction, manifest: BlobHash): DropOutcome;
+  /** The verified bytes of a blob from exactly this peer, kept nowhere; undefined when it does not give them. */
+  fetchFrom(peer: PeerId, hash: BlobHash, sizeBytes: number): Promise<Uint8Array | undefined>;
+  /** What this node should hold is not what it was. */
+  reconsider(): void;
+}
+
+export interface ReplicationDependencies {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly kv: Kv;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly content: ReplicatedContent;
+  readonly versions: VersionSource;
+  readonly liveness: NodeLiveness;
+  /** The control log: its state now, and after an entry, where that is known. */
+  readonly state: () => ControlState;
+  readonly stateAt: (seq: number) => ControlState | undefined;
+  /** The members that content can be placed on, with their weights and labels. */
+  readonly nodesOf: (state: Pick<ControlState, 'members' | 'namespaces'>) => readonly PlacementNode[];
+  readonly slotOf: (doc: DocId) => number;
+  /** Names this life of the node: its incarnation. */
+  readonly feedName: () => string;
+  /** Is told of nodes that were caught with false proofs. */
+  readonly onFalseProof: (caught: FalseProof) => void;
+}
+
+export interface ReplicationOptions {
+  readonly self: NodeId;
+  readonly repairDelayMs?: number | undefined;
+  readonly auditEveryMs?: number | undefined;
+  readonly followEveryMs?: number | undefined;
+}
+
+/** Everything about where content should be and is: what a node's composition makes, starts, stops and asks. */
+export class Replication {
+  readonly placement: PlacementDirectory;
+  readonly inventory: ContentInventory;
+  readonly index: ReplicaIndex;
+  readonly subjects: SubjectIndex;
+  readonly leases: Leases;
+  readonly prover: ReplicaProver;
+  readonly dropper: ContentDropper;
+  readonly intents: WriteIntents;
+  readonly auditor: ReplicationAuditor;
+  readonly #dependencies: ReplicationDependencies;
+  readonly #options: ReplicationOptions;
+  readonly #peers: ReplicaPeers;
+  readonly #giver: ProofGiver;
+  readonly #follower: IndexFollower;
+  readonly #orders: OrderTaker;
+  readonly #repairs: RepairQueue;
+  readonly #placementFollower: PlacementFollower;
+  readonly #falseProofs: Counter;
+  readonly #faults: Counter;
+  #unsubscribe: () => void = () => undefined;
+
+  constructor(dependencies: ReplicationDependencies, options: ReplicationOptions) {
+    const { network, clock, random, kv, log, metrics, content, versions, state } = dependencies;
+    const { self } = options;
+    this.#dependencies = dependencies;
+    this.#options = options;
+    this.#falseProofs = metrics.counter({
+      name: 'anabranch_replica_false_proofs_total',
+      help: 'Challenges that were answered with what is no proof.',
+    });
+    this.#faults = metrics.counter({
+      name: 'anabranch_replicas_faults_total',
+      help: 'Streams of the replicas protocol that ended because a peer broke it.',
+    });
+    const base = { kv, clock, log };
+    const absent = (): Absent => this.#absent();
+    const peerOf = (node: NodeId): PeerId | undefined => state().members.get(node)?.peerId;
+    this.placement = new PlacementDirectory({ state, nodesOf: dependencies.nodesOf });
+    const placement = this.placement;
+    this.inventory = new ContentInventory({
+      ...base,
+      feedName: dependencies.feedName,
+      heldAfter: (...page) => content.heldAfter(...page),
+    });
+    this.index = new ReplicaIndex(base, {
+      own: {
+        nodeId: self,
+        sizeOf: (manifest) => content.sizeOf(kv, manifest),
+        tree: () => this.inventory.tree(),
+      },
+    });
+    this.subjects = new SubjectIndex({ ...base, versions });
+    this.leases = new Leases(base);
+    this.#peers = new ReplicaPeers({ network, clock });
+    this.#giver = new ProofGiver({
+      ...base,
+      shelf: content,
+      leases: this.leases,
+      nodeOf: (peer) => this.#nodeOf(peer),
+      localPeer: network.localPeer,
+      metrics,
+    });
+    this.prover = new ReplicaProver({
+      peers: this.#peers,
+      giver: this.#giver,
+      clock,
+      random,
+      peerOf,
+      fetchFrom: (peer, hash, sizeBytes) => content.fetchFrom(peer, hash, sizeBytes),
+      onWrong: (node, manifest) => this.#caught({ node, manifest }),
+      log,
+      metrics,
+    });
+    this.dropper = new ContentDropper({
+      ...base,
+      subjects: this.subjects,
+      placement,
+      absent,
+      prover: this.prover,
+      leases: this.leases,
+      shelf: content,
+      drop: (transaction, manifest) => content.drop(transaction, manifest),
+      self,
+      metrics,
+    });
+    this.#orders = new OrderTaker({
+      kv,
+      versions,
+      placement,
+      absent,
+      self,
+      want: (wanted) => content.want(wanted),
+      log,
+    });
+    this.intents = new WriteIntents({
+      ...base,
+      random,
+      placement,
+      absent,
+      prover: this.prover,
+      peers: this.#peers,
+      peerOf,
+      dropper: this.dropper,
+      shelf: content,
+      self,
+      onProved: (node, manifest) => this.index.note(node, manifest, 'proved'),
+      metrics,
+    });
+    this.#follower = new IndexFollower(
+      {
+        index: this.index,
+        peers: this.#peers,
+        members: () => [...state().members.values()],
+        isKeeper: () => this.#isCoordinator(self),
+        clock,
+        random,
+        log,
+        metrics,
+      },
+      { self, followEveryMs: options.followEveryMs },
+    );
+    this.#repairs = new RepairQueue({
+      index: this.index,
+      peers: this.#peers,
+      peerOf,
+      self,
+      takeOwn: (orders) => this.#orders.take(orders, true),
+      onDone: () => this.auditor.repaired(),
+      clock,
+      log,
+      metrics,
+    });
+    this.auditor = new ReplicationAuditor(
+      {
+        index: this.index,
+        follower: this.#follower,
+        subjects: this.subjects,
+        placement,
+        repairs: this.#repairs,
+        liveness: dependencies.liveness,
+        absent,
+        members: () => new Set(state().members.keys()),
+        coordinators: () => coordinatorsOf(state()).map(({ nodeId }) => nodeId),
+        slotOf: dependencies.slotOf,
+        checks: { ...base, index: this.index, prover: this.prover, peers: this.#peers, peerOf, shelf: content, random },
+        clock,
+        random,
+        log,
+        metrics,
+      },
+      { self, auditEveryMs: options.auditEveryMs },
+    );
+    this.#placementFollower = new PlacementFollower({
+      ...base,
+      subjects: this.subjects,
+      placement,
+      orders: this.#orders,
+      state,
+      stateAt: dependencies.stateAt,
+      onChanged: () => {
+        content.reconsider();
+        this.auditor.placementChanged();
+      },
+    });
+  }
+
+  /** Before the network starts, and before anything may be dropped. Resolves once the inventory is whole. */
+  async start(): Promise<void> {
+    const { network, clock } = this.#dependencies;
+    this.leases.start();
+    await this.inventory.start();
+    const source = new ReplicaService({
+      ...this.#dependencies,
+      inventory: this.inventory,
+      giver: this.#giver,
+      orders: this.#orders,
+      prover: this.prover,
+      index: this.index,
+      shelf: this.#dependencies.content,
+      nodeOf: (peer) => this.#nodeOf(peer),
+      isCoordinator: (node) => this.#isCoordinator(node),
+      self: this.#options.self,
+    });
+    network.handle(
+      replicasProtocol,
+      (stream) => this.#serve(serveReplicas(stream, source, { clock }), stream.remotePeer),
+      {
+        inboundStreamsMax,
+      },
+    );
+    this.#peers.start();
+    this.#unsubscribe = network.onPeerChange(({ kind, peer }) => {
+      if (kind === 'disconnected') this.#giver.peerGone(peer);
+    });
+    this.#follower.start();
+    this.#repairs.start();
+    this.intents.start((listener) =>
+      network.onPeerChange(({ kind }) => {
+        if (kind === 'connected') listener();
+      }),
+    );
+    this.auditor.start();
+    this.#placementFollower.start();
+  }
+
+  /** Ends what is under way; what is on disk is taken up at the next start. */
+  async stop(): Promise<void> {
+    this.#unsubscribe();
+    this.#peers.stop();
+    await Promise.all([
+      this.auditor.stop(),
+      this.#placementFollower.stop(),
+      this.intents.stop(),
+      this.#repairs.stop(),
+      this.#follower.stop(),
+    ]);
+    this.leases.stop();
+    await this.index.stop();
+    await this.inventory.stop();
+  }
+
+  /** The control log has grown. */
+  controlChanged(): void {
+    this.#placementFollower.changed();
+  }
+
+  /** Resolves when placement has been followed up to the present state. */
+  placementFollowed(): Promise<void> {
+    return this.#placementFollower.idle();
+  }
+
+  /** Whether this node is to hold the content of an object: as a desired holder, or in the place of one that is gone. */
+  shouldHold(object: { readonly ns: string; readonly key: string }): boolean {
+    return this.#orders.shouldHold(object);
+  }
+
+  /** True while this node is bound to keep a content. */
+  isBound(_reader: KvReader, manifest: BlobHash): boolean {
+    return this.leases.isBound(manifest);
+  }
+
+  /** The peers that may have a content, most likely first: named by an order, known to the index, desired, and the rest. */
+  holdersOf(
+    content: { readonly manifest: BlobHash } | undefined,
+    object: { readonly ns: string; readonly key: string } | undefined,
+  ): readonly PeerId[] {
+    const { network, state } = this.#dependencies;
+    const nodes: NodeId[] = [];
+    if (content !== undefined) {
+      nodes.push(...this.#orders.hinted(content.manifest));
+      const copies = this.index.holders(content.manifest).filter(({ isSuspect }) => !isSuspect);
+      nodes.push(...copies.map(({ nodeId }) => nodeId));
+    }
+    if (object !== undefined) {
+      const { desired, substitutes } = this.placement.assigned(object.ns, object.key, this.#absent().gone);
+      nodes.push(...desired.holders, ...substitutes);
+    }
+    const likely = nodes.flatMap((node) => state().members.get(node)?.peerId ?? []);
+    return [...new Set([...likely, ...network.connectedPeers()])];
+  }
+
+  /** Copies of a content that are known to be there: proved to this node, or to its index, and its own. */
+  provedCopies(manifest: BlobHash): number {
+    const { self } = this.#options;
+    const proved = this.index
+      .holders(manifest)
+      .filter(({ nodeId, provedMs }) => provedMs !== undefined && nodeId !== self);
+    const { kv, content } = this.#dependencies;
+    const own = content.sizeOf(kv, manifest) === undefined ? 0 : 1;
+    return Math.max(this.intents.provedCopies(manifest), proved.length + own);
+  }
+
+  /** Who holds a content, as far as this node's index knows; undefined on a node that keeps none. */
+  replicasOf(manifest: BlobHash): readonly CopyRecord[] | undefined {
+    return this.#isCoordinator(this.#options.self) ? this.index.holders(manifest) : undefined;
+  }
+
+  /** How far a node that drains has come; undefined on a node that keeps no index. */
+  async drainProgress(node: NodeId): Promise<DrainProgress | undefined> {
+    const { self } = this.#options;
+    if (!this.#isCoordinator(self)) return undefined;
+    const { index, subjects, placement, prover } = this;
+    return drainProgress(node, { index, subjects, placement, prover, self });
+  }
+
+  /**
+   * A page of what a change would move, of the versions after one of them. What nodes have already is known on
+   * coordinators only.
+   */
+  async preview(
+    change: MeshChange,
+    bounds: PreviewBounds,
+    after?: Pick<Subject, 'doc' | 'version'>,
+  ): Promise<MovePage> {
+    const before = this.placement.map();
+    const view = {
+      before,
+      after: before.withNodes(nodesAfter(before.nodes, change)),
+      holds: (node: NodeId, manifest: BlobHash) => this.index.holds(node, manifest),
+    };
+    const preview = new MovePreview(view, bounds);
+    await this.subjects.catchUp();
+    for await (const page of this.subjects.walk(after)) {
+      for (const subject of page) {
+        preview.add(subject);
+        if (preview.isFull) return preview.page();
+      }
+    }
+    return preview.page();
+  }
+
+  #absent(): Absent {
+    const { state, liveness } = this.#dependencies;
+    return absentOf(state().members.keys(), liveness, this.#options.repairDelayMs ?? repairDelayMsDefault);
+  }
+
+  #isCoordinator(node: NodeId): boolean {
+    return coordinatorsOf(this.#dependencies.state()).some(({ nodeId }) => nodeId === node);
+  }
+
+  #nodeOf(peer: PeerId): NodeId | undefined {
+    for (const { nodeId, peerId } of this.#dependencies.state().members.values()) if (peerId === peer) return nodeId;
+    return undefined;
+  }
+
+  #caught({ node, manifest }: FalseProof): void {
+    this.#falseProofs.add(1);
+    this.index.note(node, manifest, 'wrong');
+    this.#dependencies.onFalseProof({ node, manifest });
+  }
+
+  async #serve(serving: Promise<void>, peer: PeerId): Promise<void> {
+    try {
+      await serving;
+    } catch (error) {
+      const isFault = error instanceof MeshError && error.code === 'protocol_violation';
+      if (isFault) this.#faults.add(1);
+      this.#dependencies.log[isFault ? 'warn' : 'debug']('replicas:serving_failed', { peer, error });
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,161 @@
+import type { NodeId, PeerId } from '../../crdt/ids.ts';
+import { checksMax } from '../../protocols/replicas/limits.ts';
+import type { CheckOrder } from '../../protocols/replicas/server.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Kv } from '../ports/kv.ts';
+import type { Log } from '../ports/log.ts';
+import { MeshError } from '../ports/mesh-error.ts';
+import type { Random } from '../ports/random.ts';
+import type { ContentShelf } from './proof-giver.ts';
+import type { CopyRecord, ReplicaIndex } from './replica-index.ts';
+import type { ReplicaPeers } from './replica-peers.ts';
+import type { ProofResult, ProvedContent, ReplicaProver } from './replica-prover.ts';
+import type { Subject } from './subject.ts';
+
+/** Copies of one audit that are checked because nobody has ever seen a proof of them, and drawn from the others. */
+const unprovedMax = 8_192;
+const drawnMax = 256;
+
+/** How many checks came to what. */
+export type CheckCounts = Readonly<Record<ProofResult, number>>;
+
+export interface SpotCheckDependencies {
+  readonly index: Pick<ReplicaIndex, 'note'>;
+  readonly prover: ReplicaProver;
+  readonly peers: ReplicaPeers;
+  readonly peerOf: (node: NodeId) => PeerId | undefined;
+  readonly kv: Kv;
+  readonly shelf: ContentShelf;
+  readonly random: Random;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+interface Check {
+  readonly node: NodeId;
+  readonly content: ProvedContent;
+  /** Who could check it in this node's place. */
+  readonly others: readonly NodeId[];
+}
+
+/**
+ * Has copies proved: those that never were, and some drawn at random of the rest. What this node holds it checks itself;
+ * otherwise another holder does, and when that one finds fault this node looks for itself, so that nobody is suspect on
+ * another's word.
+ */
+export class SpotChecks {
+  readonly #dependencies: SpotCheckDependencies;
+  readonly #unproved: Check[] = [];
+  readonly #drawn: Check[] = [];
+  #provedSeen = 0;
+
+  constructor(dependencies: SpotCheckDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /** Offers the copies of a content that are online and not this node's own. */
+  offer({ manifest, sizeBytes }: Subject, copies: readonly CopyRecord[]): void {
+    for (const { nodeId, provedMs } of copies) {
+      const others = copies.flatMap((copy) => (copy.nodeId === nodeId || copy.isSuspect ? [] : [copy.nodeId]));
+      const check = { node: nodeId, content: { manifest, sizeBytes }, others };
+      if (provedMs === undefined) {
+        if (this.#unproved.length < unprovedMax) this.#unproved.push(check);
+        continue;
+      }
+      // Each of those offered is among the drawn with the same probability.
+      this.#provedSeen += 1;
+      const at = Math.floor(this.#dependencies.random.fraction() * this.#provedSeen);
+      if (this.#drawn.length < drawnMax) this.#drawn.push(check);
+      else if (at < drawnMax) this.#drawn[at] = check;
+    }
+  }
+
+  /** Makes the checks; resolves with what they came to. Never rejects but when the node stops. */
+  async run(): Promise<CheckCounts> {
+    const { kv, shelf } = this.#dependencies;
+    const counts: Record<ProofResult, number> = { proved: 0, lacking: 0, wrong: 0, unreachable: 0 };
+    const own = new Map<NodeId, Check[]>();
+    const byOthers = new Map<NodeId, Check[]>();
+    for (const check of [...this.#unproved, ...this.#drawn]) {
+      const isHere = shelf.sizeOf(kv, check.content.manifest) !== undefined;
+      const [group, node] = isHere ? [own, check.node] : [byOthers, this.#checkerOf(check)];
+      group.set(node, [...(group.get(node) ?? []), check]);
+    }
+    await Promise.all([
+      ...Array.from(own, ([node, checks]) => this.#checkOwn(node, checks, counts)),
+      ...Array.from(byOthers, ([checker, checks]) => this.#haveChecked(checker, checks, counts)),
+    ]);
+    return counts;
+  }
+
+  /** Another holder that can be reached; without one the node itself, which is then looked at. */
+  #checkerOf({ node, others }: Check): NodeId {
+    const { peers, peerOf, random } = this.#dependencies;
+    const reachable = others.filter((other) => {
+      const peer = peerOf(other);
+      return peer !== undefined && peers.isConnected(peer);
+    });
+    return reachable[Math.floor(random.fraction() * reachable.length)] ?? node;
+  }
+
+  async #checkOwn(node: NodeId, checks: readonly Check[], counts: Record<ProofResult, number>): Promise<void> {
+    const proofs = await this.#dependencies.prover.sample(
+      node,
+      checks.map(({ content }) => content),
+    );
+    for (const [index, { result }] of proofs.entries()) this.#note(checks[index] as Check, result, counts);
+  }
+
+  async #haveChecked(checker: NodeId, checks: readonly Check[], counts: Record<ProofResult, number>): Promise<void> {
+    const { clock, log } = this.#dependencies;
+    for (let start = 0; start < checks.length; start += checksMax) {
+      const part = checks.slice(start, start + checksMax);
+      const results = await this.#ask(checker, part);
+      for (const [index, check] of part.entries()) {
+        const told = results[index] ?? 'unreachable';
+        if (told !== 'wrong' && told !== 'lacking') {
+          this.#note(check, told, counts);
+          continue;
+        }
+        const [look] = await this.#dependencies.prover.sample(check.node, [check.content]);
+        const seen = look?.result ?? 'unreachable';
+        if (seen === 'proved')
+          log.warn('checks:disagree', { checker, node: check.node, told, manifest: check.content.manifest });
+        // Bytes that do not verify are not there; and what was caught with a false proof has answered falsely.
+        this.#note(check, seen === 'lacking' ? told : seen, counts);
+      }
+      await clock.sleep(0);
+    }
+  }
+
+  async #ask(checker: NodeId, checks: readonly Check[]): Promise<readonly ProofResult[]> {
+    const { peers, peerOf, prover, log } = this.#dependencies;
+    const peer = peerOf(checker);
+    if (peer === undefined) return [];
+    const itself = checks.filter(({ node }) => node === checker);
+    const orders = checks.flatMap(({ node, content }): CheckOrder[] => {
+      const points = prover.drawPoints(content);
+      return node === checker ? [] : [{ manifest: content.manifest, node, points: points.length === 0 ? [0] : points }];
+    });
+    const looked = await prover.sample(
+      checker,
+      itself.map(({ content }) => content),
+    );
+    try {
+      const told = orders.length === 0 ? [] : await peers.ask(peer, 'check', (client) => client.check(orders));
+      const [next, nextLook] = [told.values(), looked.values()];
+      return checks.map(({ node }) =>
+        node === checker ? (nextLook.next().value?.result ?? 'unreachable') : (next.next().value ?? 'unreachable'),
+      );
+    } catch (error) {
+      if (error instanceof MeshError && error.code === 'shutting_down') throw error;
+      log.debug('checks:not_made', { checker, error });
+      return [];
+    }
+  }
+
+  #note({ node, content }: Check, result: ProofResult, counts: Record<ProofResult, number>): void {
+    counts[result] += 1;
+    if (result !== 'unreachable') this.#dependencies.index.note(node, content.manifest, result);
+  }
+}

@@ -1,0 +1,227 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { NodeId } from '../../crdt/ids.ts';
+import { challengesMax, leaseMsMax, pointsMax } from '../../protocols/replicas/limits.ts';
+import {
+  decodeReplicaRequest,
+  decodeReplicaResponse,
+  encodeReplicaMessage,
+  packProof,
+  type ReplicaRequest,
+  type ReplicaResponse,
+  unpackProof,
+} from '../../protocols/replicas/messages.ts';
+import { messageBytesMax } from '../../protocols/wire/frames.ts';
+import {
+  packAnswer,
+  packChanges,
+  packRange,
+  unpackAnswer,
+  unpackChanges,
+  unpackRange,
+} from '../../protocols/wire/item-sets.ts';
+import { runs } from '../support/property-runs.ts';
+
+const hash = fc.uint8Array({ minLength: 32, maxLength: 32 });
+const node = fc.constantFrom('a'.repeat(26), 'b'.repeat(25).concat('a')) as fc.Arbitrary<NodeId>;
+const points = fc
+  .uniqueArray(fc.maxSafeNat(), { minLength: 1, maxLength: pointsMax })
+  .map((list) => list.sort((a, b) => a - b));
+const summary = fc.record({ count: fc.nat(), fingerprint: fc.uint8Array({ minLength: 16, maxLength: 16 }) });
+const prefix = fc.array(fc.nat({ max: 15 }), { maxLength: 16 });
+/** A value of all ones stands for none. */
+const value = hash.filter((bytes) => bytes.some((byte) => byte !== 0xff));
+const changes = fc.array(fc.record({ key: hash, value: fc.option(value, { nil: undefined }) }), { maxLength: 20 });
+
+const requests: fc.Arbitrary<ReplicaRequest> = fc.oneof(
+  fc.record({
+    t: fc.constant('feed' as const),
+    feed: fc.option(fc.string({ minLength: 1, maxLength: 13 })),
+    after: fc.nat(),
+  }),
+  fc.record({
+    t: fc.constant('ranges' as const),
+    ranges: fc.array(fc.record({ set: fc.constant(0), prefix, summary }).map(packRange), {
+      minLength: 1,
+      maxLength: 9,
+    }),
+  }),
+  fc.record({
+    t: fc.constant('prove' as const),
+    nonce: hash,
+    items: fc.array(fc.record({ manifest: hash, points }, { requiredKeys: ['manifest'] }), {
+      minLength: 1,
+      maxLength: 9,
+    }),
+  }),
+  fc.record({
+    t: fc.constant('prove' as const),
+    nonce: hash,
+    lease: fc.integer({ min: 1, max: leaseMsMax }),
+    items: fc.array(fc.record({ manifest: hash }), { minLength: 1, maxLength: 9 }),
+  }),
+  fc.record({
+    t: fc.constant('order' as const),
+    items: fc.array(
+      fc.record({
+        ns: fc.constant('docs'),
+        key: fc
+          .string({ minLength: 1, maxLength: 40 })
+          .map((text) => `k${text.replaceAll('\0', '').replaceAll('.', '')}`),
+        version: hash,
+        manifest: hash,
+        holders: fc.array(node, { maxLength: 4 }),
+      }),
+      { minLength: 1, maxLength: 5 },
+    ),
+  }),
+  fc.record({
+    t: fc.constant('check' as const),
+    items: fc.array(fc.record({ manifest: hash, node, points }), { minLength: 1, maxLength: 5 }),
+  }),
+  fc.record({ t: fc.constant('holders' as const), manifests: fc.array(hash, { minLength: 1, maxLength: 9 }) }),
+);
+
+const responses: fc.Arbitrary<ReplicaResponse> = fc.oneof(
+  fc.record({
+    t: fc.constant('feed' as const),
+    feed: fc.string({ minLength: 1, maxLength: 13 }),
+    last: fc.nat(),
+    through: fc.nat(),
+    entries: fc.option(changes.map(packChanges)),
+  }),
+  fc.record({ t: fc.constant('working' as const) }),
+  fc.record({
+    t: fc.constant('proofs' as const),
+    answers: fc.array(fc.oneof(hash, fc.constant(0 as const), fc.constant(1 as const)), { maxLength: 9 }),
+  }),
+  fc.record({ t: fc.constant('ordered' as const), taken: fc.nat({ max: 9 }) }),
+  fc.record({
+    t: fc.constant('checked' as const),
+    results: fc.array(fc.constantFrom('proved' as const, 'lacking', 'wrong', 'unreachable'), { maxLength: 9 }),
+  }),
+  fc.record({
+    t: fc.constant('holders' as const),
+    holders: fc.option(fc.array(fc.array(fc.tuple(node, fc.boolean()), { maxLength: 3 }), { maxLength: 5 })),
+  }),
+);
+
+describe('messages about replicas', () => {
+  it('read back what was written', () => {
+    fc.assert(
+      fc.property(requests, (message) => {
+        const decoded = decodeReplicaRequest(encodeReplicaMessage(message));
+        expect(decoded.ok ? decoded.value : decoded.error).toEqual(message);
+      }),
+      runs(2),
+    );
+    fc.assert(
+      fc.property(responses, (message) => {
+        const decoded = decodeReplicaResponse(encodeReplicaMessage(message));
+        expect(decoded.ok ? decoded.value : decoded.error).toEqual(message);
+      }),
+      runs(2),
+    );
+  });
+
+  it('carry changes, ranges, their answers and proofs unchanged', () => {
+    fc.assert(fc.property(changes, (list) => void expect(unpackChanges(packChanges(list))).toEqual(list)));
+    fc.assert(
+      fc.property(
+        fc.record({ set: fc.nat({ max: 4_095 }), prefix, summary }),
+        (question) => void expect(unpackRange(packRange(question))).toEqual(question),
+      ),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(fc.record({ key: hash, value: hash }), { maxLength: 9 }),
+        (items) => void expect(unpackAnswer(packAnswer({ kind: 'items', items }))).toEqual({ kind: 'items', items }),
+      ),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(summary, { minLength: 16, maxLength: 16 }),
+        (children) =>
+          void expect(unpackAnswer(packAnswer({ kind: 'split', children }))).toEqual({ kind: 'split', children }),
+      ),
+    );
+    for (const kind of ['same', 'later'] as const) expect(unpackAnswer(packAnswer({ kind }))).toEqual({ kind });
+    for (const answer of ['lacking', 'busy', new Uint8Array(32)] as const)
+      expect(unpackProof(packProof(answer))).toEqual(answer);
+  });
+
+  it('never throw on bytes that were changed, cut or made up', () => {
+    const valid = fc.oneof(requests.map(encodeReplicaMessage), responses.map(encodeReplicaMessage));
+    fc.assert(
+      fc.property(valid, fc.nat(), fc.integer({ min: 1, max: 255 }), fc.nat(), (bytes, at, flip, cut) => {
+        const mutated = Uint8Array.from(bytes);
+        const index = at % mutated.length;
+        mutated[index] = (mutated[index] ?? 0) ^ flip;
+        for (const decode of [decodeReplicaRequest, decodeReplicaResponse]) {
+          expect(() => decode(mutated)).not.toThrow();
+          expect(() => decode(bytes.subarray(0, cut % bytes.length))).not.toThrow();
+        }
+      }),
+      runs(3),
+    );
+  });
+
+  it('refuse what they do not know and what is out of bounds', () => {
+    const raw = new Uint8Array(32);
+    const item = { manifest: raw };
+    const refused: unknown[] = [
+      { t: 'feed', feed: null, after: -1 },
+      { t: 'ranges', ranges: [] },
+      { t: 'prove', nonce: new Uint8Array(31), items: [item] },
+      { t: 'prove', nonce: raw, items: [] },
+      { t: 'prove', nonce: raw, items: Array(challengesMax + 1).fill(item) },
+      { t: 'prove', nonce: raw, items: [{ ...item, points: [] }] },
+      { t: 'prove', nonce: raw, items: [{ ...item, points: [2, 1] }] },
+      { t: 'prove', nonce: raw, items: [{ ...item, points: [1, 1] }] },
+      { t: 'prove', nonce: raw, items: [{ ...item, points: [-1] }] },
+      { t: 'prove', nonce: raw, lease: leaseMsMax + 1, items: [item] },
+      { t: 'prove', nonce: raw, lease: 0, items: [item] },
+      // Nobody drops its own copy on the strength of a sample.
+      { t: 'prove', nonce: raw, lease: 1_000, items: [{ ...item, points: [0] }] },
+      { t: 'order', items: [{ ns: 'Docs', key: 'a', version: raw, manifest: raw, holders: [] }] },
+      { t: 'order', items: [{ ns: 'docs', key: '..', version: raw, manifest: raw, holders: [] }] },
+      { t: 'order', items: [{ ns: 'docs', key: 'a', version: raw, manifest: raw, holders: ['somebody'] }] },
+      { t: 'check', items: [{ manifest: raw, node: 'a'.repeat(26) }] },
+      { t: 'holders', manifests: Array(65).fill(raw) },
+      { t: 'unknown' },
+    ];
+    for (const message of refused) {
+      expect(decodeReplicaRequest(encodeReplicaMessage(message as ReplicaRequest)).ok).toBe(false);
+    }
+    const answers: unknown[] = [
+      { t: 'feed', feed: 'a', last: 1, through: 1, entries: new Uint8Array(63) },
+      { t: 'feed', feed: 'a', last: 1, through: 1, entries: new Uint8Array(1_025 * 64) },
+      { t: 'proofs', answers: [2] },
+      { t: 'checked', results: ['fine'] },
+    ];
+    for (const message of answers) {
+      expect(decodeReplicaResponse(encodeReplicaMessage(message as ReplicaResponse)).ok).toBe(false);
+    }
+  });
+
+  it('fit a frame even when they are as long as they may be', () => {
+    const raw = new Uint8Array(32);
+    const longest: ReplicaRequest = {
+      t: 'order',
+      items: Array.from({ length: 128 }, () => ({
+        ns: 'n'.repeat(63),
+        key: 'k'.repeat(1_024),
+        version: raw,
+        manifest: raw,
+        holders: Array.from({ length: 16 }, () => 'a'.repeat(26) as NodeId),
+      })),
+    };
+    expect(decodeReplicaRequest(encodeReplicaMessage(longest)).ok).toBe(true);
+    expect(encodeReplicaMessage(longest).length).toBeLessThan(messageBytesMax);
+    const named: ReplicaResponse = {
+      t: 'holders',
+      holders: Array.from({ length: 64 }, () => Array.from({ length: 64 }, () => ['a'.repeat(26) as NodeId, true])),
+    };
+    expect(encodeReplicaMessage(named).length).toBeLessThan(messageBytesMax);
+  });
+});

@@ -1,0 +1,351 @@
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { ReplicaMesh, type ReplicaMeshOptions, type WrittenContent } from '../../support/replica-mesh.ts';
+
+// Minutes of virtual time, on machines that may be busy.
+vi.setConfig({ testTimeout: 60_000 });
+
+let mesh: ReplicaMesh;
+afterEach(() => mesh.stop());
+
+const fiveNodes: ReplicaMeshOptions = {
+  nodes: { north: { dc: 'a' }, east: { dc: 'a' }, south: { dc: 'b' }, west: { dc: 'b' }, home: { dc: 'c' } },
+  coordinators: ['north', 'east', 'south'],
+  policy: { replicas: 3, diversity: { dc: 2 } },
+  repairDelayMs: 60_000,
+};
+
+const start = async (options: Partial<ReplicaMeshOptions> = {}): Promise<void> => {
+  mesh = await ReplicaMesh.start({ ...fiveNodes, ...options });
+};
+
+const writeMany = async (count: number, from = 'north'): Promise<WrittenContent[]> => {
+  const written: WrittenContent[] = [];
+  for (let index = 0; index < count; index += 1)
+    written.push(await mesh.write(from, `key-${index}`, `content ${index}`));
+  return written;
+};
+
+const auditors = () => mesh.nodes.filter(({ isUp, replication }) => isUp && replication.auditor.status().isAuditor);
+
+/** The totals over all the slots, each of which one coordinator audits. */
+const auditAll = async () => {
+  const reports = await mesh.run(Promise.all(auditors().map(({ replication }) => replication.auditor.audit('demand'))));
+  const sum = (field: keyof (typeof reports)[number]['plan']['totals']): number =>
+    reports.reduce((total, { plan }) => total + plan.totals[field], 0);
+  return {
+    subjects: sum('subjects'),
+    healthy: sum('healthy'),
+    under: sum('under'),
+    mis: sum('mis'),
+    over: sum('over'),
+    unreachable: sum('unreachable'),
+    degraded: sum('degraded'),
+  };
+};
+
+describe('a write', () => {
+  test('ends at exactly its desired holders, and leaves the writer once they have proved it', async () => {
+    await start();
+    const written = await writeMany(40);
+    await mesh.settle(20_000);
+    for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
+    expect(mesh.nodes.map(({ replication }) => replication.intents.pending)).toEqual([0, 0, 0, 0, 0]);
+    expect(mesh.get('north').contents.dropped.length).toBeGreaterThan(0);
+    expect(await auditAll()).toEqual({
+      subjects: 40,
+      healthy: 40,
+      under: 0,
+      mis: 0,
+      over: 0,
+      unreachable: 0,
+      degraded: 0,
+    });
+  });
+
+  test('stays with a writer that should not hold it while one desired holder has not proved it', async () => {
+    await start();
+    const [slow] = ['east', 'south', 'west', 'home'].map((name) => mesh.get(name)) as [(typeof mesh.nodes)[number]];
+    slow.contents.mayPull = () => false;
+    const written = await writeMany(40);
+    await mesh.settle(20_000);
+    for (const each of written) {
+      if (!mesh.desired(each).includes('east') || mesh.desired(each).includes('north')) continue;
+      expect(mesh.holders(each)).toContain('north');
+    }
+    slow.contents.mayPull = () => true;
+    await mesh.settle(200_000);
+    for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
+  });
+
+  test('is remembered as not proved yet over a crash of the writer', async () => {
+    await start();
+    for (const name of ['east', 'south', 'west', 'home']) mesh.get(name).contents.mayPull = () => false;
+    const written = await writeMany(20);
+    await mesh.settle(1_000);
+    mesh.get('north').crash();
+    await mesh.get('north').restart();
+    for (const each of written) expect(mesh.holders(each)).toEqual(['north']);
+    for (const name of ['east', 'south', 'west', 'home']) mesh.get(name).contents.mayPull = () => true;
+    await mesh.settle(200_000);
+    for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
+    expect(mesh.get('north').replication.intents.pending).toBe(0);
+  });
+
+  test('tells how many copies of it are proved', async () => {
+    await start();
+    for (const name of ['east', 'south', 'west', 'home']) mesh.get(name).contents.mayPull = () => false;
+    const written = await mesh.write('north', 'a', 'text');
+    const { intents } = mesh.get('north').replication;
+    const seen: number[] = [];
+    intents.onProved(() => seen.push(intents.provedCopies(written.manifest)));
+    expect(intents.provedCopies(written.manifest)).toBe(1);
+    await mesh.settle(500);
+    expect(intents.provedCopies(written.manifest)).toBe(1);
+    for (const name of ['east', 'south', 'west', 'home']) mesh.get(name).contents.mayPull = () => true;
+    await mesh.settle(120_000);
+    expect(seen[0]).toBe(2);
+    expect(mesh.get('north').replication.provedCopies(written.manifest)).toBe(3);
+  });
+});
+
+describe('an offline node', () => {
+  test('has the plan at once, moves nothing within the delay, and is replaced after it', async () => {
+    await start();
+    const written = await writeMany(40);
+    await mesh.settle(20_000);
+    await mesh.get('home').stop();
+    const lost = written.filter((each) => mesh.desired(each).includes('home'));
+    expect(lost.length).toBeGreaterThan(5);
+    await mesh.settle(10_000);
+    const plans = auditors().map(({ replication }) => replication.auditor.status().last?.plan);
+    expect(plans.reduce((sum, plan) => sum + (plan?.totals.waitingPulls ?? 0), 0)).toBe(lost.length);
+    expect(plans.reduce((sum, plan) => sum + (plan?.totals.under ?? 0), 0)).toBe(lost.length);
+    for (const each of lost) expect(mesh.holders(each).filter((name) => name !== 'home')).toHaveLength(2);
+    await mesh.settle(80_000);
+    for (const each of lost) expect(mesh.holders(each).filter((name) => name !== 'home')).toHaveLength(3);
+    expect(await auditAll()).toMatchObject({ healthy: 40, under: 0 });
+  });
+
+  test('moves nothing when it flaps, however often, within the delay', async () => {
+    await start();
+    const written = await writeMany(20);
+    await mesh.settle(20_000);
+    const before = mesh.nodes.map(({ contents }) => contents.wanted.length);
+    for (let time = 0; time < 5; time += 1) {
+      await mesh.get('home').stop();
+      await mesh.settle(40_000);
+      await mesh.get('home').restart({ isClean: true });
+      await mesh.settle(20_000);
+    }
+    expect(mesh.nodes.map(({ contents }) => contents.wanted.length)).toEqual(before);
+    for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
+  });
+
+  test('is reported as over-replicated when it comes back after its replacement, and nothing is lost', async () => {
+    await start();
+    const written = await writeMany(30);
+    await mesh.settle(20_000);
+    await mesh.get('home').stop();
+    await mesh.settle(120_000);
+    await mesh.get('home').restart({ isClean: true });
+    await mesh.settle(20_000);
+    const lost = written.filter((each) => mesh.desired(each).includes('home'));
+    expect(await auditAll()).toMatchObject({ over: lost.length, under: 0, healthy: 30 - lost.length });
+    for (const each of written) expect(mesh.holders(each)).toEqual(expect.arrayContaining(mesh.desired(each)));
+  });
+
+  test('that comes back with an empty disk is filled again', async () => {
+    await start();
+    const written = await writeMany(30);
+    await mesh.settle(20_000);
+    await mesh.get('home').stop();
+    await mesh.get('home').restart({ isWiped: true });
+    for (const each of written) mesh.get('home').versions.add(each);
+    await mesh.settle(60_000);
+    expect(await auditAll()).toMatchObject({ healthy: 30 });
+    for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
+  });
+});
+
+describe('a content that no node online has', () => {
+  test('is reported, and heals when one that has it comes back', async () => {
+    await start({ policy: { replicas: 2 } });
+    const written = await writeMany(20);
+    await mesh.settle(20_000);
+    const [victim] = written as [WrittenContent];
+    const [first, second] = mesh.desired(victim) as [string, string];
+    const isCoordinator = (name: string): boolean => ['north', 'east', 'south'].includes(name);
+    await mesh.get(first).stop();
+    await mesh.get(second).stop();
+    expect((await auditAll()).unreachable).toBeGreaterThan(0);
+    await mesh.settle(90_000);
+    expect(mesh.nodes.filter((node) => node.isUp && node.holds(victim))).toEqual([]);
+    await mesh.get(first).restart({ isClean: true });
+    await mesh.settle(90_000);
+    expect(mesh.nodes.filter((node) => node.isUp && node.holds(victim)).length).toBeGreaterThanOrEqual(2);
+    expect((await auditAll()).unreachable).toBe(0);
+    expect([first, second].filter(isCoordinator).length).toBeLessThan(3);
+  });
+});
+
+describe('a holder that lies', () => {
+  test('about what it has lost is caught, reported, and replaced elsewhere', async () => {
+    await start();
+    const written = await writeMany(30);
+    await mesh.settle(20_000);
+    await auditAll();
+    // The bytes are gone, and the node still says that it has them.
+    mesh.get('home').contents.blobs.clear();
+    const lost = written.filter((each) => mesh.desired(each).includes('home'));
+    for (let time = 0; time < 4; time += 1) {
+      await auditAll();
+      await mesh.settle(30_000);
+    }
+    for (const each of lost) expect(mesh.holders(each).filter((name) => name !== 'home').length).toBe(3);
+  });
+
+  test('with false proofs is caught by whoever has the bytes', async () => {
+    await start();
+    const written = await writeMany(30);
+    await mesh.settle(20_000);
+    const home = mesh.get('home');
+    // It reads other bytes than it says, and does not check them.
+    home.contents.read = (hash) => {
+      const bytes = home.contents.blobs.get(hash);
+      return bytes === undefined || bytes[0] === 0x7b ? bytes : Uint8Array.from(bytes, (byte) => byte ^ 1);
+    };
+    for (let time = 0; time < 3; time += 1) {
+      await auditAll();
+      await mesh.settle(30_000);
+    }
+    const lost = written.filter((each) => mesh.desired(each).includes('home'));
+    expect(mesh.nodes.flatMap(({ falseProofs }) => falseProofs).some(({ node }) => node === home.nodeId)).toBe(true);
+    for (const each of lost) {
+      const [known] = auditors().flatMap(({ replication }) => replication.replicasOf(each.manifest) ?? []);
+      expect(known).toBeDefined();
+    }
+  });
+});
+
+describe('what an administrator changes', () => {
+  test('moves what it touches: labels, a policy, a node that drains', async () => {
+    await start();
+    const written = await writeMany(30);
+    await mesh.settle(20_000);
+    const { nodeId } = mesh.get('home');
+    const { replication } = mesh.get('north');
+    const held = written.filter((each) => mesh.desired(each).includes('home')).length;
+    const bounds = { subjectsMax: 1_000, movesMax: 1_000 };
+    const preview = await mesh.run(replication.preview({ kind: 'drain', nodeId }, bounds));
+    expect(preview.totals).toMatchObject({ subjects: 30, moved: held, copies: held });
+    const pages = [];
+    for (let after: WrittenContent | undefined; ; ) {
+      const page = await mesh.run(replication.preview({ kind: 'drain', nodeId }, { ...bounds, subjectsMax: 7 }, after));
+      pages.push(...page.moves);
+      if (page.next === undefined) break;
+      after = page.next as WrittenContent;
+    }
+    expect(pages).toEqual(preview.moves);
+    mesh.change(() => mesh.control.add({ type: 'drain', nodeId, draining: true }));
+    expect((await mesh.run(replication.drainProgress(nodeId)))?.remaining).toBe(held);
+    await mesh.settle(30_000);
+    // The first look has proved what nobody had.
+    await mesh.run(replication.drainProgress(nodeId));
+    expect(await mesh.run(replication.drainProgress(nodeId))).toEqual({
+      contents: held,
+      remaining: 0,
+      remainingBytes: 0,
+    });
+    for (const { subject, to } of preview.moves) {
+      for (const node of to) expect(mesh.desired(subject)).toContain(mesh.named(node));
+    }
+    for (const each of written) {
+      expect(mesh.desired(each)).not.toContain('home');
+      expect(mesh.holders(each)).toEqual(expect.arrayContaining(mesh.desired(each)));
+    }
+    mesh.change(() => mesh.control.add({ type: 'namespace', ns: 'docs', policy: { replicas: 4 } }));
+    await mesh.settle(30_000);
+    for (const each of written) expect(mesh.holders(each)).toEqual(expect.arrayContaining(mesh.desired(each)));
+    expect((await auditAll()).under).toBe(0);
+  });
+
+  test('that comes while the node is down is followed when it starts', async () => {
+    await start({ policy: { replicas: 1 } });
+    const written = await writeMany(20);
+    await mesh.settle(20_000);
+    await mesh.get('west').stop();
+    mesh.change(() => mesh.control.add({ type: 'namespace', ns: 'docs', policy: { replicas: 5 } }));
+    await mesh.get('west').restart({ isClean: true });
+    await mesh.settle(30_000);
+    for (const each of written) expect(mesh.holders(each)).toHaveLength(5);
+  });
+
+  test('that no mesh could do is reported as degraded, and does no harm', async () => {
+    await start({ policy: { replicas: 3, diversity: { dc: 3 } } });
+    const written = await writeMany(10);
+    await mesh.settle(20_000);
+    mesh.change(() => mesh.control.add({ type: 'labels', nodeId: mesh.get('home').nodeId, labels: { dc: 'a' } }));
+    await mesh.settle(30_000);
+    expect(await auditAll()).toMatchObject({ subjects: 10, degraded: 10, under: 0, unreachable: 0 });
+    for (const each of written) expect(mesh.holders(each).length).toBeGreaterThanOrEqual(3);
+  });
+});
+
+describe('two nodes that want to drop the same content', () => {
+  test('never leave it with fewer proved copies than its policy asks', async () => {
+    await start({ policy: { replicas: 2 } });
+    const written = await writeMany(20);
+    await mesh.settle(20_000);
+    // Everybody has everything, then two who need not try at once, again and again.
+    for (const node of mesh.nodes) {
+      for (const each of written)
+        await mesh.run(node.kv.transact((transaction) => node.contents.keep(transaction, each)));
+    }
+    const drops = mesh.nodes.map((node) => node.replication.dropper.drop(written.map(({ manifest }) => manifest)));
+    await mesh.run(Promise.all(drops));
+    for (const each of written) expect(mesh.holders(each).length).toBeGreaterThanOrEqual(2);
+    await mesh.settle(70_000);
+    for (let time = 0; time < 3; time += 1) {
+      for (const node of mesh.nodes)
+        await mesh.run(node.replication.dropper.drop(written.map(({ manifest }) => manifest)));
+      await mesh.settle(70_000);
+    }
+    for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
+  });
+
+  test('keep it when a version with the same bytes comes meanwhile', async () => {
+    await start({ policy: { replicas: 2 } });
+    const first = await mesh.write('north', 'first', 'the same bytes');
+    await mesh.settle(20_000);
+    const names = mesh.nodes.map(({ name }) => name);
+    const outside = names.find((name) => !mesh.desired(first).includes(name)) as string;
+    const key = Array.from({ length: 100 }, (_, at) => `other ${at}`).find((name) =>
+      mesh.desired({ ...first, key: name }).includes(outside),
+    ) as string;
+    const node = mesh.get(outside);
+    await mesh.run(node.kv.transact((transaction) => node.contents.keep(transaction, first)));
+    const dropping = node.replication.dropper.drop([first.manifest]);
+    // The holders are reading by now; their proofs are on their way.
+    await mesh.settle(3);
+    await mesh.write(outside, key, 'the same bytes');
+    expect((await mesh.run(dropping)).get(first.manifest)).not.toBe('dropped');
+    expect(node.holds(first)).toBe(true);
+  });
+
+  test('keep it while one of its holders only says that it has it', async () => {
+    await start({ policy: { replicas: 2 } });
+    const written = await mesh.write('north', 'first', 'some bytes');
+    await mesh.settle(20_000);
+    const [holder] = mesh.desired(written) as [string];
+    const outside = mesh.nodes.find(({ name }) => !mesh.desired(written).includes(name)) as (typeof mesh.nodes)[number];
+    await mesh.run(outside.kv.transact((transaction) => outside.contents.keep(transaction, written)));
+    const { blobs } = mesh.get(holder).contents;
+    const kept = [...blobs];
+    blobs.clear();
+    const drop = async () =>
+      (await mesh.run(outside.replication.dropper.drop([written.manifest]))).get(written.manifest);
+    expect(await drop()).toBe('too_few_proofs');
+    for (const [hash, bytes] of kept) blobs.set(hash, bytes);
+    expect(await drop()).toBe('dropped');
+  });
+});
