@@ -1,3 +1,4 @@
+import type { Role } from '../../crdt/control/member.ts';
 import type { Draw } from './draw.ts';
 import type { Simulation } from './simulation.ts';
 
@@ -14,7 +15,8 @@ type DiskFault =
   | 'rollBack'
   | 'wipe'
   | 'cloneDirectory';
-type FaultName = NetworkFault | NodeFault | DiskFault;
+type ClusterFault = 'changeRoles';
+type FaultName = NetworkFault | NodeFault | DiskFault | ClusterFault;
 
 export type FaultMix = Readonly<Partial<Record<FaultName, number>>>;
 
@@ -91,7 +93,26 @@ export class FaultSchedule {
 
   /** What each fault does to the node that was drawn. */
   #injections(name: string): Readonly<Record<FaultName, () => void>> {
-    return { ...this.#networkFaults(name), ...this.#nodeFaults(name), ...this.#diskFaults(name) };
+    return {
+      ...this.#networkFaults(name),
+      ...this.#nodeFaults(name),
+      ...this.#diskFaults(name),
+      changeRoles: () => this.#changeRoles(name),
+    };
+  }
+
+  /** An operator makes some node a coordinator or has it step down; what can be refused may be. */
+  #changeRoles(through: string): void {
+    const node = this.#sim.node(through);
+    const { nodeId, name, roles } = this.#draw.pick(node.nodes());
+    const next: readonly Role[] = roles.includes('coordinator') ? ['storage'] : ['coordinator', 'storage'];
+    this.#sim.countFault('changeRoles');
+    this.#sim.trace.note(`changeRoles of ${name} to ${next} through ${through}`);
+    const operation = { type: 'roles', nodeId, roles: next } as const;
+    node.cluster.change({ operation, actor: 'operator' }).then(
+      (outcome) => this.#sim.trace.note(`changeRoles of ${name}: ${outcome.ok ? 'done' : outcome.error.code}`),
+      (error: unknown) => this.#sim.trace.note(`changeRoles of ${name}: ${String(error)}`),
+    );
   }
 
   #networkFaults(name: string): Readonly<Record<NetworkFault, () => void>> {

@@ -276,10 +276,22 @@ export class FaultyMesh extends SimulatedNodes {
     });
     const disks = [...this.machines.values()];
     for (const id of before.ids()) {
-      if (!disks.some((other) => isVersionIntact(other, id, 'durable'))) this.ledger.excusedVersions.add(id);
+      if (!disks.some((other) => isVersionIntact(other, id, 'durable'))) {
+        this.ledger.excusedVersions.add(id);
+        this.#takeBackRot(id);
+      }
       const manifest = this.library.get(id)?.version.record.content?.manifest;
       if (manifest === undefined || disks.some((other) => isContentIntact(other, manifest, 'durable'))) continue;
       this.ledger.excusedContents.add(manifest);
+    }
+  }
+
+  /** Rot is drawn only where another disk has a sound copy. That disk is gone: what is left of the version is sound. */
+  #takeBackRot(id: VersionId): void {
+    const text = this.library.get(id)?.version.text;
+    for (const machine of this.machines.values()) {
+      if (text !== undefined && !isVersionIntact(machine, id, 'now'))
+        machine.kv.mend(versionKey(id), Buffer.from(text));
     }
   }
 

@@ -8,6 +8,8 @@ import { draftVersion, signVersion, type Version, type VersionFields } from '../
 import { AnswerPacker } from '../../protocols/blobs/answers.ts';
 import { blobsProtocol } from '../../protocols/blobs/limits.ts';
 import { encodeGossip, gossipTopic, hintOf } from '../../protocols/gossip/messages.ts';
+import { heartbeatTopic } from '../../protocols/membership/heartbeat.ts';
+import { descriptorTopic } from '../../protocols/membership/messages.ts';
 import {
   decodeSyncRequest,
   encodeSyncMessage,
@@ -68,8 +70,9 @@ export class HostilePeer {
   async join(): Promise<void> {
     this.#network.handle(syncProtocol, (stream) => this.#answerSync(stream));
     this.#network.handle(blobsProtocol, (stream) => this.#answerBlobs(stream));
-    for (let slot = 0; slot < slots; slot += 1) {
-      const topic = gossipTopic(this.#sim.cluster, slot);
+    const { cluster } = this.#sim;
+    const topics = Array.from({ length: slots }, (_, slot) => gossipTopic(cluster, slot));
+    for (const topic of [...topics, descriptorTopic(cluster), heartbeatTopic(cluster)]) {
       this.#network.subscribe(topic, (data) => {
         this.#heard.push({ topic, data });
         if (this.#heard.length > heardMax) this.#heard.shift();

@@ -1,7 +1,7 @@
 import type { Member } from '../../crdt/genesis.ts';
 import type { BlobHash, VersionId } from '../../crdt/ids.ts';
 import { type Signer, signerFromSeed } from '../../crdt/signature.ts';
-import { type MemoryBlobSnapshot, MemoryBlobStore } from '../../src/adapters/memory/blob-store.ts';
+import { type BlobPool, type MemoryBlobSnapshot, MemoryBlobStore } from '../../src/adapters/memory/blob-store.ts';
 import type { VirtualClock } from '../../src/adapters/memory/clock.ts';
 import { MemoryKv, type MemoryKvSnapshot } from '../../src/adapters/memory/kv.ts';
 import type { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
@@ -42,7 +42,7 @@ export class Machine {
   readonly signer: Signer;
   readonly clock: MachineClock;
   kv: MemoryKv;
-  blobs = new MemoryBlobStore();
+  blobs: MemoryBlobStore;
   process: Process | undefined;
   lives = 0;
   paused = false;
@@ -68,6 +68,8 @@ export class Machine {
     options: {
       readonly clock: VirtualClock;
       readonly flushDelayMs: () => number;
+      /** What other machines' disks hold too. */
+      readonly pool: BlobPool;
       readonly observe: (machine: Machine, store: KvReader, keys: readonly KvKey[]) => void;
     },
   ) {
@@ -75,6 +77,7 @@ export class Machine {
     this.keySeed = keySeed;
     this.signer = signerFromSeed(keySeed);
     this.clock = new MachineClock(options.clock);
+    this.blobs = new MemoryBlobStore({ pool: options.pool });
     this.kv = new MemoryKv(this.clock, {
       name: member.name,
       flushDelayMs: () => options.flushDelayMs() + this.flushLagMs,

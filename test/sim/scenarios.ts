@@ -1,10 +1,11 @@
+import { defaultSlotRules } from '../../crdt/slot-placement.ts';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
 import { Draw } from './draw.ts';
 import { allFaults, type FaultMix, FaultSchedule } from './fault-schedule.ts';
 import { HostilePeer } from './hostile-peer.ts';
 import { type AdapterFaultName, adapterFaults } from './mutants/adapter-faults.ts';
 import type { LinkProfile } from './sim-links.ts';
-import { Simulation } from './simulation.ts';
+import { namespace, Simulation } from './simulation.ts';
 import { b3Of, usualWorkload, Workload, type WorkloadOptions } from './workload.ts';
 
 /** A kind of run: what clients do and what goes wrong. The seed draws the rest. */
@@ -17,8 +18,12 @@ export interface Scenario {
   readonly faultsPerOperation: number;
   readonly hostile: boolean;
   readonly workload: WorkloadOptions;
+  /** Slots are placed, on so few nodes beside the coordinators, of which there is one at first. */
+  readonly slotReplicas?: readonly number[];
   /** Links without faults of their own. */
   readonly steadyLinks?: boolean;
+  /** How long each node's scrub takes to look at everything. */
+  readonly scrubPeriodMs?: number;
 }
 
 const usual: Scenario = {
@@ -54,7 +59,8 @@ export const scenarios = {
   },
   disks: {
     ...usual,
-    about: 'disks that fail, fill up, rot, are rolled back, copied and wiped, under crashes',
+    about: 'disks that fail, fill up, rot, are rolled back, copied and wiped, under crashes and a busy scrub',
+    scrubPeriodMs: 20_000,
     faults: { ...allFaults, partition: 0, heal: 0, cutOneWay: 0, clog: 0, dropAfter: 0, pause: 0, slowDown: 0 },
     faultsPerOperation: 0.4,
     hostile: false,
@@ -74,7 +80,8 @@ export const scenarios = {
   },
   files: {
     ...usual,
-    about: 'mostly contents of several chunks',
+    about: 'mostly contents of several chunks, under a busy scrub',
+    scrubPeriodMs: 20_000,
     operations: 60,
     workload: { ...usualWorkload, filesShare: 0.4, largeShare: 0.2 },
   },
@@ -82,6 +89,51 @@ export const scenarios = {
     ...usual,
     about: 'everyone writes the same two keys',
     workload: { ...usualWorkload, keys: 2 },
+  },
+  slots: {
+    ...usual,
+    about: 'nodes that hold different slots, under partitions and restarts, while coordinators come and go',
+    faults: {
+      partition: 10,
+      heal: 8,
+      cutOneWay: 3,
+      clog: 4,
+      dropConnection: 6,
+      dropAfter: 8,
+      crash: 6,
+      stop: 4,
+      pause: 2,
+      jumpClock: 1,
+      changeRoles: 8,
+    },
+    faultsPerOperation: 0.3,
+    hostile: false,
+    workload: { ...usualWorkload, keys: 24 },
+    slotReplicas: [1, 2, 3],
+  },
+  coordinators: {
+    ...usual,
+    about: 'coordinators that crash, fall apart, are put back, and come and go, while everyone writes a few keys',
+    faults: {
+      partition: 8,
+      heal: 8,
+      cutOneWay: 5,
+      clog: 4,
+      dropConnection: 5,
+      dropAfter: 12,
+      crash: 14,
+      stop: 4,
+      pause: 3,
+      jumpClock: 3,
+      slowDown: 3,
+      changeRoles: 6,
+      backUp: 3,
+      restoreBackup: 2,
+      rollBack: 1,
+    },
+    faultsPerOperation: 0.4,
+    hostile: false,
+    workload: { ...usualWorkload, keys: 4 },
   },
 } satisfies Record<string, Scenario>;
 
@@ -117,13 +169,26 @@ export function prepare(options: RunOptions): { sim: Simulation; play: () => Pro
   const scenario: Scenario = scenarios[options.scenario];
   const seed = `${options.scenario}:${options.nodes}:${options.seed}`;
   const shape = new Draw(new SeededRandom(seed).split('shape'));
+  const names = nodeNames(options.nodes);
+  const placed =
+    scenario.slotReplicas === undefined
+      ? // So large a mesh places its slots by itself.
+        names.length > defaultSlotRules.threshold
+        ? { slotPlacement: defaultSlotRules }
+        : {}
+      : {
+          slotPlacement: { threshold: 0, replicas: shape.pick(scenario.slotReplicas) },
+          coordinators: names.slice(0, 1),
+        };
   const sim = new Simulation({
     seed,
-    nodes: nodeNames(options.nodes),
+    nodes: names,
+    ...placed,
     hostile: scenario.hostile ? ['mallory'] : [],
     links: scenario.steadyLinks ? calm : drawLinks(shape),
     flushDelayMs: [0.5, shape.between(1, 30)],
     syncIntervalMs: shape.pick([2_000, 10_000, 30_000]) * Math.max(1, options.nodes / usualNodes),
+    ...(scenario.scrubPeriodMs === undefined ? {} : { scrubPeriodMs: scenario.scrubPeriodMs }),
     ...(options.fault === undefined ? {} : { tamper: adapterFaults[options.fault] }),
   });
   if (options.onLine !== undefined) sim.trace.print(options.onLine);
@@ -157,19 +222,40 @@ async function play(sim: Simulation, scenario: Scenario, operations: number): Pr
   await sim.until(() => faults.isIdle);
   sim.endFaults();
   await sim.runUntilQuiet();
+  if (sim.isPlaced) await listEverything(sim);
   await readEverything(sim);
   await stopEverything(sim);
   return workload;
+}
+
+/** Lists everything through every node, page by page: those that hold a part have to show the same as the others. */
+async function listEverything(sim: Simulation): Promise<void> {
+  const expected = sim.listedKeys().join();
+  for (const name of sim.up()) {
+    const keys: string[] = [];
+    for (let after: string | null | undefined; after !== null; ) {
+      const asked = { ns: namespace, limit: 7, ...(after === undefined ? {} : { after }) };
+      const page = await sim.run(sim.node(name).wholeList(asked));
+      if (!page.ok) sim.violate('convergence', `${name} cannot list everything: ${page.error.code}`);
+      keys.push(...(page.ok ? page.value.objects.map(({ key }) => key) : []));
+      after = page.ok ? page.value.next : null;
+    }
+    if (keys.join() !== expected) sim.violate('convergence', `${name} lists [${keys}], and there are [${expected}]`);
+  }
+  sim.throwIfViolated();
 }
 
 /** Reads every version to its end, each through another node, and compares the bytes with what the version names. */
 async function readEverything(sim: Simulation): Promise<void> {
   const names = sim.up();
   let turn = 0;
-  for (const { version } of sim.library.all()) {
+  for (const { version, doc } of sim.library.all()) {
     const { key, content } = version.record;
     const name = names[turn++ % names.length] as string;
-    if (content === null || !sim.get(name).holdings.has(version.id)) continue;
+    // Where slots are placed, a node that does not hold the slot serves what its holders have.
+    const isThere = sim.get(name).holdings.has(version.id);
+    const isElsewhere = sim.isPlaced && sim.holdersOf(doc).some(({ holdings }) => holdings.has(version.id));
+    if (content === null || (!isThere && !isElsewhere)) continue;
     if (sim.ledger.excusedContents.has(content.manifest)) continue;
     const read = await sim.run(sim.readBytes(name, key, version.id));
     if (!read.ok || b3Of([read.value]) !== content.b3) {

@@ -1,15 +1,19 @@
 import { toBase32 } from '../../crdt/digest.ts';
-import { decodeGenesis, encodeGenesis, type Member } from '../../crdt/genesis.ts';
+import { decodeGenesis, encodeGenesis, type Member, slotsOfCluster } from '../../crdt/genesis.ts';
 import type { ClusterId, DocId, NodeId, PeerId, VersionId } from '../../crdt/ids.ts';
+import { slotOf } from '../../crdt/object-document.ts';
 import { peerIdOf, publicKeyOf, signerFromSeed } from '../../crdt/signature.ts';
+import { SlotPlacement } from '../../crdt/slot-placement.ts';
+import type { BlobPool } from '../../src/adapters/memory/blob-store.ts';
 import { VirtualClock } from '../../src/adapters/memory/clock.ts';
 import { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
 import { MemoryHub } from '../../src/adapters/memory/network.ts';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
-import { InlineVerifier } from '../../src/adapters/memory/verifier.ts';
 import { composeNode } from '../../src/compose.ts';
-import type { NodeAdapters } from '../../src/node/mesh-node.ts';
+import type { NodeAdapters } from '../../src/node/node-parts.ts';
 import { textOfRow } from '../../src/node/rows.ts';
+import { owedRows } from '../../src/node/slots/slot-rows.ts';
+import type { SlotSettings } from '../../src/node/slots/slots.ts';
 import { objectKey, versionKey } from '../../src/node/storage-keys.ts';
 import type { KvKey, KvReader } from '../../src/ports/kv.ts';
 import { allCheckers } from './checkers/all.ts';
@@ -17,6 +21,7 @@ import type { Checker, CheckerFactory, World } from './checkers/checker.ts';
 import { holdingsOnDisk } from './checkers/recovery.ts';
 import { Ledger } from './ledger.ts';
 import { Machine, type Process } from './machine.ts';
+import { SharedVerifier } from './shared-verifier.ts';
 import { calmLinks, type LinkProfile, SimLinks } from './sim-links.ts';
 import { SimLog } from './sim-log.ts';
 import { Trace } from './trace.ts';
@@ -43,6 +48,10 @@ export interface SimulationOptions {
   /** How long a transaction waits for its flush; 1 ms when absent. */
   readonly flushDelayMs?: readonly [min: number, max: number];
   readonly syncIntervalMs?: number;
+  /** Places slots among these few nodes too; every node has every slot when absent. */
+  readonly slotPlacement?: SlotSettings;
+  /** How long each node's scrub takes to look at everything; two weeks when absent, which no run lasts. */
+  readonly scrubPeriodMs?: number;
   /** Puts faulty adapters in the place of sound ones, to show that the checkers notice. */
   readonly tamper?: (adapters: NodeAdapters, name: string) => NodeAdapters;
   /** All of them when absent. With none, nobody looks on at all, and a node may be handed what no node would store. */
@@ -74,6 +83,10 @@ export class SimulatedNodes implements World {
   readonly #options: SimulationOptions;
   readonly #checkers: readonly { readonly name: string; readonly checker: Checker }[];
   readonly #keySeeds = new Map<string, Uint8Array>();
+  readonly #slots: number;
+  #placement: { readonly size: number; readonly placement: SlotPlacement } | undefined;
+  readonly #blobs: BlobPool = new Map();
+  readonly #verifier = new SharedVerifier();
   #violation: Violation | undefined;
 
   constructor(options: SimulationOptions) {
@@ -94,6 +107,7 @@ export class SimulatedNodes implements World {
     const genesis = decodeGenesis(this.genesisText);
     if (!genesis.ok) throw new Error(genesis.error);
     this.cluster = genesis.value.id;
+    this.#slots = slotsOfCluster(genesis.value.genesis);
     const keys = new Map(this.members.map((member) => [member.nodeId, publicKeyOf(member.peerId)]));
     this.library = new VersionLibrary(genesis.value.id, (node) => keys.get(node));
     const factories = options.checkers ?? allCheckers;
@@ -134,6 +148,48 @@ export class SimulatedNodes implements World {
   /** Names of the nodes that are up and take calls. */
   up(): string[] {
     return [...this.machines.values()].filter((machine) => machine.isUp).map((machine) => machine.name);
+  }
+
+  /** True when slots are placed, so that nodes hold different ones. */
+  get isPlaced(): boolean {
+    return this.#options.slotPlacement !== undefined;
+  }
+
+  /** The machines that are to hold a document, by the longest control log there is; all where slots are not placed. */
+  holdersOf(doc: DocId): Machine[] {
+    const machines = [...this.machines.values()];
+    const placement = this.#placementNow();
+    if (placement === undefined) return machines;
+    const holders = placement.holdersOf(slotOf(doc, this.#slots));
+    return machines.filter(({ member }) => holders.includes(member.nodeId));
+  }
+
+  /** Why some node does not stand with its slots as it should in the end; undefined when all do. */
+  unsettledSlots(): string | undefined {
+    const placement = this.#placementNow();
+    if (placement === undefined) return undefined;
+    for (const { name, member, process, kv } of this.machines.values()) {
+      const size = process?.node.cluster.checkpoint().size;
+      if (size !== this.#placement?.size) return `${name} has ${size} entries of the control log`;
+      const count = (state: string): number => process?.metrics.value('anabranch_slots', { state }) ?? 0;
+      const kept = placement.slotsOf(member.nodeId).size;
+      if (count('kept') !== kept) return `${name} keeps ${count('kept')} slots, not ${kept}`;
+      if (count('held') !== kept) return `${name} answers for ${count('held')} of ${kept} slots`;
+      if (count('leaving') > 0) return `${name} hands over ${count('leaving')} slots`;
+      if (!owedRows.isEmpty(kv)) return `${name} owes documents to holders of their slots`;
+    }
+    return undefined;
+  }
+
+  #placementNow(): SlotPlacement | undefined {
+    const { slotPlacement } = this.#options;
+    if (slotPlacement === undefined) return undefined;
+    for (const { process } of this.machines.values()) {
+      const size = process?.ready ? process.node.cluster.checkpoint().size : 0;
+      if (process === undefined || size <= (this.#placement?.size ?? 0)) continue;
+      this.#placement = { size, placement: new SlotPlacement(process.node.nodes(), this.#slots, slotPlacement) };
+    }
+    return this.#placement?.placement;
   }
 
   // --- time ---
@@ -258,6 +314,7 @@ export class SimulatedNodes implements World {
     const flushes = this.random.split(`disk:flush:${member.name}`);
     return new Machine(member, this.keySeed(member.name), {
       clock: this.clock,
+      pool: this.#blobs,
       flushDelayMs: () => (minMs === maxMs ? minMs : minMs + flushes.fraction() * (maxMs - minMs)),
       observe: (machine, store, keys) => this.#committed(machine, store, keys),
     });
@@ -280,17 +337,19 @@ export class SimulatedNodes implements World {
       network,
       kv: machine.kv,
       blobs,
-      verifier: new InlineVerifier(),
+      verifier: this.#verifier,
       log,
       metrics,
     };
     const adapters = this.#options.tamper?.(sound, name) ?? sound;
-    const { syncIntervalMs } = this.#options;
+    const { syncIntervalMs, slotPlacement, scrubPeriodMs } = this.#options;
     const node = composeNode(adapters, {
       keySeed: machine.keySeed,
       genesisText: this.genesisText,
       version: 'test',
       ...(syncIntervalMs === undefined ? {} : { syncIntervalMs }),
+      ...(slotPlacement === undefined ? {} : { slotPlacement }),
+      ...(scrubPeriodMs === undefined ? {} : { content: { scrub: { periodMs: scrubPeriodMs } } }),
     });
     return { life, node, network, clock, log, metrics, ready: false, died: Promise.withResolvers() };
   }

@@ -2,15 +2,17 @@ import type { BlobHash, DocId, VersionId } from '../../crdt/ids.ts';
 import { documentId } from '../../crdt/object-document.ts';
 import type { Version } from '../../crdt/version.ts';
 import type { ObjectGraph, Outcome, WrittenVersion } from '../../src/node/api.ts';
-import { certificateRows } from '../../src/node/confirmation/certificate-rows.ts';
 import { completeKey } from '../../src/node/content/content-keys.ts';
 import type { Node } from '../../src/node/mesh-node.ts';
 import type { ObjectRow } from '../../src/node/rows.ts';
-import { objectKey } from '../../src/node/storage-keys.ts';
+import { listingKey, objectKey } from '../../src/node/storage-keys.ts';
+import type { KvKey } from '../../src/ports/kv.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
+import { strangeness } from './checkers/membership.ts';
 import { FaultyMesh } from './faulty-mesh.ts';
 import type { Machine } from './machine.ts';
-import { isContentIntact } from './soundness.ts';
+import { certificatesOf, parsedRow } from './parsed-rows.ts';
+import { isContentIntact, isVersionIntact } from './soundness.ts';
 import { Violation } from './violation.ts';
 
 /** The namespace scripts write to. */
@@ -76,6 +78,17 @@ export class Simulation extends FaultyMesh {
     return documentId(this.cluster, namespace, key);
   }
 
+  /** The keys that a listing shows, by what the holders of each have. */
+  listedKeys(): string[] {
+    const keys = new Set<string>();
+    for (const { version, doc } of this.library.all()) {
+      const [holder] = this.holdersOf(doc);
+      const { ns, key } = version.record;
+      if (ns === namespace && holder?.kv.get(listingKey(ns, key)) !== undefined) keys.add(key);
+    }
+    return [...keys].sort((left, right) => Buffer.compare(Buffer.from(left), Buffer.from(right)));
+  }
+
   node(name: string): Node {
     return this.process(name).node;
   }
@@ -114,7 +127,11 @@ export class Simulation extends FaultyMesh {
   }
 
   async readBytes(name: string, key: string, version?: string): Promise<Outcome<Uint8Array>> {
-    const found = this.node(name).read({ ns: namespace, key, ...(version === undefined ? {} : { version }) });
+    const input = { ns: namespace, key, ...(version === undefined ? {} : { version }) };
+    const node = this.node(name);
+    const bringing = node.bring(input);
+    if (bringing !== undefined) await bringing;
+    const found = node.read(input);
     if (!found.ok) return found;
     const opened = await found.value.open();
     if (!opened.ok) return opened;
@@ -134,6 +151,10 @@ export class Simulation extends FaultyMesh {
         throw new Violation('convergence', `after ${limitMs / 1_000} s without faults ${rest}`);
       }
       if (rest.includes('mended')) this.#readRotten();
+      for (const name of rest.includes('remembers') ? this.#withHiddenRot() : []) {
+        await this.stop(name);
+        await this.restart(name);
+      }
       await this.advance(pollMs);
     }
     this.trace.note(`quiet after ${((this.clock.monotonicMs() - startMs) / 1_000).toFixed(0)} s`);
@@ -147,23 +168,42 @@ export class Simulation extends FaultyMesh {
       if (!machine.isUp) return `${machine.name} is not up`;
       for (const id of machine.holdings.ids()) union.add(id);
     }
-    for (const machine of this.machines.values()) {
-      if (machine.holdings.size < union.size) {
-        return `${machine.name} holds ${machine.holdings.size} of ${union.size} versions`;
-      }
-    }
-    return this.#missingContent(union) ?? this.#damagedObject() ?? this.#missingCertificate() ?? this.#unconfirmed();
+    return (
+      this.#missingVersion(union) ??
+      this.unsettledSlots() ??
+      this.#missingContent(union) ??
+      this.#damagedObject() ??
+      this.#hiddenRot() ??
+      this.#missingCertificate() ??
+      this.#unconfirmed() ??
+      strangeness([...this.machines.values()])
+    );
   }
 
-  /** Certificates spread as versions do. */
+  /** Every holder of a version's slot has it: every node, where slots are not placed. */
+  #missingVersion(union: ReadonlySet<VersionId>): string | undefined {
+    if (!this.isPlaced) {
+      const behind = [...this.machines.values()].find(({ holdings }) => holdings.size < union.size);
+      return behind && `${behind.name} holds ${behind.holdings.size} of ${union.size} versions`;
+    }
+    for (const id of union) {
+      const known = this.library.get(id);
+      const behind = known && this.holdersOf(known.doc).find(({ holdings }) => !holdings.has(id));
+      if (behind !== undefined) return `${behind.name} lacks version ${id} of a slot that it holds`;
+    }
+    return undefined;
+  }
+
+  /** Certificates spread as versions do, and where a position has two, all nodes choose the same. */
   #missingCertificate(): string | undefined {
     for (const doc of new Set(Array.from(this.library.all(), (known) => known.doc))) {
-      const positions = [...this.machines.values()].map(({ name, kv }) => {
-        return { name, position: certificateRows.get(kv, doc)?.latest.statement.position ?? 0 };
-      });
-      const highest = Math.max(...positions.map(({ position }) => position));
-      const behind = positions.find(({ position }) => position < highest);
-      if (behind !== undefined) return `${behind.name} knows position ${behind.position} of ${highest} of ${doc}`;
+      const [first, ...others] = this.holdersOf(doc);
+      if (first === undefined) continue;
+      const expected = lastLink(first, doc);
+      const other = others.find((machine) => lastLink(machine, doc) !== expected);
+      if (other !== undefined) {
+        return `${first.name} knows ${expected} of ${doc} and ${other.name} ${lastLink(other, doc)}`;
+      }
     }
     return undefined;
   }
@@ -172,11 +212,11 @@ export class Simulation extends FaultyMesh {
   #unconfirmed(): string | undefined {
     if (forgetting.some((fault) => this.faults.has(fault))) return undefined;
     const writers = new Set([...this.machines.values()].map(({ member }) => member.nodeId));
-    const [first] = this.machines.values();
-    if (first === undefined) return undefined;
-    for (const doc of first.holdings.docs()) {
-      const row = JSON.parse(Buffer.from(first.kv.get(objectKey(doc)) ?? '{}').toString('utf8')) as Partial<ObjectRow>;
-      const isOurs = row.heads?.some(({ node }) => writers.has(node)) === true;
+    for (const doc of new Set(Array.from(this.library.all(), (known) => known.doc))) {
+      const [first] = this.holdersOf(doc);
+      if (first === undefined || first.holdings.versionsOf(doc).size === 0) continue;
+      const row = parsedRow<ObjectRow>(first.kv, objectKey(doc));
+      const isOurs = row?.heads.some(({ node }) => writers.has(node)) === true;
       if (isOurs && row.confirmed === undefined) return `nothing of ${row.ns}/${row.key} is confirmed`;
     }
     return undefined;
@@ -200,15 +240,26 @@ export class Simulation extends FaultyMesh {
     return undefined;
   }
 
+  /** A running node does not come upon a record that rots on its disk while it remembers it: its next start does. */
+  #hiddenRot(): string | undefined {
+    const [name] = this.#withHiddenRot();
+    return name === undefined ? undefined : `${name} remembers a record that is rotten on its disk`;
+  }
+
+  #withHiddenRot(): string[] {
+    if (!this.faults.has('rotRecord')) return [];
+    const isRotten = (machine: Machine): boolean =>
+      [...machine.holdings.ids()].some((id) => !isVersionIntact(machine, id, 'now'));
+    return [...this.machines.values()].filter(isRotten).map(({ name }) => name);
+  }
+
   #missingContent(union: ReadonlySet<VersionId>): string | undefined {
-    const manifests = new Set<BlobHash>();
-    for (const id of union) {
-      const content = this.library.get(id)?.version.record.content;
-      if (content && !this.ledger.excusedContents.has(content.manifest)) manifests.add(content.manifest);
-    }
-    for (const machine of this.machines.values()) {
-      for (const manifest of manifests) {
-        if (machine.kv.get(completeKey(manifest)) === undefined) return `${machine.name} waits for content ${manifest}`;
+    const keys = new Map<BlobHash, KvKey>();
+    for (const { name, kv, holdings } of this.machines.values()) {
+      for (const manifest of this.#contentsOf(holdings.ids())) {
+        const key = keys.get(manifest) ?? completeKey(manifest);
+        keys.set(manifest, key);
+        if (kv.get(key) === undefined) return `${name} waits for content ${manifest}`;
       }
     }
     return this.#rottenContents(union)
@@ -216,15 +267,26 @@ export class Simulation extends FaultyMesh {
       .at(0);
   }
 
-  /** Contents that a node believes to have whole, and has not. */
+  #contentsOf(ids: Iterable<VersionId>): Set<BlobHash> {
+    const manifests = new Set<BlobHash>();
+    for (const id of ids) {
+      const content = this.library.get(id)?.version.record.content;
+      if (content && !this.ledger.excusedContents.has(content.manifest)) manifests.add(content.manifest);
+    }
+    return manifests;
+  }
+
+  /** Contents that a node believes to have whole, and has not: those that rotted. Of any other the checkers tell. */
   #rottenContents(ids: Iterable<VersionId>): { machine: Machine; version: Version; manifest: BlobHash }[] {
     const rotten: { machine: Machine; version: Version; manifest: BlobHash }[] = [];
-    for (const id of ids) {
+    const spoiled = [...this.machines.values()].filter(({ spoiledContents }) => spoiledContents.size > 0);
+    for (const id of spoiled.length === 0 ? [] : ids) {
       const version = this.library.get(id)?.version;
       const manifest = version?.record.content?.manifest;
       if (version === undefined || manifest === undefined || this.ledger.excusedContents.has(manifest)) continue;
-      for (const machine of this.machines.values()) {
-        if (machine.kv.get(completeKey(manifest)) === undefined) continue;
+      const key = completeKey(manifest);
+      for (const machine of spoiled) {
+        if (!machine.spoiledContents.has(manifest) || machine.kv.get(key) === undefined) continue;
         if (!isContentIntact(machine, manifest, 'now')) rotten.push({ machine, version, manifest });
       }
     }
@@ -239,6 +301,14 @@ export class Simulation extends FaultyMesh {
       this.readBytes(machine.name, version.record.key, version.id).catch(() => undefined);
     }
   }
+}
+
+/** The end of an object's confirmed chain as a node knows it, and which head it calls confirmed. */
+function lastLink({ kv }: Machine, doc: DocId): string {
+  const statement = certificatesOf(kv, doc)?.latest.statement;
+  if (statement === undefined) return 'no position';
+  const confirmed = parsedRow<ObjectRow>(kv, objectKey(doc))?.confirmed?.id;
+  return `position ${statement.position} with head ${statement.head}, ${confirmed} confirmed`;
 }
 
 /** The value of an outcome that must not be a refusal. */

@@ -2,12 +2,22 @@ import { blake3, blobHashOf, toBase32 } from '../../crdt/digest.ts';
 import type { BlobHash, VersionId } from '../../crdt/ids.ts';
 import { decodeManifest } from '../../crdt/manifest.ts';
 import { blobKey } from '../../src/node/content/content-keys.ts';
+import { smallBlobBytesMax } from '../../src/node/content/content-store.ts';
 import { textOfRow } from '../../src/node/rows.ts';
 import { versionKey } from '../../src/node/storage-keys.ts';
 import type { Machine } from './machine.ts';
 
 /** Which state of a disk: as its process sees it, or what a power loss would leave at the least. */
 type Moment = 'now' | 'durable';
+
+/** The simulated disks share the arrays of large blobs and never change one in place, so each is hashed once. */
+const blobHashes = new WeakMap<Uint8Array, BlobHash>();
+
+/** What a manifest names: chunks, or manifests of parts. */
+interface Names {
+  readonly areChunks: boolean;
+  readonly hashes: readonly BlobHash[];
+}
 
 /** True when the version's text is on the disk and is what its id says. */
 export function isVersionIntact(machine: Machine, id: VersionId, moment: Moment): boolean {
@@ -24,19 +34,36 @@ export function isContentIntact(machine: Machine, manifest: BlobHash, moment: Mo
 /** The manifest, and the manifests and chunks below it as far as manifests can be read. */
 export function blobsOf(machine: Machine, manifest: BlobHash, moment: Moment): BlobHash[] {
   const bytes = intactBlob(machine, manifest, moment);
-  const decoded = bytes === undefined ? undefined : decodeManifest(bytes);
-  if (!decoded?.ok) return [manifest];
-  const { value } = decoded;
-  if (value.kind === 'leaf') return [manifest, ...value.chunks.map((chunk) => chunk.hash)];
-  return [manifest, ...value.parts.flatMap((part) => blobsOf(machine, part.hash, moment))];
+  const named = bytes === undefined ? undefined : namesIn(bytes);
+  if (named === undefined) return [manifest];
+  if (named.areChunks) return [manifest, ...named.hashes];
+  return [manifest, ...named.hashes.flatMap((part) => blobsOf(machine, part, moment))];
+}
+
+/** What a manifest names; undefined when it cannot be read. */
+function namesIn(bytes: Uint8Array): Names | undefined {
+  const decoded = decodeManifest(bytes);
+  if (!decoded.ok) return undefined;
+  const areChunks = decoded.value.kind === 'leaf';
+  const parts = decoded.value.kind === 'leaf' ? decoded.value.chunks : decoded.value.parts;
+  return { areChunks, hashes: parts.map((part) => part.hash) };
+}
+
+function hashOf(bytes: Uint8Array): BlobHash {
+  if (bytes.length <= smallBlobBytesMax) return blobHashOf(bytes);
+  const known = blobHashes.get(bytes);
+  if (known !== undefined) return known;
+  const hash = blobHashOf(bytes);
+  blobHashes.set(bytes, hash);
+  return hash;
 }
 
 function intactBlob(machine: Machine, hash: BlobHash, moment: Moment): Uint8Array | undefined {
+  const large = blobOnDisk(machine, hash, moment);
+  if (large !== undefined && hashOf(large) === hash) return large;
   const store = moment === 'now' ? machine.kv : machine.kv.durable();
-  for (const bytes of [store.get(blobKey(hash)), blobOnDisk(machine, hash, moment)]) {
-    if (bytes !== undefined && blobHashOf(bytes) === hash) return bytes;
-  }
-  return undefined;
+  const small = store.get(blobKey(hash));
+  return small !== undefined && hashOf(small) === hash ? small : undefined;
 }
 
 function blobOnDisk({ blobs }: Machine, hash: BlobHash, moment: Moment): Uint8Array | undefined {

@@ -4,7 +4,7 @@ import type { BlobStore } from '../../src/ports/blob-store.ts';
 /** A blob store that shows each put to someone before it happens. */
 export function watchedBlobs(store: BlobStore, onPut: (hash: BlobHash, bytes: Uint8Array) => void): BlobStore {
   return {
-    has: (hash) => store.has(hash),
+    sizeOf: (hash) => store.sizeOf(hash),
     put: (hash, bytes) => {
       onPut(hash, bytes);
       return store.put(hash, bytes);
@@ -13,7 +13,7 @@ export function watchedBlobs(store: BlobStore, onPut: (hash: BlobHash, bytes: Ui
     get: (hash) => store.get(hash),
     quarantine: (hash) => store.quarantine(hash),
     delete: (hash) => store.delete(hash),
-    list: () => store.list(),
+    list: (after) => store.list(after),
     space: () => store.space(),
     recover: () => store.recover(),
   };

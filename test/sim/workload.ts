@@ -1,5 +1,6 @@
 import { blake3, toHex } from '../../crdt/digest.ts';
 import type { Outcome, RefusalCode, WrittenVersion } from '../../src/node/api.ts';
+import type { Node } from '../../src/node/mesh-node.ts';
 import { MeshError, type MeshErrorCode } from '../../src/ports/mesh-error.ts';
 import type { Draw } from './draw.ts';
 import { namespace, type Simulation } from './simulation.ts';
@@ -130,7 +131,11 @@ export class Workload {
 
   async #read(name: string, key: string, version?: string): Promise<string> {
     const target = { ns: namespace, key, ...(version === undefined ? {} : { version }) };
-    const found = this.#sim.node(name).read(target);
+    const node = this.#sim.node(name);
+    const bringing = node.bring(target);
+    if (bringing !== undefined) await bringing;
+    if (this.#sim.get(name).process?.node !== node) return 'it is not running any more';
+    const found = node.read(target);
     if (!found.ok) return this.#refused(found.error.code);
     const opened = await this.#sim.readBytes(name, key, found.value.version);
     if (!opened.ok) return this.#refused(opened.error.code);
@@ -140,8 +145,9 @@ export class Workload {
     return `${opened.value.length} bytes`;
   }
 
-  #list(name: string): string {
+  async #list(name: string): Promise<string> {
     const node = this.#sim.node(name);
+    if (this.#sim.isPlaced) return this.#listWhole(node);
     const listing = node.list({ ns: namespace });
     const conflicts = node.conflicts({ ns: namespace });
     if (!listing.ok || !conflicts.ok) return this.#refused('invalid_request');
@@ -151,6 +157,17 @@ export class Workload {
       this.#sim.violate('workload', `${name} lists an object with several heads that is no conflict`);
     }
     return `${listing.value.objects.length} objects, ${inConflict.length} conflicts`;
+  }
+
+  /** What several nodes say one after the other need not be of one moment. */
+  async #listWhole(node: Node): Promise<string> {
+    const listing = await node.wholeList({ ns: namespace, limit: 5 });
+    if (!listing.ok) return this.#refused(listing.error.code);
+    const keys = listing.value.objects.map(({ key }) => key);
+    if (keys.join() !== keys.toSorted().join() || new Set(keys).size !== keys.length) {
+      this.#sim.violate('workload', `a listing is out of order: ${keys}`);
+    }
+    return `${keys.length} objects`;
   }
 
   /** One or a few versions of an object as a client may remember them: heads or old ones. */
@@ -186,7 +203,8 @@ export class Workload {
 
   #refused(code: RefusalCode): string {
     this.refused += 1;
-    if (!expectedRefusals.has(code)) this.#sim.violate('workload', `a client was refused with ${code}`);
+    const isElsewhere = this.#sim.isPlaced && code === 'metadata_unavailable';
+    if (!isElsewhere && !expectedRefusals.has(code)) this.#sim.violate('workload', `a client was refused with ${code}`);
     return code;
   }
 

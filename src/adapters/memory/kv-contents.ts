@@ -2,8 +2,15 @@ import assert from 'node:assert/strict';
 import { type KvKey, type KvRange, type KvReader, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
 import type { OrderedMap } from './ordered-map.ts';
 
-/** Keys as text of one character a byte, which compares as the bytes do. */
+/**
+ * Keys as text of one character a byte, which compares as the bytes do. A value is never changed in place, so it is handed
+ * out as it is, and the next read gives the very same array.
+ */
 export type Contents = OrderedMap<Uint8Array>;
+
+const { latin1Slice } = Buffer.prototype as unknown as {
+  latin1Slice(this: Uint8Array, start: number, end: number): string;
+};
 
 /** The change applied to immutable contents: thrown away when it throws, and nothing to undo. */
 export function runChange<T>(
@@ -20,7 +27,7 @@ export function runChange<T>(
     const result = change({
       get: (key) => {
         check(key);
-        return contents.get(keyText(key))?.slice();
+        return contents.get(keyText(key));
       },
       range: (range) => {
         check();
@@ -28,7 +35,7 @@ export function runChange<T>(
       },
       put: (key, value) => {
         check(key);
-        contents = contents.with(keyText(key), value.slice());
+        contents = contents.with(keyText(key), kept(value));
       },
       delete: (key) => {
         check(key);
@@ -61,21 +68,41 @@ export function recording<T>(change: (transaction: KvTransaction) => T, keys: Kv
 /** Contents to be read as a store is. */
 export function readerOf(contents: Contents): KvReader {
   return {
-    get: (key) => contents.get(keyText(key))?.slice(),
+    get: (key) => contents.get(keyText(key)),
     range: (range) => rangeOf(contents, range),
   };
 }
 
-/** The entries as they are at this call, in copies. */
+/** The entries as they are at this call. */
 export function* rangeOf(contents: Contents, range: KvRange): Generator<readonly [KvKey, Uint8Array]> {
   let left = range.limit ?? Number.POSITIVE_INFINITY;
   if (left <= 0) return;
   const start = keyText(range.start);
   const end = keyText(range.end);
   for (const [text, value] of range.reverse ? contents.rangeReverse(start, end) : contents.range(start, end)) {
-    yield [keyBytes(text), value.slice()];
+    yield [keyBytes(text), value];
     if (--left <= 0) return;
   }
+}
+
+/** Small values share slabs of so many bytes: memory of its own costs each more than its bytes do. */
+const slabBytes = 65_536;
+const slabValueBytesMax = 4_096;
+let slab = new Uint8Array(slabBytes);
+let slabUsed = 0;
+
+/** A copy that is the store's own. */
+function kept(value: Uint8Array): Uint8Array {
+  const { length } = value;
+  if (length > slabValueBytesMax) return new Uint8Array(value);
+  if (slabUsed + length > slabBytes) {
+    slab = new Uint8Array(slabBytes);
+    slabUsed = 0;
+  }
+  const copy = slab.subarray(slabUsed, slabUsed + length);
+  copy.set(value);
+  slabUsed += length;
+  return copy;
 }
 
 export function checkKey(key: KvKey): void {
@@ -86,7 +113,8 @@ export function checkKey(key: KvKey): void {
 }
 
 export function keyText(key: KvKey): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+  // Without a Buffer around the key, which would cost more than the text.
+  return latin1Slice.call(key, 0, key.length);
 }
 
 function keyBytes(text: string): Uint8Array {
@@ -95,7 +123,7 @@ function keyBytes(text: string): Uint8Array {
 
 /** The value with the bit at that fraction of its length flipped. */
 export function withBitFlipped(value: Uint8Array, where: number): Uint8Array {
-  const flipped = value.slice();
+  const flipped = new Uint8Array(value);
   const bit = Math.floor(where * value.length * 8);
   flipped[bit >>> 3] = (flipped[bit >>> 3] ?? 0) ^ (1 << (bit & 7));
   return flipped;

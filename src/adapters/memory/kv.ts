@@ -71,7 +71,7 @@ export class MemoryKv implements Kv {
   get(key: KvKey): Uint8Array | undefined {
     this.#checkOpen();
     checkKey(key);
-    return this.#contents.get(keyText(key))?.slice();
+    return this.#contents.get(keyText(key));
   }
 
   range(range: KvRange): Iterable<readonly [KvKey, Uint8Array]> {
@@ -173,15 +173,25 @@ export class MemoryKv implements Kv {
     const text = keyText(key);
     if (!this.#contents.get(text)?.length) return false;
     const where = random.fraction();
-    // Whatever a crash leaves of the transactions, the value it finds is rotten.
-    const rotten = (contents: Contents): Contents => {
-      const value = contents.get(text);
-      return value?.length ? contents.with(text, withBitFlipped(value, where)) : contents;
-    };
-    this.#contents = rotten(this.#contents);
-    this.#durable = rotten(this.#durable);
-    for (const transaction of this.#unflushed) transaction.contents = rotten(transaction.contents);
+    this.#changeEverywhere(text, (value) => (value.length > 0 ? withBitFlipped(value, where) : value));
     return true;
+  }
+
+  /** Takes rot back: a value that is there is this one again. */
+  mend(key: KvKey, value: Uint8Array): void {
+    const sound = new Uint8Array(value);
+    this.#changeEverywhere(keyText(key), () => sound);
+  }
+
+  /** Whatever a crash leaves of the transactions, the value it finds is changed. */
+  #changeEverywhere(text: string, change: (value: Uint8Array) => Uint8Array): void {
+    const changed = (contents: Contents): Contents => {
+      const value = contents.get(text);
+      return value === undefined ? contents : contents.with(text, change(value));
+    };
+    this.#contents = changed(this.#contents);
+    this.#durable = changed(this.#durable);
+    for (const transaction of this.#unflushed) transaction.contents = changed(transaction.contents);
   }
 
   #flushLater(contents: Contents): Promise<void> {

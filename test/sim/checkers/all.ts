@@ -6,6 +6,7 @@ import { convergence } from './convergence.ts';
 import { documents } from './documents.ts';
 import { events } from './events.ts';
 import { heads } from './heads.ts';
+import { membership } from './membership.ts';
 import { noLoss } from './no-loss.ts';
 import { recovery } from './recovery.ts';
 import { uniqueDots } from './unique-dots.ts';
@@ -23,4 +24,5 @@ export const allCheckers: readonly CheckerFactory[] = [
   documents,
   cleanStop,
   confirmations,
+  membership,
 ];

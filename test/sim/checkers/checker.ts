@@ -1,3 +1,4 @@
+import type { Member } from '../../../crdt/genesis.ts';
 import type { BlobHash, ClusterId, DocId, NodeId } from '../../../crdt/ids.ts';
 import type { KvKey, KvReader } from '../../../src/ports/kv.ts';
 import type { Ledger } from '../ledger.ts';
@@ -9,10 +10,15 @@ export interface World {
   readonly cluster: ClusterId;
   readonly genesisText: string;
   readonly machines: ReadonlyMap<string, Machine>;
+  readonly members: readonly Member[];
   readonly library: VersionLibrary;
   readonly ledger: Ledger;
   /** Members that no node runs for and that keep no rule. */
   readonly hostile: ReadonlySet<NodeId>;
+  /** True when slots are placed, so that nodes hold different ones. */
+  readonly isPlaced: boolean;
+  /** The machines that are to hold a document: all of them, where slots are not placed. */
+  holdersOf(doc: DocId): readonly Machine[];
   /** Lets virtual time pass until the promise is settled. */
   run<T>(promise: Promise<T>): Promise<T>;
 }

@@ -4,13 +4,14 @@ import { toBase32 } from '../../../crdt/digest.ts';
 import { decodeGenesis } from '../../../crdt/genesis.ts';
 import { isReachable } from '../../../crdt/graph-difference.ts';
 import type { DocId, NodeId, VersionId } from '../../../crdt/ids.ts';
-import { type CertificateRow, certificateRows } from '../../../src/node/confirmation/certificate-rows.ts';
+import type { CertificateRow } from '../../../src/node/confirmation/certificate-rows.ts';
+import type { ObjectRow } from '../../../src/node/rows.ts';
 import { objectKey } from '../../../src/node/storage-keys.ts';
 import type { KvKey, KvReader } from '../../../src/ports/kv.ts';
 import type { Machine } from '../machine.ts';
+import { certificateRoom, certificatesOf, parsedRow } from '../parsed-rows.ts';
 import type { CheckerFactory, Violate, World } from './checker.ts';
 
-const certificateRoom = 0x63;
 /** What a coordinator keeps of its own votes as a whole, see `KvAcceptorStore`. */
 const voterKey: KvKey = Uint8Array.of(0x60);
 
@@ -21,6 +22,8 @@ interface Link {
   readonly previous: string | null;
   /** Coordinators that voted for it and have not lost what they knew since. */
   readonly voters: Set<NodeId>;
+  /** The rounds it was certified in: a certificate that is stored once more is no new vote. */
+  readonly rounds: Set<string>;
 }
 
 /**
@@ -29,7 +32,8 @@ interface Link {
  * after the one before it, descends from it, and no node's view of it ever goes back while its disk does not.
  *
  * Excepted: a link is forgotten when coordinators' disks went back in time, untold, so that no majority of those that
- * voted for it knows of it any more. Then another can be certified in its place, and nobody can tell.
+ * voted for it knows of it any more. Then another can be certified in its place, and nobody can tell; which of the two
+ * counts, all nodes agree on in the end.
  */
 export const confirmations: CheckerFactory = {
   name: 'confirmations',
@@ -46,9 +50,10 @@ export const confirmations: CheckerFactory = {
           if (sequence < (sequences.get(machine.name) ?? 0)) forgetVotes(chains, machine.member.nodeId);
           sequences.set(machine.name, sequence);
         }
-        for (const doc of documentsIn(keys)) {
-          const row = certificateRows.get(store, doc);
+        for (const key of keys) {
+          const row = key[0] === certificateRoom ? parsedRow<CertificateRow>(store, key) : undefined;
           if (row === undefined) continue;
+          const doc = toBase32(key.subarray(1)) as DocId;
           for (const certificate of row.earlier === undefined ? [row.latest] : [row.earlier, row.latest]) {
             if (!holds(certificate)) violate(`${machine.name} stored a certificate of ${doc} that does not hold`);
             if (forgotten.has(doc)) continue;
@@ -61,22 +66,22 @@ export const confirmations: CheckerFactory = {
       },
       quiet: (violate) => {
         for (const doc of chains.keys()) {
-          const known = [...world.machines.values()].map(({ name, kv }) => {
-            return { name, position: certificateRows.get(kv, doc)?.latest.statement.position ?? 0 };
+          const known = world.holdersOf(doc).map(({ name, kv }) => {
+            const { position, head } = certificatesOf(kv, doc)?.latest.statement ?? { position: 0, head: null };
+            return { name, position, head };
           });
           // What was on no disk but one that was rolled back is gone, and the next proposal certifies it again.
           const last = Math.max(...known.map(({ position }) => position));
           const behind = known.find(({ position }) => position < last);
           if (behind !== undefined) violate(`${behind.name} knows position ${behind.position} of ${doc}, not ${last}`);
+          const other = known.find(({ head }) => head !== known[0]?.head);
+          if (other !== undefined)
+            violate(`${known[0]?.name} and ${other.name} chose different heads at ${last} of ${doc}`);
         }
       },
     };
   },
 };
-
-function* documentsIn(keys: readonly KvKey[]): Generator<DocId> {
-  for (const key of keys) if (key[0] === certificateRoom) yield toBase32(key.subarray(1)) as DocId;
-}
 
 function chainOf(chains: Map<DocId, Map<number, Link>>, doc: DocId): Map<number, Link> {
   const chain = chains.get(doc) ?? new Map<number, Link>();
@@ -96,10 +101,7 @@ function isForgotten(chain: ReadonlyMap<number, Link>, { statement }: Certificat
 }
 
 function sequenceOf(store: KvReader): number {
-  const row = store.get(voterKey);
-  return row === undefined
-    ? 0
-    : (JSON.parse(Buffer.from(row).toString('utf8')) as { readonly sequence: number }).sequence;
+  return parsedRow<{ readonly sequence: number }>(store, voterKey)?.sequence ?? 0;
 }
 
 function votersOf({ genesisText }: World): {
@@ -130,18 +132,20 @@ function checkLink(
   violate: Violate,
 ): void {
   const voters = signatures.map(([coordinator]) => coordinator);
-  const { register, position, previous } = statement;
+  const { register, position, previous, epoch, ballot } = statement;
   const head = statement.head as VersionId;
+  const round = `${epoch} ${ballot.counter} ${ballot.proposer}`;
   const known = chain.get(position);
   if (known !== undefined) {
     if (known.head === head && known.previous === previous) {
-      for (const voter of voters) known.voters.add(voter);
+      if (!known.rounds.has(round)) for (const voter of voters) known.voters.add(voter);
+      known.rounds.add(round);
       return;
     }
     violate(`position ${position} of ${register} has two heads: ${known.head} and ${head}`);
     return;
   }
-  chain.set(position, { position, head, previous, voters: new Set(voters) });
+  chain.set(position, { position, head, previous, voters: new Set(voters), rounds: new Set([round]) });
   if (position === 1) return;
   const before = chain.get(position - 1);
   if (before === undefined) {
@@ -176,13 +180,9 @@ function checkConfirmedHead(
   { machine, store, doc }: { readonly machine: Machine; readonly store: KvReader; readonly doc: DocId },
   violate: Violate,
 ): void {
-  const bytes = store.get(objectKey(doc));
-  if (bytes === undefined) return;
-  const { confirmed } = JSON.parse(Buffer.from(bytes).toString('utf8')) as {
-    readonly confirmed?: { readonly id: VersionId; readonly position: number };
-  };
+  const confirmed = parsedRow<ObjectRow>(store, objectKey(doc))?.confirmed;
   if (confirmed === undefined) return;
-  const row = certificateRows.get(store, doc);
+  const row = certificatesOf(store, doc);
   const proofs = row === undefined ? [] : [row.latest, ...(row.earlier === undefined ? [] : [row.earlier])];
   const isProved = proofs.some(
     ({ statement }) => statement.head === confirmed.id && statement.position === confirmed.position,

@@ -4,9 +4,6 @@ import { ObjectStore } from '../../../src/node/object-store.ts';
 import type { Machine } from '../machine.ts';
 import type { CheckerFactory, Violate } from './checker.ts';
 
-/** Documents are asked for by their ids, so the names' cluster and slots do not matter. */
-const objects = new ObjectStore({ cluster: '' as ClusterId, slots: 1 });
-
 /** The Automerge document of every object has its versions on every node, and its heads are the object's. */
 export const documents: CheckerFactory = {
   name: 'documents',
@@ -14,14 +11,21 @@ export const documents: CheckerFactory = {
     quiet: (violate) => {
       const [first, ...others] = [...machines.values()];
       if (first === undefined) return;
-      for (const doc of first.holdings.docs()) {
-        for (const machine of [first, others.at(-1) ?? first]) checkDocument(machine, doc, violate);
+      for (const machine of [first, others.at(-1) ?? first]) {
+        // Documents are asked for by their ids, so the names' cluster and slots do not matter. It remembers what it has
+        // read, which must not be taken for what another disk has.
+        const objects = new ObjectStore({ cluster: '' as ClusterId, slots: 1 });
+        for (const doc of machine.holdings.docs()) checkDocument(machine, { objects, doc }, violate);
       }
     },
   }),
 };
 
-function checkDocument(machine: Machine, doc: DocId, violate: Violate): void {
+function checkDocument(
+  machine: Machine,
+  { objects, doc }: { readonly objects: ObjectStore; readonly doc: DocId },
+  violate: Violate,
+): void {
   const document = openDocument(objects.documentParts(machine.kv, doc));
   const heads = [...document.heads()].sort().join();
   const versions = document.versions().join();

@@ -2,6 +2,7 @@ import type { MeshEvent } from '../../../src/node/api.ts';
 import { eventKey } from '../../../src/node/storage-keys.ts';
 import { rowsOf } from '../holdings.ts';
 import type { Machine } from '../machine.ts';
+import { parsedText } from '../parsed-rows.ts';
 import type { CheckerFactory, Violate } from './checker.ts';
 
 const eventRoom = eventKey(1)[0] as number;
@@ -23,7 +24,7 @@ export const events: CheckerFactory = {
 function checkEvents(machine: Machine, violate: Violate): void {
   const told = new Set<string>();
   for (const [, row] of rowsOf(machine.kv, eventRoom)) {
-    const event = JSON.parse(Buffer.from(row).toString()) as Pick<MeshEvent, 'type'> & { data: EventData };
+    const event = parsedText<Pick<MeshEvent, 'type'> & { data: EventData }>(row);
     if (event.type === 'conflict' && event.data.heads.length < 2)
       violate(`${machine.name} told of a conflict of one head`);
     if (event.type !== 'version') continue;

@@ -1,7 +1,7 @@
 import type { VersionId } from '../../../crdt/ids.ts';
 import type { ObjectRow } from '../../../src/node/rows.ts';
 import { conflictKey, listingKey, objectKey } from '../../../src/node/storage-keys.ts';
-import type { KvReader } from '../../../src/ports/kv.ts';
+import { parsedRow } from '../parsed-rows.ts';
 import type { VersionLibrary } from '../version-library.ts';
 import type { CheckerFactory } from './checker.ts';
 
@@ -16,7 +16,7 @@ export const heads: CheckerFactory = {
     committed: ({ machine, store, docs }, violate) => {
       for (const doc of docs) {
         const expected = machine.holdings.headsOf(doc);
-        const row = readJson<ObjectRow>(store, objectKey(doc));
+        const row = parsedRow<ObjectRow>(store, objectKey(doc));
         const found = row?.heads.map((head) => head.id) ?? [];
         if (row === undefined || found.join() !== expected.join()) {
           violate(`${machine.name} names [${found}] as heads of ${row?.ns}/${row?.key}, but they are [${expected}]`);
@@ -27,11 +27,11 @@ export const heads: CheckerFactory = {
         const preferred = row.confirmed?.id ?? greatest(expected, world.library);
         const shown = preferred === undefined ? expected : [preferred, ...expected];
         const isListed = shown.some((id) => world.library.get(id)?.version.record.kind !== 'delete');
-        const listed = readJson<{ version: VersionId; heads: number }>(store, listingKey(row.ns, row.key));
+        const listed = parsedRow<{ version: VersionId; heads: number }>(store, listingKey(row.ns, row.key));
         if (listed?.version !== (isListed ? preferred : undefined)) {
           violate(`${machine.name} lists ${row.ns}/${row.key} as ${listed?.version}, preferred is ${preferred}`);
         }
-        const conflict = readJson<{ heads: VersionId[]; preferred: VersionId }>(store, conflictKey(row.ns, row.key));
+        const conflict = parsedRow<{ heads: VersionId[]; preferred: VersionId }>(store, conflictKey(row.ns, row.key));
         if (conflict?.heads.join() !== (expected.length > 1 ? expected.join() : undefined)) {
           violate(`${machine.name} shows the conflict of ${row.ns}/${row.key} as [${conflict?.heads}]`);
         }
@@ -44,9 +44,4 @@ export const heads: CheckerFactory = {
 export function greatest(ids: readonly VersionId[], library: VersionLibrary): VersionId | undefined {
   const generation = (id: VersionId): number => library.get(id)?.version.record.generation ?? 0;
   return [...ids].sort((a, b) => generation(b) - generation(a) || (a < b ? 1 : -1))[0];
-}
-
-function readJson<Row>(store: KvReader, key: Uint8Array): Row | undefined {
-  const bytes = store.get(key);
-  return bytes === undefined ? undefined : (JSON.parse(Buffer.from(bytes).toString('utf8')) as Row);
 }

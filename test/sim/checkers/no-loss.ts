@@ -12,11 +12,11 @@ const anyCompleteKey = completeKey(anyHash as BlobHash);
 
 /**
  * Invariant 1: what was acknowledged is on the disk of the node that said so after every crash, what a node calls whole
- * is so, no version is ever removed, and in the end all are on all nodes with their contents.
+ * is so, no version is ever removed, and in the end all are on all nodes that hold their slots, with their contents.
  */
 export const noLoss: CheckerFactory = {
   name: 'no-loss',
-  create: ({ ledger, machines, library }) => ({
+  create: (world) => ({
     committed: ({ machine, store, keys }, violate) => {
       for (const key of keys) {
         if (key[0] === versionRoom && store.get(key) === undefined) violate(`${machine.name} removed a version`);
@@ -43,12 +43,15 @@ export const noLoss: CheckerFactory = {
       }
     },
     quiet: (violate) => {
+      const { ledger, library, machines } = world;
+      for (const [id, acknowledgedBy] of ledger.acknowledged) {
+        const known = library.get(id);
+        const lacking = known && world.holdersOf(known.doc).find(({ holdings }) => !holdings.has(id));
+        if ((known !== undefined && lacking === undefined) || ledger.excusedVersions.has(id)) continue;
+        violate(`version ${id}, acknowledged by ${acknowledgedBy}, is not on ${lacking?.name ?? 'any node'}`);
+        return;
+      }
       for (const machine of machines.values()) {
-        for (const id of ledger.acknowledged.keys()) {
-          if (machine.holdings.has(id) || ledger.excusedVersions.has(id)) continue;
-          violate(`version ${id}, acknowledged by ${ledger.acknowledged.get(id)}, is not on ${machine.name}`);
-          return;
-        }
         for (const id of machine.holdings.ids()) {
           const content = library.get(id)?.version.record.content ?? null;
           if (content === null || ledger.excusedContents.has(content.manifest)) continue;

@@ -2,6 +2,7 @@ import type { DocId, VersionId } from '../../../crdt/ids.ts';
 import { metaKey, objectKey, versionKey } from '../../../src/node/storage-keys.ts';
 import { Holdings, rowsOf, versionIdOf } from '../holdings.ts';
 import type { Machine } from '../machine.ts';
+import { parsedRow } from '../parsed-rows.ts';
 import type { CheckerFactory, Violate, World } from './checker.ts';
 
 /**
@@ -41,18 +42,14 @@ function checkStore(machine: Machine, world: World, violate: Violate): void {
 }
 
 function checkObject(machine: Machine, doc: DocId, holdings: Holdings, violate: Violate): void {
-  const row = machine.kv.get(objectKey(doc));
-  const heads =
-    row === undefined ? [] : (JSON.parse(Buffer.from(row).toString()) as { heads: { id: VersionId }[] }).heads;
+  const heads = parsedRow<{ heads: { id: VersionId }[] }>(machine.kv, objectKey(doc))?.heads ?? [];
   if (heads.map((head) => head.id).join() !== holdings.headsOf(doc).join()) {
     violate(`${machine.name} has other heads of object ${doc} on disk than its versions say`);
   }
 }
 
 function readCounts(machine: Machine): Partial<Record<'objects' | 'versions' | 'conflicts', number>> {
-  const row = machine.kv.get(metaKey('counts'));
-  if (row === undefined) return { objects: 0, versions: 0, conflicts: 0 };
-  return JSON.parse(Buffer.from(row).toString()) as Partial<Record<'objects' | 'versions' | 'conflicts', number>>;
+  return parsedRow(machine.kv, metaKey('counts')) ?? { objects: 0, versions: 0, conflicts: 0 };
 }
 
 /** What a store holds, by the names of its rows: their texts may be rotten. */

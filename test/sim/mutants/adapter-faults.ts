@@ -1,4 +1,4 @@
-import type { NodeAdapters } from '../../../src/node/mesh-node.ts';
+import type { NodeAdapters } from '../../../src/node/node-parts.ts';
 import { metaKey } from '../../../src/node/storage-keys.ts';
 import type { Kv, KvTransaction } from '../../../src/ports/kv.ts';
 
