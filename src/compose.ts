@@ -10,7 +10,11 @@ import { SystemClock } from './adapters/system/clock.ts';
 import { PromMetrics } from './adapters/system/metrics.ts';
 import { SystemRandom } from './adapters/system/random.ts';
 import { ThreadVerifier } from './adapters/system/verifier.ts';
-import { Node, type NodeAdapters } from './node/mesh-node.ts';
+import type { ContentSettings } from './node/content/content-plane.ts';
+import type { MembershipSettings } from './node/membership/settings.ts';
+import { Node } from './node/mesh-node.ts';
+import type { NodeAdapters } from './node/node-parts.ts';
+import type { SlotSettings } from './node/slots/slots.ts';
 import { type NodeDirectory, readNodeDirectory } from './node-directory.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Log } from './ports/log.ts';
@@ -28,6 +32,12 @@ export interface NodeSpec {
   readonly version: string;
   /** Mean time between sync rounds with each peer. */
   readonly syncIntervalMs?: number;
+  /** Places slots in a small mesh too, as tests need it. All nodes of a mesh must have the same. */
+  readonly slotPlacement?: SlotSettings;
+  /** Limits on moving content, and the pace of the scrub. */
+  readonly content?: ContentSettings;
+  /** What the node says of itself, and how it watches the others. */
+  readonly membership?: MembershipSettings;
 }
 
 /** Wires a node over any adapters: production's, or the twins that run in one process on virtual time. */
@@ -52,6 +62,9 @@ export function composeNode(adapters: NodeAdapters, spec: NodeSpec): Node {
     genesisText: spec.genesisText.replace(/\n$/, ''),
     version: spec.version,
     ...(spec.syncIntervalMs === undefined ? {} : { syncIntervalMs: spec.syncIntervalMs }),
+    ...(spec.slotPlacement === undefined ? {} : { slotPlacement: spec.slotPlacement }),
+    ...(spec.content === undefined ? {} : { content: spec.content }),
+    ...(spec.membership === undefined ? {} : { membership: spec.membership }),
   });
 }
 
@@ -70,7 +83,10 @@ export interface RunningNode {
  * Opens a node directory and starts its node: one process at a time. Rejects with `MeshError`
  * `directory_in_use` or `invalid_config`, having let go of everything.
  */
-export async function openNode(dir: string, options: { readonly log: Log }): Promise<RunningNode> {
+export async function openNode(
+  dir: string,
+  options: { readonly log: Log } & Pick<NodeSpec, 'slotPlacement' | 'content' | 'membership'>,
+): Promise<RunningNode> {
   const { log } = options;
   const directory = await readNodeDirectory(dir);
   const closers: (() => Promise<void>)[] = [];
@@ -99,6 +115,9 @@ export async function openNode(dir: string, options: { readonly log: Log }): Pro
         identity: { nodeId: directory.nodeId, name: directory.name },
         genesisText: await readFile(directory.peersFile, 'utf8'),
         version: await programVersion(),
+        ...(options.slotPlacement === undefined ? {} : { slotPlacement: options.slotPlacement }),
+        content: { ...directory.content, ...options.content },
+        membership: { ...directory.membership, ...options.membership },
       },
     );
     closers.push(() => node.stop());

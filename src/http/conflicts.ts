@@ -4,7 +4,7 @@ import { conflictParameters } from './schemas.ts';
 import { parametersOf } from './target.ts';
 
 export const conflicts: Resource = (scope, { node }) => {
-  scope.get('/v1/conflicts', (request, reply) => {
-    sendOutcome(reply, node.conflicts(parametersOf(request.url, conflictParameters)));
+  scope.get('/v1/conflicts', async (request, reply) => {
+    sendOutcome(reply, await node.wholeConflicts(parametersOf(request.url, conflictParameters)));
   });
 };

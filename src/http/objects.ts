@@ -23,9 +23,9 @@ export const objects: Resource = (scope, context) => {
   scope.delete(objectPath, (request, reply) => deleteObject(context, request, reply));
   scope.get(objectPath, { exposeHeadRoute: false }, (request, reply) => readObject(context, request, reply));
   scope.head(objectPath, (request, reply) => readObject(context, request, reply));
-  scope.get('/v1/objects/:ns', (request, reply) => {
+  scope.get('/v1/objects/:ns', async (request, reply) => {
     const { url } = request;
-    const listed = context.node.list({ ns: namespaceTarget(url), ...parametersOf(url, listParameters) });
+    const listed = await context.node.wholeList({ ns: namespaceTarget(url), ...parametersOf(url, listParameters) });
     sendOutcome(reply, listed);
   });
 };
@@ -89,6 +89,8 @@ async function readObject(context: HttpContext, request: FastifyRequest, reply: 
   if (parameters.mode !== undefined && parameters.version !== undefined) {
     throw new HttpProblem('invalid_request', 'The parameters "mode" and "version" exclude each other.');
   }
+  const bringing = context.node.bring({ ...target, ...parameters });
+  if (bringing !== undefined) await bringing;
   const read = context.node.read({ ...target, ...parameters });
   if (!read.ok) return sendRefusal(reply, read.error);
   const found = read.value;

@@ -21,7 +21,7 @@ const objectPath = '/v1/objects/{ns}/{key}';
 const addressProblems = ['invalid_key', 'invalid_namespace'] as const;
 const parentProblems = ['invalid_version', 'unknown_parent', 'foreign_parent'] as const;
 const historyProblems = ['too_many_heads', 'context_too_large', 'not_a_descendant'] as const;
-const storeProblems = ['quorum_unavailable', 'disk_full'] as const;
+const storeProblems = ['quorum_unavailable', 'metadata_unavailable', 'disk_full'] as const;
 const writeProblems = [
   'not_permitted',
   ...addressProblems,
@@ -29,7 +29,7 @@ const writeProblems = [
   ...historyProblems,
   ...storeProblems,
 ] as const;
-const missing = ['not_found', 'deleted', 'version_not_found', 'not_confirmed'] as const;
+const missing = ['not_found', 'deleted', 'version_not_found', 'not_confirmed', 'metadata_unavailable'] as const;
 const stateHeaders = ['ETag', 'X-Anabranch-State', 'X-Anabranch-Heads', 'X-Anabranch-Newer', 'X-Anabranch-B3'] as const;
 const contentHeaders = [...stateHeaders, 'X-Anabranch-Meta-Title', 'Accept-Ranges'] as const;
 const bytes: Body = { mediaType: '*/*', examples: { note: examples.objectContent } };
@@ -133,9 +133,10 @@ export const operations: readonly Operation[] = [
     path: '/v1/objects/{ns}',
     id: 'listObjects',
     summary: 'List a namespace',
+    description: 'A page may be shorter than its limit: the last one has no `next`.',
     parameters: schemas.listParameters,
     answers: [{ status: 200, description: 'A page.', body: json(schemas.listing, { page: examples.listing }) }],
-    problems: ['invalid_namespace', 'invalid_key'],
+    problems: ['invalid_namespace', 'invalid_key', 'metadata_unavailable'],
   },
   {
     method: 'get',
@@ -144,7 +145,7 @@ export const operations: readonly Operation[] = [
     summary: 'Read an object’s version graph',
     parameters: schemas.noParameters,
     answers: [{ status: 200, description: 'The graph.', body: json(schemas.objectGraph, { fork: examples.graph }) }],
-    problems: [...addressProblems, 'not_found'],
+    problems: [...addressProblems, 'not_found', 'metadata_unavailable'],
   },
   {
     method: 'post',
@@ -185,6 +186,7 @@ export const operations: readonly Operation[] = [
       'version_not_found',
       'not_a_descendant',
       'quorum_unavailable',
+      'metadata_unavailable',
     ],
   },
   {
@@ -196,7 +198,7 @@ export const operations: readonly Operation[] = [
     answers: [
       { status: 200, description: 'A page.', body: json(schemas.conflictPage, { page: examples.conflictPage }) },
     ],
-    problems: ['invalid_namespace'],
+    problems: ['invalid_namespace', 'metadata_unavailable'],
   },
   {
     method: 'get',

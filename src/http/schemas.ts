@@ -83,12 +83,13 @@ const certificate = named(
       position: z.int().min(1),
       head: versionId,
       previous: hashText.nullable(),
-      ballot: z.strictObject({ counter: z.int().min(1), proposer: z.string().regex(/^[a-z2-7]{26}\.[a-z2-7]{13}$/) }),
+      ballot: z.strictObject({ counter: z.int().min(0), proposer: z.string().regex(/^[a-z2-7]{26}\.[a-z2-7]{13}$/) }),
     }),
     signatures: z.array(z.tuple([nodeId, z.string().regex(/^[\w-]{86}$/)])).min(1),
+    batch: z.strictObject({ index: z.int().min(0), size: z.int().min(2), path: z.array(hashText).min(1) }).optional(),
   }),
   'Certificate',
-  'Signatures of a majority of an epoch’s coordinators under one statement; docs/consistency.md says what it proves.',
+  'Signatures of a majority of an epoch’s coordinators under one statement, or under the `batch` of statements in which it has this place; docs/consistency.md says what it proves.',
 );
 
 export const confirmation = named(
@@ -170,7 +171,18 @@ export const roles = named(
 );
 export const labels = named(z.record(z.string(), z.string()), 'Labels', 'Where and what the node is; at most 32.');
 
-const nodeState = named(z.enum(['online', 'offline']), 'NodeState', 'As the answering node sees it.');
+export const capacityStep = named(
+  z.int().min(1).max(64),
+  'CapacityStep',
+  'How much the node holds: 2^(step/2) GiB, so that two steps double it. 20 is 1 TiB.',
+);
+
+const nodeState = named(
+  z.enum(['unknown', 'online', 'suspect', 'offline', 'draining']),
+  'NodeState',
+  'As the answering node sees it: `unknown` while it has seen nothing of it, `suspect` after 15 s of silence, `offline` after 60, `draining` while it lives and its content is to move elsewhere.',
+);
+const wholeNumber = z.int().min(0);
 
 export const nodeList = named(
   z.strictObject({
@@ -180,16 +192,42 @@ export const nodeList = named(
         peerId,
         name: z.string(),
         state: nodeState,
+        since: z.number(),
         self: z.boolean(),
+        connected: z.boolean(),
         addresses: z.array(z.string()),
+        url: z.string().nullable(),
         roles,
         labels,
+        reportedLabels: labels,
+        version: z.string().nullable(),
+        capacityBytes: wholeNumber.nullable(),
+        freeBytes: wholeNumber.nullable(),
+        usedBytes: wholeNumber.nullable(),
+        load: wholeNumber.nullable(),
+        lastHeartbeatMs: wholeNumber.nullable(),
+        capacity: capacityStep.nullable(),
+        draining: z.boolean(),
       }),
     ),
   }),
   'NodeList',
-  'The members of the mesh.',
+  'The members of the mesh. `labels` and `roles` are what the control log says; `reportedLabels`, `url` and `version` what the node says of itself; bytes, `load` (how late its timers are, in ms) and `lastHeartbeatMs` (its age) come from its newest heartbeat, and are null when none was heard.',
 );
+
+export const carryStatus = z.strictObject({
+  epoch: z.int().min(1),
+  carried: count,
+  done: count,
+  total: count,
+  complete: z.boolean(),
+});
+
+const membership = z.strictObject({
+  state: z.enum(['member', 'pending', 'removed', 'turned_away']),
+  removedBy: z.int().min(1).nullable(),
+  turnedAwayBy: count,
+});
 
 export const nodeStatus = named(
   z.strictObject({
@@ -218,11 +256,13 @@ export const nodeStatus = named(
       coordinator: z.boolean(),
       coordinators: z.array(nodeId),
       restored: z.array(nodeId),
-      carryOver: z.strictObject({ epoch: z.int().min(1), carried: count, complete: z.boolean() }).nullable(),
+      carryOver: carryStatus.nullable(),
     }),
+    membership,
+    slots: z.strictObject({ count, kept: count, held: count, leaving: count }),
   }),
   'NodeStatus',
-  'The answering node. `quorum` tells whether it can have anything confirmed now, and how many objects wait for that; `pendingContent` counts contents it wants and does not hold whole yet; `control` is where its control log ends.',
+  'The answering node. `quorum` tells whether it can have anything confirmed now, and how many objects wait for that; `pendingContent` counts contents it wants and does not hold whole yet; `control` is where its control log ends; `membership` is what it is to the cluster: `removed` by an entry of the log, for good, or `turned_away` by members while its own log says that it is one; `slots` is how many of the shares of the metadata there are, this node is to hold, answers for, and has still to hand over.',
 );
 
 const eventOf = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
@@ -234,8 +274,9 @@ export const meshEvent = named(
     eventOf('conflict', conflict),
     eventOf('confirmed', z.strictObject({ ns, key, version: versionId, position: z.int().min(1) })),
     eventOf('quorum', z.strictObject(quorumState)),
-    eventOf('node', z.strictObject({ nodeId, name: z.string(), state: nodeState })),
-    eventOf('replication', z.strictObject({ ns, key, version: versionId, status: z.literal('stored') })),
+    eventOf('membership', membership),
+    eventOf('node', z.strictObject({ nodeId, name: z.string(), state: nodeState, since: z.number() })),
+    eventOf('replication', z.strictObject({ ns, key, version: versionId, status: z.enum(['stored', 'dead']) })),
   ]),
   'MeshEvent',
   'One event: `id`, `event` (its type) and `data` (JSON) of the stream.',
@@ -260,9 +301,13 @@ export const problem = named(
     status: z.int().min(400).max(599),
     detail: z.string(),
     code: z.string().regex(/^[a-z_]+$/),
+    progress: z
+      .strictObject({ epoch: z.int().min(1), done: count, total: count })
+      .optional()
+      .describe('With `carry_over_running`: how many registers have reached the coordinators of the epoch.'),
   }),
   'Problem',
-  'RFC 9457. `code` is stable; some codes carry more members beside these, such as `version` or `heads`.',
+  'RFC 9457. `code` is stable; some codes carry more members beside these, such as `version`, `heads` or `progress`.',
 );
 
 /** The body of `POST /v1/merges/…`. Ids are judged by the node, which says which one is wrong and why. */

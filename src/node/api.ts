@@ -2,10 +2,12 @@ import type { Certificate } from '../../crdt/certificate.ts';
 import type { Labels, Role } from '../../crdt/control/member.ts';
 import type { ClusterId, Dot, NodeId, PeerId, Result, VersionId } from '../../crdt/ids.ts';
 
-import type { ClusterApi, ControlStatus } from './cluster-api.ts';
+import type { ClusterApi, ControlStatus, MembershipStatus } from './cluster-api.ts';
+import type { SlotStatus } from './slots/slot-holdings.ts';
 
 export type {
   AskedOperation,
+  CarryStatus,
   ChangeInput,
   Checkpoint,
   ClusterApi,
@@ -15,6 +17,7 @@ export type {
   InclusionProof,
   LoggedEntry,
   LogListing,
+  MembershipStatus,
   NamespaceInfo,
   NamespacePolicy,
   ScopeConfiguration,
@@ -40,6 +43,7 @@ export type RefusalCode =
   | 'not_a_descendant'
   | 'too_large'
   | 'content_unavailable'
+  | 'metadata_unavailable'
   | 'quorum_unavailable'
   | 'unknown_outcome'
   | 'not_permitted'
@@ -275,11 +279,19 @@ export type MeshEvent = { readonly id: number } & (
         readonly position: number;
       };
     }
+  /** This node has been admitted, or has learnt that it was put out. */
+  | { readonly type: 'membership'; readonly data: MembershipStatus }
   /** A majority of the coordinators can be reached from here now, or can no longer. */
   | { readonly type: 'quorum'; readonly data: QuorumState }
   | {
       readonly type: 'node';
-      readonly data: { readonly nodeId: NodeId; readonly name: string; readonly state: NodeState };
+      readonly data: {
+        readonly nodeId: NodeId;
+        readonly name: string;
+        readonly state: NodeState;
+        /** When, in milliseconds since the epoch, for display. */
+        readonly since: number;
+      };
     }
   | {
       readonly type: 'replication';
@@ -287,23 +299,51 @@ export type MeshEvent = { readonly id: number } & (
         readonly ns: string;
         readonly key: string;
         readonly version: VersionId;
-        readonly status: 'stored';
+        /** The content is whole here, or getting it was given up for now. */
+        readonly status: 'stored' | 'dead';
       };
     }
 );
 
-export type NodeState = 'online' | 'offline';
+/**
+ * What a node takes a member for: nothing was seen of it yet, it lives, it has fallen silent, it has been silent for
+ * long, or it lives and its content is to move elsewhere.
+ */
+export type NodeState = 'unknown' | 'online' | 'suspect' | 'offline' | 'draining';
 
 export interface NodeInfo {
   readonly nodeId: NodeId;
   readonly peerId: PeerId;
   readonly name: string;
   readonly state: NodeState;
+  /** Since when, in milliseconds since the epoch, for display. */
+  readonly since: number;
   /** True for the node that answers. */
   readonly self: boolean;
+  /** There is a connection to it now. */
+  readonly connected: boolean;
+  /** Where it can be dialled: where it says that it is, then where the control log says. */
   readonly addresses: readonly string[];
+  /** Where its API can be reached from elsewhere, as it says itself. */
+  readonly url: string | null;
   readonly roles: readonly Role[];
   readonly labels: Labels;
+  /** What it says itself about where and what it is, for people; placement trusts `labels`. */
+  readonly reportedLabels: Labels;
+  /** A step from 1 to 64, two of which double it; null when nobody said. */
+  readonly capacity: number | null;
+  /** Its content is to move elsewhere. */
+  readonly draining: boolean;
+  /** Of its program; null while it has not told of itself. */
+  readonly version: string | null;
+  /** By its newest heartbeat, in bytes; null when none was heard. */
+  readonly capacityBytes: number | null;
+  readonly freeBytes: number | null;
+  readonly usedBytes: number | null;
+  /** How late, at worst, a timer of it was lately, in milliseconds: how busy it is. */
+  readonly load: number | null;
+  /** How long ago its newest heartbeat was heard, in milliseconds; null when none was. */
+  readonly lastHeartbeatMs: number | null;
 }
 
 export interface NodeStatus {
@@ -328,6 +368,10 @@ export interface NodeStatus {
   readonly peers: { readonly connected: number; readonly known: number };
   readonly disk: { readonly capacityBytes: number; readonly freeBytes: number };
   readonly control: ControlStatus;
+  /** What this node is to the cluster: one that was put out goes on serving what it has, and takes no writes. */
+  readonly membership: MembershipStatus;
+  /** The shares of the metadata that this node holds. */
+  readonly slots: SlotStatus;
 }
 
 export interface MeshNode {
@@ -339,10 +383,23 @@ export interface MeshNode {
   merge(input: MergeInput): Promise<Outcome<WrittenVersion>>;
   /** Resolves when a quorum has answered, or within 10 s. `not_a_descendant` and `quorum_unavailable` carry the version. */
   confirm(input: ConfirmInput): Promise<Outcome<Confirmation>>;
+  /**
+   * Brings an object's metadata here from a node that holds it, where this one does not; undefined at once where it does,
+   * or has just asked. Resolves within 6 s, whether or not a holder answered. To be called before `read` and `graph`.
+   */
+  bring(input: ReadInput): Promise<unknown> | undefined;
+  /** Of what is here; `metadata_unavailable` where that does not tell, since other nodes hold the object. */
   read(input: ReadInput): Outcome<ReadVersion>;
+  /** `metadata_unavailable` at a node that holds a part of the metadata. */
   list(input: ListInput): Outcome<Listing>;
+  /** The same at any node, which asks those that hold the rest; a page may be shorter than its limit. */
+  wholeList(input: ListInput): Promise<Outcome<Listing>>;
+  /** As `read`. */
   graph(input: { readonly ns: string; readonly key: string }): Outcome<ObjectGraph>;
+  /** As `list`. */
   conflicts(input: ConflictsInput): Outcome<ConflictPage>;
+  /** As `wholeList`. */
+  wholeConflicts(input: ConflictsInput): Promise<Outcome<ConflictPage>>;
   /**
    * Events after `after` (a number an event carried), then live ones, until the signal aborts. With no `after`,
    * live ones only. A reader that falls behind more than a bound is ended, and resumes with what it saw last.

@@ -42,6 +42,11 @@ export const changeFeed = {
     transaction.put(feedKey(change), rawDoc);
   },
 
+  /** Takes a document away that is no longer here. */
+  remove(transaction: KvTransaction, change: number): void {
+    transaction.delete(feedKey(change));
+  },
+
   /** The documents that changed after a number, in the order of their changes. */
   after(reader: KvReader, change: number, limit: number): FeedEntry[] {
     return Array.from(reader.range({ ...feedRange(change), limit }), ([key, rawDoc]) => ({

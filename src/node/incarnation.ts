@@ -6,7 +6,7 @@ import type { Random } from '../ports/random.ts';
 import { decodeRow, encodeRow } from './rows.ts';
 import { metaKey } from './storage-keys.ts';
 
-const storeFormat = 2;
+const storeFormat = 3;
 const incarnationBytes = 8;
 
 interface CleanStopRow {

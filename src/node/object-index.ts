@@ -55,3 +55,18 @@ export function indexObject(transaction: KvTransaction, change: ObjectChange): V
   transaction.put(metaKey('counts'), encodeRow(next));
   return preferred;
 }
+
+/** Takes an object that is removed out of listing, conflicts and counts; so many of its versions were confirmed. */
+export function unindexObject(transaction: KvTransaction, row: ObjectRow, confirmed: number): void {
+  const { ns, key, heads, versions } = row;
+  transaction.delete(listingKey(ns, key));
+  transaction.delete(conflictKey(ns, key));
+  const counts = countsOf(transaction);
+  const next: CountsRow = {
+    objects: counts.objects - 1,
+    versions: counts.versions - versions,
+    conflicts: counts.conflicts - (heads.length > 1 ? 1 : 0),
+    confirmed: counts.confirmed - confirmed,
+  };
+  transaction.put(metaKey('counts'), encodeRow(next));
+}

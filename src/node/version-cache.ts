@@ -1,7 +1,7 @@
 import type { VersionId } from '../../crdt/ids.ts';
 import type { Version } from '../../crdt/version.ts';
 
-/** Decoded versions, least recently used out first. Records are immutable, so nothing here goes stale. */
+/** Decoded versions, least recently used out first. Records are immutable, so nothing here goes stale but what is removed. */
 export class VersionCache {
   readonly #entries = new Map<VersionId, Version>();
   readonly #entriesMax: number;
@@ -16,6 +16,11 @@ export class VersionCache {
     this.#entries.delete(id);
     this.#entries.set(id, version);
     return version;
+  }
+
+  /** Of a version that is no longer stored. */
+  delete(id: VersionId): void {
+    this.#entries.delete(id);
   }
 
   add(version: Version): void {

@@ -71,7 +71,7 @@ it('founds a cluster, admits a second node, and its exported log proves itself',
   expect(verified).toMatchObject({ exitCode: 1, stdout: expect.stringMatching(/^entry 1 does not hold/) });
 }, 60_000);
 
-it('cuts a removed node off', async () => {
+it('cuts a removed node off, once it has been told', async () => {
   const [first = 0, second = 0] = await chooseFreePorts(2, []);
   await anabranch('init', '--dir', 'here', '--name', 'here', '--http-port', String(first));
   const joining = ['--dir', 'gone', '--name', 'gone', '--join', 'here/peers.json', '--http-port', String(second)];
@@ -80,7 +80,14 @@ it('cuts a removed node off', async () => {
   await anabranch('nodes', 'admit', 'gone.json', '--dir', 'here');
   await serve('gone');
   await eventually(/gone +online/, 'nodes', '--dir', 'here');
-  await anabranch('nodes', 'remove', 'gone', '--dir', 'here');
+  await anabranch('nodes', 'roles', 'gone', 'coordinator', 'storage', '--wait', '--dir', 'here');
+  expect(await anabranch('control-log', 'list', '--dir', 'gone')).toMatch(/coordinator,storage/);
+  await anabranch('nodes', 'capacity', 'gone', '2TiB', '--dir', 'here');
+  await eventually(/gone +online, answers here .* step 22/, 'nodes', '--dir', 'gone');
+  await anabranch('nodes', 'remove', 'gone', '--wait', '--dir', 'here');
   await eventually(/here +offline/, 'nodes', '--dir', 'gone');
   expect(await anabranch('nodes', '--dir', 'here')).not.toContain('gone');
-}, 60_000);
+  expect(await anabranch('status', '--dir', 'gone')).toMatch(/membership +REMOVED by entry 4 of the control log/);
+  const refused = await cliProcess(['put', 'docs/late', 'gone.json', '--dir', 'gone'], { cwd: folder });
+  expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('put out of the cluster') });
+}, 120_000);

@@ -10,11 +10,12 @@ import { decodeEntry, encodeEntry } from '../../crdt/control/entry.ts';
 import { MemoryIndex } from '../../crdt/control/growing-index.ts';
 import type { Role } from '../../crdt/control/member.ts';
 import type { ControlOperation } from '../../crdt/control/operations.ts';
+import { placementNodes } from '../../crdt/control/placement-nodes.ts';
 import { type ControlState, coordinatorsOf, votersAmong } from '../../crdt/control/state.ts';
 import { decodeState, encodeState } from '../../crdt/control/state-text.ts';
 import { draftEntry, foldEntry } from '../../crdt/control-log.ts';
 import { verifyControlLog } from '../../crdt/control-verify.ts';
-import { memberOf, operationId, sampleLog, TestLog } from '../support/control-log.ts';
+import { memberOf, operationId, placementLog, sampleLog, TestLog } from '../support/control-log.ts';
 import { runs } from '../support/property-runs.ts';
 import { accepted, testNode } from '../support/versions.ts';
 
@@ -33,6 +34,21 @@ const operation = fc.oneof(
   fc.record({ type: fc.constant('remove'), nodeId: name.map((who) => testNode(who).nodeId) }),
   fc.record({ type: fc.constant('roles'), nodeId: name.map((who) => testNode(who).nodeId), roles }),
   fc.record({ type: fc.constant('labels'), nodeId: name.map((who) => testNode(who).nodeId), labels: label }),
+  fc.record({
+    type: fc.constant('addresses'),
+    nodeId: name.map((who) => testNode(who).nodeId),
+    addresses: fc.subarray(['/ip4/10.0.0.1/tcp/1', '/ip4/10.0.0.2/tcp/2']),
+  }),
+  fc.record({
+    type: fc.constant('capacity'),
+    nodeId: name.map((who) => testNode(who).nodeId),
+    capacity: fc.integer({ min: 1, max: 64 }),
+  }),
+  fc.record({
+    type: fc.constant('drain'),
+    nodeId: name.map((who) => testNode(who).nodeId),
+    draining: fc.boolean(),
+  }),
   fc.record({
     type: fc.constant('namespace'),
     ns: fc.constantFrom('docs', 'apps'),
@@ -87,14 +103,19 @@ function checkRules(before: ControlState, after: ControlState): void {
   expect(after.epochs).toHaveLength(after.epoch);
   expect(coordinatorsOf(after)).toEqual(votersAmong(after.members));
   expect(after.seq).toBe(before.seq + 1);
+  const placed = placementNodes(after);
+  expect(placed.every(({ weight }) => weight >= Math.SQRT2 && weight <= 2 ** 32)).toBe(true);
+  expect(placed.map(({ nodeId }) => nodeId)).toEqual(
+    members.flatMap((each) => (each.roles.includes('storage') && !each.draining ? each.nodeId : [])).toSorted(),
+  );
 }
 
 test('a state that was written and read again is the same state', () => {
   fc.assert(
-    fc.property(fc.integer({ min: 0, max: 6 }), (count) => {
+    fc.property(fc.integer({ min: 0, max: 6 }), fc.constantFrom(sampleLog, placementLog), (count, sample) => {
       const log = new TestLog();
       log.know('west');
-      for (const certified of sampleLog().entries.slice(0, count)) log.append(certified);
+      for (const certified of sample().entries.slice(0, count)) log.append(certified);
       const again = decodeState(encodeState(log.state), log.state.operations);
       expect({ ...again, removed: [...again.removed] }).toEqual({ ...log.state, removed: [...log.state.removed] });
     }),

@@ -66,18 +66,49 @@ const treeOf = (members: readonly number[], version = 0): MemoryTree => {
   return tree;
 };
 
-function reconcile(ours: MemoryTree, theirs: MemoryTree): { differences: Difference[]; rounds: number } {
-  const reconciliation = new Reconciliation(() => ours, [0]);
+function reconcile(
+  ours: MemoryTree,
+  theirs: MemoryTree,
+  options: { readonly onlyOurs?: boolean; readonly asked?: (questions: number) => void } = {},
+): { differences: Difference[]; rounds: number } {
+  const reconciliation = new Reconciliation(() => ours, [0], options);
   const differences: Difference[] = [];
   let rounds = 0;
   for (let questions = reconciliation.ask(); questions.length > 0; questions = reconciliation.ask()) {
     differences.push(...reconciliation.take(answerRanges(() => theirs, questions)));
+    options.asked?.(questions.length);
     rounds += 1;
     expect(rounds).toBeLessThan(100);
   }
   expect(reconciliation.fault).toBeUndefined();
   return { differences, rounds };
 }
+
+describe('a comparison of what is here alone', () => {
+  it('finds everything that is here and different there, and asks no more for what is only there', () => {
+    fc.assert(
+      fc.property(numbers, numbers, fc.array(fc.nat({ max: 400 })), (mine, theirs, changed) => {
+        const [ours, other] = [treeOf(mine), treeOf(theirs)];
+        for (const number of changed) if (theirs.includes(number)) other.set(itemOf(number, 1));
+        const found = (onlyOurs: boolean): string[] =>
+          reconcile(ours, other, { onlyOurs })
+            .differences.filter((difference) => difference.ours !== undefined)
+            .map(({ key }) => hex(key))
+            .sort();
+        expect(found(true)).toEqual(found(false));
+      }),
+      runs(0.5),
+    );
+    const [few, many] = [treeOf([1, 2]), treeOf(Array.from({ length: 5_000 }, (_, number) => number))];
+    let asked = 0;
+    const count = (questions: number): void => {
+      asked += questions;
+    };
+    expect(reconcile(few, many, { onlyOurs: true, asked: count }).differences.some(({ ours }) => ours)).toBe(false);
+    expect(asked).toBeLessThan(20);
+    expect(reconcile(treeOf([]), many, { onlyOurs: true }).rounds).toBe(0);
+  });
+});
 
 describe('the fingerprint tree', () => {
   it('is a function of the set alone, whatever the order of additions, changes and removals', () => {

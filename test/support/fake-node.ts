@@ -9,6 +9,7 @@ import type {
   GraphVersion,
   ListInput,
   Listing,
+  MembershipStatus,
   MergeInput,
   MeshEvent,
   MeshNode,
@@ -35,6 +36,7 @@ export class FakeNode implements MeshNode {
   readonly cluster = new FakeCluster();
   isReady = true;
   isQuorate = true;
+  membership: MembershipStatus = { state: 'member', removedBy: null, turnedAwayBy: 0 };
   readonly #listeners = new Set<() => void>();
   #time = 1_751_360_400_000;
 
@@ -81,6 +83,10 @@ export class FakeNode implements MeshNode {
     return { ok: true, value: { ns, key, version, ...proofOf(version) } };
   }
 
+  bring(): undefined {
+    return undefined;
+  }
+
   read(input: ReadInput): Outcome<ReadVersion> {
     const named = checkName(input);
     if (named !== undefined) return named;
@@ -123,6 +129,10 @@ export class FakeNode implements MeshNode {
     };
   }
 
+  async wholeList(input: ListInput): Promise<Outcome<Listing>> {
+    return this.list(input);
+  }
+
   graph(input: { ns: string; key: string }): Outcome<ObjectGraph> {
     const named = checkName(input);
     if (named !== undefined) return named;
@@ -140,6 +150,10 @@ export class FakeNode implements MeshNode {
     const all = [...this.objects.values()].filter((object) => headsOf(object).length > 1);
     const conflicts = all.filter((object) => ns === undefined || object.ns === ns).map(conflictOf);
     return { ok: true, value: { conflicts: conflicts.slice(0, limit), next: null } };
+  }
+
+  async wholeConflicts(input: ConflictsInput): Promise<Outcome<ConflictPage>> {
+    return this.conflicts(input);
   }
 
   async *events({ after, signal }: { after?: number; signal: AbortSignal }): AsyncIterable<MeshEvent> {
@@ -186,13 +200,18 @@ export class FakeNode implements MeshNode {
       peers: { connected: 0, known: 0 },
       disk: { capacityBytes: 1_000_000, freeBytes: 500_000 },
       control: this.cluster.status(nodeId, cluster),
+      membership: this.membership,
+      slots: { count: 16, kept: 16, held: 16, leaving: 0 },
     };
   }
 
   nodes(): readonly NodeInfo[] {
     const addresses = ['/ip4/127.0.0.1/tcp/41001'];
     const roles = ['coordinator', 'storage'] as const;
-    return [{ nodeId, peerId, name: 'n1', state: 'online', self: true, addresses, roles, labels: {} }];
+    const self = { nodeId, peerId, name: 'n1', state: 'online', self: true } as const;
+    const seen = { since: 1_751_360_400_000, connected: true, url: null, reportedLabels: {}, version: 'test' };
+    const space = { capacityBytes: 1_000_000, freeBytes: 500_000, usedBytes: 500_000, load: 0, lastHeartbeatMs: 0 };
+    return [{ ...self, ...seen, ...space, addresses, roles, labels: {}, capacity: 22, draining: false }];
   }
 
   ready(): boolean {

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AnabranchClient } from '../../src/client/http-client.ts';
@@ -17,14 +17,23 @@ export interface RunningProcess {
   readonly client: AnabranchClient;
 }
 
-/** Runs something on a fresh cluster of node processes, and removes everything afterwards. */
-export async function withNodes<T>(count: number, run: (nodes: readonly RunningProcess[]) => Promise<T>): Promise<T> {
+/**
+ * Runs something on a fresh cluster of node processes, and removes everything afterwards. `settings` are put into each
+ * node's `node.json` before it starts.
+ */
+export async function withNodes<T>(
+  count: number,
+  run: (nodes: readonly RunningProcess[]) => Promise<T>,
+  settings: Readonly<Record<string, unknown>> = {},
+): Promise<T> {
   const dir = await mkdtemp(join(tmpdir(), 'anabranch-nodes-'));
   const started: RunningProcess[] = [];
   try {
     const [httpPort = 0] = await chooseFreePorts(1, []);
     const { nodes } = await prepareSwarm(join(dir, 'swarm'), { nodes: count, httpPort });
     for (const node of nodes) {
+      const { nodeFile } = nodeDirectoryPaths(node.dir);
+      await writeFile(nodeFile, JSON.stringify({ ...JSON.parse(await readFile(nodeFile, 'utf8')), ...settings }));
       const process = new NodeProcess({ onChange: () => undefined }, { node });
       started.push({ node, process, client: new AnabranchClient({ url: node.url, token: node.token }) });
       await process.start(new AbortController().signal);

@@ -1,6 +1,6 @@
 import { encodeCanonical } from '../../../crdt/canonical-json.ts';
 import { decodeEntry } from '../../../crdt/control/entry.ts';
-import { memberOf, operationId, sampleLog } from '../control-log.ts';
+import { memberOf, operationId, placementLog, sampleLog } from '../control-log.ts';
 import { refusal, testNode } from '../versions.ts';
 
 export function controlLogVectors() {
@@ -43,6 +43,15 @@ export function controlLogVectors() {
     ['peer id', member({ peerId: 'x' })],
     ['node id', asked({ type: 'remove', nodeId: 'west' })],
     ['roles of nobody', asked({ type: 'roles', nodeId, roles: ['storage', 'storage'] })],
+    ['address of a member', asked({ type: 'addresses', nodeId, addresses: ['10.0.0.1:7401'] })],
+    ['too many addresses', asked({ type: 'addresses', nodeId, addresses: Array(17).fill('/ip4/10.0.0.1/tcp/1') })],
+    ['capacity 0', asked({ type: 'capacity', nodeId, capacity: 0 })],
+    ['capacity 65', asked({ type: 'capacity', nodeId, capacity: 65 })],
+    ['capacity between steps', asked({ type: 'capacity', nodeId, capacity: 20.5 })],
+    ['capacity as text', asked({ type: 'capacity', nodeId, capacity: '20' })],
+    ['draining that is neither', asked({ type: 'drain', nodeId, draining: 1 })],
+    ['draining of nobody', asked({ type: 'drain', draining: true })],
+    ['capacity of a member that is admitted', member({ capacity: 20 })],
     ['namespace', asked({ type: 'namespace', ns: 'Docs', policy: {} })],
     ['unknown field of a policy', policy({ copies: 2 })],
     ['no replicas', policy({ replicas: 0 })],
@@ -60,9 +69,10 @@ export function controlLogVectors() {
   ];
   return {
     about:
-      'An entry is canonical JSON, its hash BLAKE3 of the text in base32, its root the RFC 6962 root of the texts before it in base32; entry 0 is the genesis text, whose hash is the cluster id. `lines` is an exported log, a line each: the genesis text, entries with their certificates, the checkpoint with the RFC 6962 root of all texts in base32. `refused`: texts that are no entry, and the reason this implementation gives.',
+      'An entry is canonical JSON, its hash BLAKE3 of the text in base32, its root the RFC 6962 root of the texts before it in base32; entry 0 is the genesis text, whose hash is the cluster id. `lines` is an exported log, a line each: the genesis text, entries with their certificates, the checkpoint with the RFC 6962 root of all texts in base32. `later`: entries of another log, which begins with the same genesis text, with operations that were added later. `refused`: texts that are no entry, and the reason this implementation gives.',
     lines: log.lines(),
     entries: log.entries.map(({ entry: { text, hash } }) => ({ text, hash })),
+    later: placementLog().entries.map(({ entry: { text, hash } }) => ({ text, hash })),
     refused: refused.map(([why, text]) => ({ why, text, reason: refusal(decodeEntry(text)) })),
   };
 }

@@ -24,11 +24,12 @@ export function genesisVectors() {
       { ...second, roles: ['agent'] },
     ],
   };
+  const slotted: Genesis = { ...pair, slots: 4_096 };
   const changed = (change: object): string => encodeCanonical({ ...pair, ...change });
   const withMember = (change: object): string => changed({ members: [first, { ...second, ...change }] });
   return {
     about: 'A genesis entry is canonical JSON; the cluster id is BLAKE3 of the text in base32.',
-    accepted: [small, pair, roles].map((genesis) => {
+    accepted: [small, pair, roles, slotted].map((genesis) => {
       const text = encodeGenesis(genesis);
       return { text, id: accepted(decodeGenesis(text)).id, genesis };
     }),
@@ -39,6 +40,10 @@ export function genesisVectors() {
       { why: 'unknown field', text: changed({ extra: 1 }) },
       { why: 'no members', text: changed({ members: [] }) },
       { why: 'members no list', text: changed({ members: {} }) },
+      { why: 'no slots', text: changed({ slots: 0 }) },
+      { why: 'slots no power of two', text: changed({ slots: 24 }) },
+      { why: 'too many slots', text: changed({ slots: 8_192 }) },
+      { why: 'slots no number', text: changed({ slots: '16' }) },
       { why: 'cluster name', text: changed({ cluster: 'Swarm!' }) },
       { why: 'short seed', text: changed({ seed: toBase32(new Uint8Array(15)) }) },
       { why: 'long seed', text: changed({ seed: toBase32(new Uint8Array(65)) }) },

@@ -5,9 +5,12 @@ import { confirmationVectors } from './confirmation.ts';
 import { controlLogVectors } from './control-log.ts';
 import { digestVectors } from './digest.ts';
 import { genesisVectors } from './genesis.ts';
+import { membershipVectors } from './membership.ts';
 import { merkleLogVectors } from './merkle-log.ts';
 import { objectDocumentVectors } from './object-document.ts';
+import { replicaVectors } from './replicas.ts';
 import { signatureVectors } from './signature.ts';
+import { slotVectors } from './slots.ts';
 import { versionVectors } from './version.ts';
 import { versionGraphVectors } from './version-graph.ts';
 
@@ -19,9 +22,12 @@ export const vectorSources = {
   'control-log': controlLogVectors,
   digest: digestVectors,
   genesis: genesisVectors,
+  membership: membershipVectors,
   'merkle-log': merkleLogVectors,
   'object-document': objectDocumentVectors,
+  replicas: replicaVectors,
   signature: signatureVectors,
+  slots: slotVectors,
   version: versionVectors,
   'version-graph': versionGraphVectors,
 } as const;

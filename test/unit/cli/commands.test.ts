@@ -172,7 +172,7 @@ describe('status and nodes', () => {
   it('show the node and the mesh, as text or as the API gives it', async () => {
     expect((await run('status')).stdout).toMatch(/^node +n1 at http:/);
     expect(JSON.parse((await run('status --json')).stdout)).toMatchObject({ name: 'n1', ready: true });
-    expect((await run('nodes')).stdout).toMatch(/^n1 +online, answers here/);
+    expect((await run('nodes')).stdout).toMatch(/^NAME .*\nn1 +online, answers here/);
     expect(JSON.parse((await run('nodes --json')).stdout).nodes).toHaveLength(1);
   });
 });
@@ -203,6 +203,7 @@ describe('a command that fails', () => {
     ['swarm partition', 2, 'missing required argument'],
     ['serve', 2, 'serve --dir DIR'],
     ['serve --dir none', 2, 'is missing'],
+    ['serve --dir none --max-upload 5', 2, 'at least 128KiB'],
     ['nonsense', 2, 'unknown command'],
     ['ls', 2, 'missing required argument'],
   ])('%s: exit code %d, and one line that says why', async (command, exitCode, reason) => {

@@ -6,7 +6,7 @@ import type { ControlOperation } from '../../../crdt/control/operations.ts';
 import { coordinatorsOf, coordinatorsOfEpoch, warningsOf } from '../../../crdt/control/state.ts';
 import { checkEntryCertificate, draftEntry, foldEntry } from '../../../crdt/control-log.ts';
 import type { ClusterId } from '../../../crdt/ids.ts';
-import { memberOf, operationId, sampleLog, TestLog } from '../../support/control-log.ts';
+import { memberOf, operationId, placementLog, sampleLog, TestLog } from '../../support/control-log.ts';
 import { readVectors } from '../../support/vectors/index.ts';
 import { accepted, refusal, testNode } from '../../support/versions.ts';
 
@@ -24,7 +24,7 @@ function refusalOf(log: TestLog, ...operations: readonly object[]): string | und
 }
 
 describe('an entry of the control log', () => {
-  test.each(vectors.entries)('has the hash $hash of the vector', ({ text, hash }) => {
+  test.each([...vectors.entries, ...vectors.later])('has the hash $hash of the vector', ({ text, hash }) => {
     const decoded = accepted(decodeEntry(text));
     expect(decoded.hash).toBe(hash);
     expect(accepted(encodeEntry(decoded.entry))).toEqual(decoded);
@@ -145,6 +145,29 @@ describe('the fold', () => {
     expect(warningsOf(log.state)).toEqual([]);
     log.add({ type: 'admit', member: memberOf('west', ['coordinator']) });
     expect(warningsOf(log.state)).toEqual([expect.stringMatching(/^4 coordinators/)]);
+  });
+
+  test('keeps what is said of a member through all that is said of it later', () => {
+    const { state } = placementLog();
+    const of = (name: string) => state.members.get(testNode(name).nodeId);
+    expect(of('north')).toEqual({ ...memberOf('north', ['coordinator', 'storage']), capacity: 23 });
+    expect(of('east')).toMatchObject({ addresses: [], capacity: 1 });
+    expect(of('south')).toMatchObject({ capacity: 64, draining: true });
+    expect(state.epoch).toBe(1);
+    const log = placementLog();
+    log.add({ type: 'drain', nodeId: south, draining: false }, { type: 'labels', nodeId: south, labels: { dc: 'b' } });
+    expect(log.state.members.get(south)).toEqual({
+      ...memberOf('south', ['coordinator', 'storage'], { labels: { dc: 'b' } }),
+      capacity: 64,
+    });
+    const { nodeId } = testNode('nobody');
+    for (const fields of [
+      { type: 'addresses', addresses: [] },
+      { type: 'capacity', capacity: 3 },
+      { type: 'drain', draining: true },
+    ]) {
+      expect(refusalOf(log, { nodeId, ...fields })).toBe('unknown_node');
+    }
   });
 
   test('leaves the state it started from as it was, also when it refuses', () => {

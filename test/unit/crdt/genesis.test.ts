@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { decodeGenesis, encodeGenesis, type Genesis } from '../../../crdt/genesis.ts';
+import { decodeGenesis, encodeGenesis, type Genesis, slotsOfCluster } from '../../../crdt/genesis.ts';
 import { readVectors } from '../../support/vectors/index.ts';
 import { refusal } from '../../support/versions.ts';
 
@@ -31,6 +31,12 @@ describe('a genesis entry', () => {
     const [{ genesis } = expect.fail()] = vectors.accepted;
     expect(() => encodeGenesis({ ...genesis, members: [] })).toThrow(TypeError);
     expect(() => encodeGenesis({ ...genesis, v: 2 } as unknown as Genesis)).toThrow(TypeError);
+  });
+
+  test('says how many slots there are, and means 16 when it does not', () => {
+    const genesis = vectors.accepted.map((vector) => vector.genesis);
+    expect(genesis.map((entry) => slotsOfCluster(entry))).toEqual([16, 16, 16, 4_096]);
+    expect(() => encodeGenesis({ ...(genesis[0] ?? expect.fail()), slots: 12 })).toThrow(TypeError);
   });
 
   test('has another id for another seed, name, member or order of members', () => {

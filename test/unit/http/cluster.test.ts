@@ -30,6 +30,13 @@ describe('a call that changes the cluster', () => {
     ['PUT', `/v1/nodes/${node}/labels`, { labels: { dc: 'a' } }, { type: 'labels', nodeId: node, labels: { dc: 'a' } }],
     [
       'PUT',
+      `/v1/nodes/${node}/addresses`,
+      { addresses: ['/ip4/10.0.0.7/tcp/7400'] },
+      { type: 'addresses', nodeId: node, addresses: ['/ip4/10.0.0.7/tcp/7400'] },
+    ],
+    ['PUT', `/v1/nodes/${node}/capacity`, { capacity: 22 }, { type: 'capacity', nodeId: node, capacity: 22 }],
+    [
+      'PUT',
       '/v1/namespaces/docs',
       { policy: { replicas: 2 } },
       { type: 'namespace', ns: 'docs', policy: { replicas: 2 } },
@@ -73,10 +80,20 @@ describe('a call that changes the cluster', () => {
     expect(answer.json).toMatchObject({ code, operationId });
   });
 
+  it('that comes before the last one is carried over is told how far that is', async () => {
+    const detail = { operationId: committed.operationId, progress: { epoch: 2, done: 12, total: 31 } };
+    http.node.cluster.answer = { ok: false, error: { code: 'carry_over_running', message: 'No.', detail } };
+    const answer = await send('PUT', `/v1/nodes/${node}/roles`, { roles: ['coordinator'] });
+    expect(answer.json).toMatchObject({ status: 409, code: 'carry_over_running', ...detail });
+  });
+
   it.each([
     ['POST', '/v1/nodes', {}],
     ['POST', '/v1/nodes', { ...admitted, more: 1 }],
     ['PUT', `/v1/nodes/${node}/roles`, { roles: ['king'] }],
+    ['PUT', `/v1/nodes/${node}/capacity`, { capacity: 65 }],
+    ['PUT', `/v1/nodes/${node}/capacity`, { capacity: '1TB' }],
+    ['PUT', `/v1/nodes/${node}/addresses`, { addresses: '/ip4/10.0.0.7/tcp/7400' }],
     ['PUT', '/v1/namespaces/docs', { replicas: 2 }],
     ['PUT', '/v1/configuration/cluster', []],
     ['PUT', '/v1/namespaces/docs?because=x', { policy: {} }],
@@ -105,8 +122,15 @@ describe('what the cluster has decided', () => {
     '/v1/namespaces',
     '/v1/namespaces/docs',
     '/v1/configuration',
+    '/v1/configuration/cluster',
+    '/v1/configuration/group/a',
+    '/v1/control-log/carry-over',
   ])('is read as the document says: %s', async (path) => {
     expect((await http.ask('GET', path)).status).toBe(200);
+  });
+
+  it('has no values for a scope in which nothing is set', async () => {
+    expect((await http.ask('GET', '/v1/configuration/group%2Fa')).json).toEqual({ scope: 'group/a', values: {} });
   });
 
   it('begins with the genesis entry, byte by byte', async () => {

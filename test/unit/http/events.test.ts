@@ -77,7 +77,7 @@ describe('/v1/events', () => {
         yield {
           id: taken,
           type: 'node',
-          data: { nodeId: 'a'.repeat(26), name: 'x'.repeat(10_000), state: 'online' },
+          data: { nodeId: 'a'.repeat(26), name: 'x'.repeat(10_000), state: 'online', since: 1 },
         } as MeshEvent;
       }
     });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { blake3, toHex } from '../../../crdt/digest.ts';
 import { openDocument } from '../../../crdt/object-document.ts';
-import type { NodeAdapters } from '../../../src/node/mesh-node.ts';
+import type { NodeAdapters } from '../../../src/node/node-parts.ts';
 import { ObjectStore } from '../../../src/node/object-store.ts';
 import { MeshError } from '../../../src/ports/mesh-error.ts';
 import { Mesh, refusalOf, type TestNode, unwrap } from '../../support/mesh.ts';

@@ -5,6 +5,7 @@ import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
 import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
 import { SeededRandom } from '../../../src/adapters/memory/random.ts';
 import { KvAcceptorStore } from '../../../src/node/confirmation/acceptor-store.ts';
+import { decodeRow, encodeRow } from '../../../src/node/rows.ts';
 import { actorOf, testNode } from '../../support/versions.ts';
 
 const clock = new VirtualClock();
@@ -53,6 +54,47 @@ test('a copied directory is noticed, for good', async () => {
   expect(restored).toBe(true);
   expect(await new KvAcceptorStore(copy.reopen()).transact((transaction) => transaction.restored)).toBe(true);
   expect(await new KvAcceptorStore(kv).transact((transaction) => transaction.restored)).toBe(false);
+});
+
+test('a copy that was taken before the first vote is noticed all the same, once the store was opened', async () => {
+  const first = new MemoryKv(clock);
+  expect(await new KvAcceptorStore(first).open()).toBe(true);
+  // What was flushed, and no more.
+  const kv = first.crash(new SeededRandom('crash'));
+  const backup = kv.snapshot();
+  expect(await new KvAcceptorStore(kv).open()).toBe(true);
+  await new KvAcceptorStore(kv).transact((transaction) => transaction.setSequence(1));
+  const restored = kv.restore(backup);
+  expect(await new KvAcceptorStore(restored).open()).toBe(false);
+  expect(await new KvAcceptorStore(restored.reopen()).open()).toBe(false);
+});
+
+test('counts the registers it has votes on, each once, and those of a store that was never counted', async () => {
+  const kv = new MemoryKv(clock);
+  const store = new KvAcceptorStore(kv);
+  expect(store.registers()).toBe(0);
+  await store.transact((transaction) => {
+    transaction.state('a');
+    transaction.setState('a', stateIn(1));
+    transaction.setState('b', stateIn(1));
+    transaction.setState('b', stateIn(2));
+  });
+  await store.transact((transaction) => {
+    transaction.setState('a', stateIn(2));
+    transaction.state('c');
+    transaction.setState('c', stateIn(2));
+  });
+  expect(store.registers()).toBe(3);
+  const voterKey = Uint8Array.of(0x60);
+  await kv.transact((transaction) => {
+    const { registers: _count, ...earlier } = decodeRow<{ registers: number }>(
+      transaction.get(voterKey) as Uint8Array,
+      'voter',
+    );
+    transaction.put(voterKey, encodeRow(earlier));
+  });
+  await store.open();
+  expect(store.registers()).toBe(3);
 });
 
 test('lists accepted registers in the order of their names, page by page', async () => {

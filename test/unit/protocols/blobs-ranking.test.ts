@@ -76,7 +76,8 @@ describe('ranking of holders', () => {
     expect(bestHolder([candidate('failed', once)], 1, 1_001)).toBeUndefined();
     const later = once.notBeforeMs + 1;
     expect(bestHolder([candidate('failed', once), candidate('fine', unknownHolder)], 1, later)?.peer).toBe('fine');
-    expect(expectedMs(candidate('failed', withSuccess(once)), 1)).toBe(expectedMs(candidate('fine', unknownHolder), 1));
+    const mended = Array.from({ length: 100 }).reduce<HolderScore>((score) => withSuccess(score), once);
+    expect(expectedMs(candidate('failed', mended), 1)).toBe(expectedMs(candidate('fine', unknownHolder), 1));
   });
 
   it('forgets transient failures with a fresh connection, but never a proved fault', () => {
