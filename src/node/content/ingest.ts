@@ -2,12 +2,18 @@ import { pipe } from 'it-pipe';
 import { type ChunkingParameters, createChunker } from '../../../crdt/chunking.ts';
 import { blobHashOf, createBlake3, toHex } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
-import { createManifestBuilder, decodeManifest, type ManifestBlob } from '../../../crdt/manifest.ts';
+import {
+  createManifestBuilder,
+  decodeManifest,
+  type ManifestBlob,
+  type ManifestEntry,
+} from '../../../crdt/manifest.ts';
 import type { Content } from '../../../crdt/version.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import { type ContentStore, smallBlobBytesMax } from './content-store.ts';
 import { type Linkage, linkageOf, linkedPerTransactionMax } from './links.ts';
 import type { Pins } from './pins.ts';
+import { isSoleLeaf } from './small-content.ts';
 
 /** Content that is stored but belongs to no version yet. */
 export interface StagedContent {
@@ -52,6 +58,8 @@ export async function ingest(
   const writer = new StagingWriter(dependencies);
   const whole = createBlake3();
   const manifests = createManifestBuilder(chunking);
+  /** The first two, which tell whether there is more than one. */
+  const first: ManifestEntry[] = [];
   let staged: StagedContent | undefined;
   try {
     await pipe(
@@ -62,14 +70,17 @@ export async function ingest(
           whole.update(bytes);
           const hash = blobHashOf(bytes);
           await writer.store({ hash, bytes });
-          for (const blob of manifests.add({ hash, size: bytes.length })) await writer.storePart(blob);
+          const entry = { hash, size: bytes.length };
+          if (first.length < 2) first.push(entry);
+          for (const blob of manifests.add(entry)) await writer.storePart(blob);
         }
       },
     );
     const { root, size, blobs } = manifests.finish();
     const last = blobs.at(-1) as ManifestBlob;
     for (const blob of blobs.slice(0, -1)) await writer.storePart(blob);
-    const listed = linkageIn(last);
+    const isPlain = first.length === 0 || isSoleLeaf(first, chunking);
+    const listed = isPlain ? undefined : linkageIn(last);
     const isLong = (listed?.children.length ?? 0) > linkedPerTransactionMax;
     await (isLong ? writer.storePart(last) : writer.store(last));
     await writer.finish();
