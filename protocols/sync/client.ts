@@ -6,6 +6,7 @@ import { type Difference, Reconciliation } from '../../crdt/reconcile.ts';
 import { SlotSet } from '../../crdt/slot-set.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Channel } from '../wire/channel.ts';
+import { packRange, unpackAnswer, unpackItems } from '../wire/item-sets.ts';
 import { receiveResponse, unexpectedResponse } from '../wire/requests.ts';
 import {
   alongBytesMax,
@@ -13,12 +14,9 @@ import {
   encodeSyncMessage,
   haveHeadsMax,
   idOf,
-  packRange,
   requestHeadsMax,
   type SyncRequest,
   type SyncResponse,
-  unpackAnswer,
-  unpackItems,
   versionsMax,
   wantsMax,
 } from './messages.ts';

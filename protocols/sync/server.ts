@@ -7,19 +7,16 @@ import type { Clock } from '../../src/ports/clock.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
 import type { Channel } from '../wire/channel.ts';
+import { feedEntriesMax, packAnswer, packChanges, unpackRange } from '../wire/item-sets.ts';
 import { serveRequests } from '../wire/requests.ts';
 import {
   certificatesMax,
   decodeSyncRequest,
   encodeSyncMessage,
-  feedEntriesMax,
   idOf,
-  packAnswer,
-  packItems,
   recordsMessageBytes,
   type SyncRequest,
   type SyncResponse,
-  unpackRange,
 } from './messages.ts';
 
 /** Records sent in answer to one request, so that one peer's catch-up is cut into turns. */
@@ -139,7 +136,7 @@ function feedAnswer(
   } as const;
   if (feed !== name || after > last) return { ...answer, through: last, entries: null };
   const { items, through } = source.changedAfter(after, feedEntriesMax, readSlots(asked, kept.count));
-  return { ...answer, through, entries: packItems(items) };
+  return { ...answer, through, entries: packChanges(items) };
 }
 
 /** The slots an asker named; all when it named none. Throws `MeshError` `protocol_violation` for what is no set of them. */

@@ -110,7 +110,8 @@ export function unpackAnswer(packed: PackedAnswer): RangeAnswer {
   return { kind: 'split', children };
 }
 
-function unpackItems(bytes: Uint8Array): Item[] {
+/** Items end to end, none of them gone. */
+export function unpackItems(bytes: Uint8Array): Item[] {
   return Array.from({ length: bytes.length / itemBytes }, (_, index) => {
     const at = index * itemBytes;
     return { key: bytes.subarray(at, at + hashBytes), value: bytes.subarray(at + hashBytes, at + itemBytes) };

@@ -38,21 +38,10 @@ import {
   decodeReplicaResponse,
   encodeReplicaMessage,
 } from '../../protocols/replicas/messages.ts';
-import {
-  decodeSyncRequest,
-  decodeSyncResponse,
-  encodeSyncMessage,
-  unpackAnswer,
-  unpackItems,
-  unpackRange,
-} from '../../protocols/sync/messages.ts';
+import { decodeSyncRequest, decodeSyncResponse, encodeSyncMessage } from '../../protocols/sync/messages.ts';
 import { decodeCbor, encodeCbor } from '../../protocols/wire/cbor.ts';
 import { creditFrame, dataFrame, endFrame, FrameDecoder, helloFrame } from '../../protocols/wire/frames.ts';
-import {
-  unpackChanges,
-  unpackAnswer as unpackSetAnswer,
-  unpackRange as unpackSetRange,
-} from '../../protocols/wire/item-sets.ts';
+import { unpackAnswer, unpackChanges, unpackItems, unpackRange } from '../../protocols/wire/item-sets.ts';
 import { decodePercent } from '../../src/http/percent.ts';
 import { matchesNone, rangeApplies } from '../../src/http/preconditions.ts';
 import { parseRange } from '../../src/http/range.ts';
@@ -325,14 +314,14 @@ function decodeAndUnpackResponse(bytes: Uint8Array): unknown {
 
 function decodeAndUnpackReplicaRequest(bytes: Uint8Array): unknown {
   const decoded = decodeReplicaRequest(bytes);
-  if (decoded.ok && decoded.value.t === 'ranges') decoded.value.ranges.map(unpackSetRange);
+  if (decoded.ok && decoded.value.t === 'ranges') decoded.value.ranges.map(unpackRange);
   return decoded;
 }
 
 function decodeAndUnpackReplicaResponse(bytes: Uint8Array): unknown {
   const decoded = decodeReplicaResponse(bytes);
   if (!decoded.ok) return decoded;
-  if (decoded.value.t === 'ranges') decoded.value.answers.map(unpackSetAnswer);
+  if (decoded.value.t === 'ranges') decoded.value.answers.map(unpackAnswer);
   if (decoded.value.t === 'feed' && decoded.value.entries !== null) unpackChanges(decoded.value.entries);
   return decoded;
 }

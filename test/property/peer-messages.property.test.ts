@@ -8,14 +8,10 @@ import {
   decodeSyncRequest,
   decodeSyncResponse,
   encodeSyncMessage,
-  packAnswer,
-  packItems,
-  packRange,
   type SyncRequest,
   type SyncResponse,
-  unpackAnswer,
-  unpackRange,
 } from '../../protocols/sync/messages.ts';
+import { packAnswer, packChanges, packRange, unpackAnswer, unpackRange } from '../../protocols/wire/item-sets.ts';
 
 const hash = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const text = fc.uint8Array({ maxLength: 200 });
@@ -74,7 +70,7 @@ const responses: fc.Arbitrary<SyncResponse> = fc.oneof(
     feed,
     last: fc.nat(),
     through: fc.nat(),
-    entries: fc.option(items.map(packItems)),
+    entries: fc.option(items.map(packChanges)),
     slots: fc.record({ kept: slotBits, whole: slotBits }),
   }),
   fc.record({ t: fc.constant('ranges' as const), answers: fc.array(answers.map(packAnswer), { maxLength: 20 }) }),

@@ -13,12 +13,12 @@ import { descriptorTopic } from '../../protocols/membership/messages.ts';
 import {
   decodeSyncRequest,
   encodeSyncMessage,
-  type PackedAnswer,
   type SyncRequest,
   type SyncResponse,
   syncProtocol,
 } from '../../protocols/sync/messages.ts';
 import { Channel } from '../../protocols/wire/channel.ts';
+import type { PackedAnswer } from '../../protocols/wire/item-sets.ts';
 import type { MemoryNetwork } from '../../src/adapters/memory/network.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
 import { Draw } from './draw.ts';

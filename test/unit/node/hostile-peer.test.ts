@@ -7,13 +7,12 @@ import { encodeGossip, gossipTopic, hintOf } from '../../../protocols/gossip/mes
 import {
   decodeSyncRequest,
   encodeSyncMessage,
-  packAnswer,
-  packItems,
   type SyncRequest,
   type SyncResponse,
   syncProtocol,
 } from '../../../protocols/sync/messages.ts';
 import { Channel } from '../../../protocols/wire/channel.ts';
+import { packAnswer, packChanges } from '../../../protocols/wire/item-sets.ts';
 import type { MemoryNetwork } from '../../../src/adapters/memory/network.ts';
 import { ObjectStore } from '../../../src/node/object-store.ts';
 import { versionKey } from '../../../src/node/storage-keys.ts';
@@ -154,7 +153,7 @@ describe('a member that breaks the rules', () => {
     const { asked } = serve((request) => {
       if (request.t === 'feed') return [staleFeed];
       if (request.t === 'ranges')
-        return [{ t: 'ranges', answers: request.ranges.map(() => ({ items: packItems(items) })) }];
+        return [{ t: 'ranges', answers: request.ranges.map(() => ({ items: packChanges(items) })) }];
       return [{ t: 'done', more: false }];
     });
     await mesh.settle(10_000);
@@ -182,7 +181,7 @@ describe('a member that breaks the rules', () => {
       if (request.t !== 'feed') return [{ t: 'done', more: true }];
       feedsAsked += 1;
       if (feedsAsked === 1) return [staleFeed];
-      const entries = packItems([{ key: new Uint8Array(32), value: new Uint8Array(32) }]);
+      const entries = packChanges([{ key: new Uint8Array(32), value: new Uint8Array(32) }]);
       return [{ t: 'feed', feed: 'mallory', last: 1_000_000, through: request.after, entries }];
     });
     await mesh.settle(100_000);
