@@ -110,6 +110,7 @@ export class QuorumEngine {
   stop(): void {
     const reason = new MeshError('shutting_down', 'the node is stopping');
     this.#unsubscribe();
+    this.#startCheck.stop();
     this.#stopping.abort(reason);
     for (const links of this.#links.values()) links.close(reason);
     this.#links.clear();

@@ -42,6 +42,7 @@ export class StartCheck {
   /** Those who have answered, and those who are being asked. */
   readonly #compared = new Set<NodeId>();
   readonly #asking = new Map<NodeId, Asked>();
+  readonly #unsubscribe: () => void;
   #passed = false;
 
   constructor(dependencies: StartCheckDependencies) {
@@ -49,10 +50,15 @@ export class StartCheck {
     const { nodeId, network, store, watch } = dependencies;
     // Votes that are bound to other files are known for forgotten without asking anybody.
     if (store.restored()) watch.markRestored(nodeId, store.sequence());
-    network.onPeerChange(({ kind }) => {
+    this.#unsubscribe = network.onPeerChange(({ kind }) => {
       // In the next turn, when the engine has taken note of who is connected as well.
       if (kind === 'connected') queueMicrotask(() => this.#askAll());
     });
+  }
+
+  /** Asks nobody who connects from now on. */
+  stop(): void {
+    this.#unsubscribe();
   }
 
   /**

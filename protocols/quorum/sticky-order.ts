@@ -1,8 +1,11 @@
 import type { NodeId } from '../../crdt/ids.ts';
-import { arrival, hashWords } from '../../crdt/rendezvous.ts';
+import { arrival, type HashWords, hashWords } from '../../crdt/rendezvous.ts';
 
 const registerDomain = 'anabranch/sticky-proposer/register/1';
 const nodeDomain = 'anabranch/sticky-proposer/node/1';
+
+/** The words of coordinators' names: the same few are ordered for every register. */
+const wordsOf = new WeakMap<object, HashWords>();
 
 /**
  * The coordinators in the order in which they are asked to propose for a register: by rendezvous hashing, so every
@@ -14,7 +17,16 @@ export function stickyOrder<Each extends { readonly nodeId: NodeId }>(
 ): readonly Each[] {
   const subject = hashWords(registerDomain, register);
   return coordinators
-    .map((coordinator) => ({ coordinator, time: arrival(subject, hashWords(nodeDomain, coordinator.nodeId)) }))
+    .map((coordinator) => ({ coordinator, time: arrival(subject, nodeWords(coordinator)) }))
     .sort((a, b) => a.time - b.time || (a.coordinator.nodeId < b.coordinator.nodeId ? -1 : 1))
     .map(({ coordinator }) => coordinator);
+}
+
+function nodeWords(coordinator: { readonly nodeId: NodeId }): HashWords {
+  let words = wordsOf.get(coordinator);
+  if (words === undefined) {
+    words = hashWords(nodeDomain, coordinator.nodeId);
+    wordsOf.set(coordinator, words);
+  }
+  return words;
 }
