@@ -15,7 +15,7 @@ const reading: readonly Step[] = [
   { name: 'format-and-lint', command: ['biome', 'check', '--error-on-warnings', '--max-diagnostics=50'] },
   { name: 'lockfile', command: ['node', '.ci/complete-lockfile.mjs', '--check'] },
 ];
-const checked: readonly Step[] = [vitest('tests', 'unit', 'property', 'contract')];
+const checked: readonly Step[] = [vitest('tests', 'unit', 'unit-isolated', 'property', 'contract')];
 const simulated: readonly Step[] = [vitest('simulation', 'sim')];
 const endToEnd: readonly Step[] = [vitest('end-to-end', 'e2e')];
 

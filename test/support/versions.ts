@@ -38,9 +38,16 @@ const digestOf = (text: string): Uint8Array => blake3(Buffer.from(text, 'utf8'))
 /** The cluster all made-up versions belong to. */
 export const testCluster = toBase32(digestOf('test cluster')) as ClusterId;
 
+/** Making a key costs more than a signature, and tests ask for the same few names again and again. */
+const testNodes = new Map<string, TestNode>();
+
 export function testNode(name: string): TestNode {
+  const known = testNodes.get(name);
+  if (known !== undefined) return known;
   const nodeId = toBase32(digestOf(`node ${name}`).subarray(0, 16)) as NodeId;
-  return { name, nodeId, signer: signerFromSeed(digestOf(`key of ${name}`)) };
+  const node = Object.freeze({ name, nodeId, signer: Object.freeze(signerFromSeed(digestOf(`key of ${name}`))) });
+  testNodes.set(name, node);
+  return node;
 }
 
 /** One life of a node; each number is another incarnation. */

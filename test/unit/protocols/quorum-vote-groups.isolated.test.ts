@@ -112,7 +112,10 @@ beforeEach(() => {
 const value = (name: string): RegisterValue => ({ position: 1, head: headOf(name), previous: null });
 
 /** Runs the second phase of a register's round; resolves with how it ended. */
-function vote(name: string, options: { readonly isFirst?: boolean; readonly epoch?: number } = {}): Promise<Round> {
+function vote(
+  name: string,
+  options: { readonly isFirst?: boolean; readonly epoch?: number; readonly enclosed?: Uint8Array[] } = {},
+): Promise<Round> {
   const view = viewOf(options.epoch ?? 1);
   const { isFirst = false } = options;
   const ballot = { counter: isFirst ? 0 : 1, proposer: actorOf(testNode(north)) };
@@ -126,7 +129,7 @@ function vote(name: string, options: { readonly isFirst?: boolean; readonly epoc
     let round: Round = proposeValue(resumeRound(settings, null), value(name), next);
     groups.ask({
       view,
-      item: { t: 'accept', register: settings.register, ballot, value: value(name), next },
+      item: { t: 'accept', register: settings.register, ballot, value: value(name), next, enclosed: options.enclosed },
       isFirst,
       take: (from, answer, check) => {
         round = takeAnswer(round, from, answer, check);
@@ -321,6 +324,35 @@ describe('groups', () => {
     answer();
     expect((await Promise.all(voted)).map(endOf)).toEqual(Array.from({ length: 6 }, () => 'chosen'));
     expect(mesh.east.groups).toEqual([1, 1, 4]);
+  });
+
+  test('grow while rounds come one by one: the next one goes when it is as large as the largest on its way', async () => {
+    const answers: (() => void)[] = [];
+    const held = (votes: Omit<Answers, 'sequence'>) =>
+      new Promise<Omit<Answers, 'sequence'>>((resolve) => answers.push(() => resolve(votes)));
+    for (const name of names) mesh[name].meddle = held;
+    const voted: Promise<Round>[] = [];
+    for (let at = 0; at < 64; at += 1) {
+      voted.push(vote(`r${at}`));
+      await turns();
+      // Coordinators answer once in eight rounds that come.
+      if (at % 8 === 7) for (const answer of answers.splice(0)) answer();
+    }
+    const ended = Promise.all(voted);
+    for (let left = 0; left < 20; left += 1) {
+      for (const answer of answers.splice(0)) answer();
+      await turns();
+    }
+    expect((await ended).map(endOf)).toEqual(Array.from({ length: 64 }, () => 'chosen'));
+    // Two that met nobody or one, then all that came between two answers.
+    expect(mesh.east.groups.slice(0, 2)).toEqual([1, 1]);
+    expect(64 / mesh.east.groups.length).toBeGreaterThan(4);
+  });
+
+  test('enclose no more than 128 KiB: what is beyond goes with the next one', async () => {
+    const enclosed = [new Uint8Array(4 * 1024)];
+    expect((await all(40, { enclosed })).map(endOf)).toEqual(Array.from({ length: 40 }, () => 'chosen'));
+    expect(mesh.east.groups).toEqual([32, 8]);
   });
 
   test('have 128 rounds at the most', async () => {
