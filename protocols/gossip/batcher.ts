@@ -53,11 +53,6 @@ export class HintBatcher {
     batch.bytes += bytes;
   }
 
-  /** Sends what is waiting for a room: somebody waits for it to arrive. */
-  flushRoom(room: GossipRoom): void {
-    this.#send(room);
-  }
-
   /** Sends what is waiting. */
   flush(): void {
     for (const room of [...this.#batches.keys()]) this.#send(room);

@@ -10,6 +10,7 @@ import type { ByteStream } from '../../src/ports/network.ts';
 import { withDeadline } from '../wire/deadline.ts';
 import { serveRequests } from '../wire/requests.ts';
 import type { AcceptorStore, AcceptorTransaction, HeardVotes } from './acceptor-store.ts';
+import { type EnclosingItem, takeInEnclosed } from './enclosures.ts';
 import {
   decodeQuorumRequest,
   encodeQuorumMessage,
@@ -60,6 +61,7 @@ export class Acceptor {
     const declined = this.#decline(request.epoch, from);
     if (declined !== undefined) return declined;
     for (const item of request.items) this.#checkFirst(item);
+    await takeInEnclosed(request.items.map(enclosingItem), from, this.#dependencies);
     const held = await Promise.all(request.items.map((item) => this.#hold(item, from)));
     const result = await this.#transact(request, (transaction) => ({
       sequence: transaction.sequence,
@@ -162,6 +164,11 @@ export class Acceptor {
 function statementOf(item: Extract<VoteItem, { t: 'accept' }>, epoch: number): Statement {
   const { register, ballot, value } = item;
   return { v: 1, register, epoch, ...value, ballot };
+}
+
+function enclosingItem(item: VoteItem): EnclosingItem {
+  const { register } = item;
+  return item.t === 'prepare' ? { register } : { register, head: item.value.head, enclosed: item.enclosed };
 }
 
 function decline(code: Declined['code'], epoch: number): Declined {

@@ -2,7 +2,7 @@ import { decodeCertificate, encodeCertificate } from '../../crdt/certificate.ts'
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { unexpectedResponse } from '../wire/requests.ts';
 import { Batcher } from './batcher.ts';
-import { confirmsMax, refusalMessageLengthMax, type WireOutcome } from './messages.ts';
+import { type ConfirmItem, confirmsMax, refusalMessageLengthMax, type WireOutcome } from './messages.ts';
 import type { QuorumClient } from './proposer-client.ts';
 import type { Outcome, UnavailableReason } from './register-kind.ts';
 
@@ -23,7 +23,7 @@ const reasons: ReadonlySet<string> = new Set<UnavailableReason>([
 export class ConfirmLink {
   readonly #idle: QuorumClient[] = [];
   readonly #all = new Set<QuorumClient>();
-  readonly #batcher: Batcher<{ readonly register: string; readonly head: string }, Outcome>;
+  readonly #batcher: Batcher<ConfirmItem, Outcome>;
 
   constructor(createClient: () => QuorumClient, signal: AbortSignal) {
     this.#batcher = new Batcher(
@@ -45,8 +45,8 @@ export class ConfirmLink {
   }
 
   /** How the coordinator decided; its certificate is still to be verified. Rejects with `MeshError` when it cannot be asked. */
-  async confirm(register: string, head: string): Promise<Outcome> {
-    return (await this.#batcher.ask({ register, head })) ?? { kind: 'unavailable', reason: 'busy' };
+  async confirm(item: ConfirmItem): Promise<Outcome> {
+    return (await this.#batcher.ask(item)) ?? { kind: 'unavailable', reason: 'busy' };
   }
 
   /** Drops every stream. */

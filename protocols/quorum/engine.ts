@@ -11,7 +11,8 @@ import type { AcceptorStore } from './acceptor-store.ts';
 import { type CarryOptions, type CarryOutcome, carryRegisters } from './carry.ts';
 import { ConfirmLink, wireOutcome } from './confirm-link.ts';
 import { CoordinatorLink } from './coordinator-link.ts';
-import { type QuorumRequest, type QuorumResponse, quorumProtocol } from './messages.ts';
+import { enclosureOf, takeInEnclosed } from './enclosures.ts';
+import { type ConfirmItem, type QuorumRequest, type QuorumResponse, quorumProtocol } from './messages.ts';
 import { QuorumClient } from './proposer-client.ts';
 import type {
   CertificateBook,
@@ -21,7 +22,7 @@ import type {
   RegisterKind,
   UnavailableReason,
 } from './register-kind.ts';
-import { type Decision, RegisterProposer } from './register-proposer.ts';
+import { type Candidate, type Decision, RegisterProposer } from './register-proposer.ts';
 import { RegisterQueue } from './register-queue.ts';
 import { StartCheck } from './start-check.ts';
 import { stickyOrder } from './sticky-order.ts';
@@ -60,6 +61,8 @@ export interface ProposeOptions {
   readonly signal?: AbortSignal;
   /** 10 seconds when absent. */
   readonly timeoutMs?: number;
+  /** Others can hardly hold yet what the head names: it is enclosed for them, when it is small. */
+  readonly isFresh?: boolean;
 }
 
 interface Links {
@@ -124,7 +127,8 @@ export class QuorumEngine {
   async propose(register: string, head: string, options: ProposeOptions = {}): Promise<Outcome> {
     const proven = this.#proven(register, head);
     if (proven !== undefined) return proven;
-    return this.#withinTime(options, (signal) => this.#proposeInOrder(register, head, signal));
+    const isFresh = options.isFresh === true;
+    return this.#withinTime(options, (signal) => this.#proposeInOrder(register, { head, isFresh }, signal));
   }
 
   /** Proposes every register again in the present epoch; see `carryRegisters`. Only a coordinator can. */
@@ -135,9 +139,7 @@ export class QuorumEngine {
         view: this.#dependencies.view,
         linkTo: (coordinator) => this.#linkTo(coordinator)?.votes,
         repropose: (register, each) =>
-          this.#withinTime<Decision>({ signal: each }, (ended) =>
-            this.#decide(register, null, this.#dependencies.network.localPeer, ended),
-          ),
+          this.#withinTime<Decision>({ signal: each }, (ended) => this.#decide(register, null, ended)),
       },
       { ...options, signal },
     );
@@ -152,9 +154,8 @@ export class QuorumEngine {
   /** Answers a request of a member, or of this node's own proposer. */
   async answer(request: QuorumRequest, from: PeerId): Promise<QuorumResponse> {
     if (request.t === 'confirm') {
-      const outcomes = await Promise.all(
-        request.items.map(({ register, head }) => this.#confirm(register, head, from)),
-      );
+      await takeInEnclosed(request.items, from, this.#dependencies);
+      const outcomes = await Promise.all(request.items.map((item) => this.#confirm(item, from)));
       return { t: 'confirm', outcomes: outcomes.map(wireOutcome) };
     }
     if (request.t === 'heard') return { t: 'heard', sequence: this.#heardOf(from) };
@@ -165,18 +166,23 @@ export class QuorumEngine {
     return request.t === 'votes' ? this.#acceptor.votes(request, from) : this.#acceptor.list(request, from);
   }
 
-  async #proposeInOrder(register: string, head: string, signal: AbortSignal): Promise<Outcome> {
-    const { view, nodeId, network, log } = this.#dependencies;
+  async #proposeInOrder(
+    register: string,
+    { head, isFresh }: Omit<Candidate, 'from'>,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    const { view, nodeId, network, log, kindOf } = this.#dependencies;
     let last: Outcome = { kind: 'unavailable', reason: 'no_majority' };
     for (const coordinator of stickyOrder(register, view().coordinators)) {
       signal.throwIfAborted();
       if (coordinator.nodeId === nodeId) {
-        last = await this.#proposeHere(register, head, network.localPeer, signal);
+        last = await this.#proposeHere(register, { head, isFresh, from: network.localPeer }, signal);
       } else {
         const links = this.#linkTo(coordinator);
         if (links === undefined) continue;
         try {
-          last = await this.#checked(register, await links.confirms.confirm(register, head), coordinator.peerId);
+          const item = { register, head, ...(isFresh ? enclosureOf(register, head, kindOf) : {}) };
+          last = await this.#checked(register, await links.confirms.confirm(item), coordinator.peerId);
         } catch (error) {
           if (this.#stopping.signal.aborted) throw this.#stopping.signal.reason;
           log.debug('quorum:confirm_lost', { register, node: coordinator.nodeId, error });
@@ -208,14 +214,15 @@ export class QuorumEngine {
   }
 
   /** A peer's candidate. It is proposed here, whoever's turn it is: the peer has chosen among those it reaches. */
-  async #confirm(register: string, head: string, from: PeerId): Promise<Outcome> {
+  async #confirm({ register, head, enclosed }: ConfirmItem, from: PeerId): Promise<Outcome> {
     const { view, nodeId } = this.#dependencies;
     if (!view().coordinators.some((each) => each.nodeId === nodeId)) return { kind: 'unavailable', reason: 'epoch' };
-    return this.#withinTime({}, (signal) => this.#proposeHere(register, head, from, signal));
+    const candidate = { head, from, isFresh: enclosed !== undefined };
+    return this.#withinTime({}, (signal) => this.#proposeHere(register, candidate, signal));
   }
 
-  async #proposeHere(register: string, head: string, from: PeerId, signal: AbortSignal): Promise<Outcome> {
-    const decision = await this.#decide(register, head, from, signal);
+  async #proposeHere(register: string, candidate: Candidate, signal: AbortSignal): Promise<Outcome> {
+    const decision = await this.#decide(register, candidate, signal);
     return decision.kind === 'empty' ? { kind: 'unavailable', reason: 'missing' } : decision;
   }
 
@@ -224,7 +231,7 @@ export class QuorumEngine {
     return asker === undefined ? 0 : this.#watch.seen(asker.nodeId);
   }
 
-  #decide(register: string, head: string | null, from: PeerId, signal: AbortSignal): Promise<Decision> {
+  #decide(register: string, candidate: Candidate | null, signal: AbortSignal): Promise<Decision> {
     if (!this.#proposer.hasMajority(this.#dependencies.view())) {
       return Promise.resolve({ kind: 'unavailable', reason: 'no_majority' });
     }
@@ -232,8 +239,8 @@ export class QuorumEngine {
       signal.throwIfAborted();
       if (!(await this.#startCheck.passed())) return { kind: 'unavailable', reason: 'no_majority' };
       return (
-        (head === null ? undefined : this.#proven(register, head)) ??
-        this.#proposer.decide(register, head, from, signal)
+        (candidate === null ? undefined : this.#proven(register, candidate.head)) ??
+        this.#proposer.decide(register, candidate, signal)
       );
     });
     return decided ?? Promise.resolve({ kind: 'unavailable', reason: 'busy' });

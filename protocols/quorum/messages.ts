@@ -11,10 +11,16 @@ import { byteString } from '../wire/schemas.ts';
 /** The protocol's name on a libp2p stream. */
 export const quorumProtocol = '/anabranch/quorum/1.0.0';
 
-/** Registers voted on in one message: 60 KiB at most, and one flushed transaction. */
+/** Registers voted on in one message: 60 KiB at most and what is enclosed, and one flushed transaction. */
 export const votesMax = 128;
-/** Candidates in one request to confirm: their certificates take up 128 KiB at most. */
+/** Candidates in one request to confirm: what is enclosed, and their certificates in the answer, take up 128 KiB at most. */
 export const confirmsMax = 32;
+/** Bytes enclosed with one head: a usual record and a small content. */
+export const enclosedBytesMax = 4 * 1024;
+/** Bytes enclosed in one request for votes. */
+export const enclosedBytesOfVotesMax = 128 * 1024;
+/** Parts of what is enclosed with one head. */
+const enclosedPartsMax = 4;
 /** Registers named in one answer to a listing: 55 KiB. */
 export const listedMax = 1_024;
 /** Characters of a refusal's sentence, which is for a person. */
@@ -38,9 +44,17 @@ const refusal = z.strictObject({ code: z.string().max(64), message: z.string().m
 
 const signature = byteString.refine((bytes) => bytes.length === signatureBytes, 'not a signature');
 
+/** What a head names, for those who do not hold it yet; left out when they can be expected to, or it is too large. */
+const enclosed = z
+  .array(byteString)
+  .min(1)
+  .max(enclosedPartsMax)
+  .refine((parts) => bytesOf(parts) <= enclosedBytesMax, 'more is enclosed than may be')
+  .optional();
+
 const voteItem = z.discriminatedUnion('t', [
   z.strictObject({ t: z.literal('prepare'), register, ballot: preparedBallot }),
-  z.strictObject({ t: z.literal('accept'), register, ballot, value, next: preparedBallot.nullable() }),
+  z.strictObject({ t: z.literal('accept'), register, ballot, value, next: preparedBallot.nullable(), enclosed }),
 ]);
 
 const request = z.discriminatedUnion('t', [
@@ -65,7 +79,7 @@ const request = z.discriminatedUnion('t', [
   z.strictObject({
     t: z.literal('confirm'),
     items: z
-      .array(z.strictObject({ register, head: hash }))
+      .array(z.strictObject({ register, head: hash, enclosed }))
       .min(1)
       .max(confirmsMax),
   }),
@@ -136,8 +150,17 @@ export type VoteItem = z.infer<typeof voteItem>;
 export type QuorumResponse = z.infer<typeof response>;
 /** One register's part of an answer. */
 export type VoteAnswer = z.infer<typeof voteAnswer>;
+/** One candidate of a request to confirm. */
+export type ConfirmItem = Extract<QuorumRequest, { t: 'confirm' }>['items'][number];
 /** How one candidate fared, on the wire. */
 export type WireOutcome = z.infer<typeof wireOutcome>;
+
+/** How many bytes are enclosed with a head. */
+export function bytesOf(parts: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const { length } of parts) bytes += length;
+  return bytes;
+}
 
 /** A message as CBOR. */
 export function encodeQuorumMessage(message: QuorumRequest | QuorumResponse): Uint8Array {

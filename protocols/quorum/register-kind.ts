@@ -31,6 +31,22 @@ export interface RegisterKind {
    * never be valid; a vote for it is not given then.
    */
   hold(register: string, value: RegisterValue, from: PeerId, signal: AbortSignal): Promise<boolean>;
+  /** What a head names, so that others need not ask for it; undefined when it is not here. A kind without it encloses nothing. */
+  enclose?(head: string): Enclosed | undefined;
+  /**
+   * Takes in what came enclosed with heads of this kind, durably, as far as it can be. Faults of one leave the others
+   * alone; what could not be taken in is asked for by `hold`. Rejects only as this node's disk does.
+   */
+  takeIn?(heads: readonly EnclosedHead[], from: PeerId): Promise<void>;
+}
+
+/** What a head names, in parts that its kind knows to read. */
+export type Enclosed = readonly Uint8Array[];
+
+/** A head, and what came with it. */
+export interface EnclosedHead {
+  readonly head: string;
+  readonly enclosed: Enclosed;
 }
 
 /** The certificates a node has. */

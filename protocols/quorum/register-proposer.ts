@@ -23,6 +23,7 @@ import type { Clock } from '../../src/ports/clock.ts';
 import type { Log } from '../../src/ports/log.ts';
 import type { Random } from '../../src/ports/random.ts';
 import type { CoordinatorLink } from './coordinator-link.ts';
+import { enclosureOf } from './enclosures.ts';
 import { PromiseCache } from './promise-cache.ts';
 import type { CertificateBook, Coordinator, Outcome, QuorumView, RegisterKind } from './register-kind.ts';
 import { stickyOrder } from './sticky-order.ts';
@@ -49,6 +50,15 @@ export interface ProposerDependencies {
 /** How rounds for one register ended; `empty` only when there was nothing to propose again. */
 export type Decision = Outcome | { readonly kind: 'empty' };
 
+/** What is to become a register's next head. */
+export interface Candidate {
+  readonly head: string;
+  /** Who has what the head names. */
+  readonly from: PeerId;
+  /** The other coordinators can hardly hold yet what it names. */
+  readonly isFresh: boolean;
+}
+
 /** `again`: something was gained, go on at once. `retry`: the round was lost, wait first. */
 type Attempt = Decision | 'again' | 'retry';
 
@@ -71,12 +81,10 @@ export class RegisterProposer {
   /**
    * Brings a candidate into the register, or finds that it is there or can never be. Null proposes what is found
    * again, unchanged, under the present epoch. Rejects with the signal's reason; the candidate may be chosen all the same.
-   *
-   * @param from who has what the candidate names
    */
-  async decide(register: string, candidate: string | null, from: PeerId, signal: AbortSignal): Promise<Decision> {
+  async decide(register: string, candidate: Candidate | null, signal: AbortSignal): Promise<Decision> {
     const { clock, random } = this.#dependencies;
-    if (candidate !== null && !(await this.#holdCandidate(register, candidate, from, signal))) {
+    if (candidate !== null && !(await this.#holdCandidate(register, candidate, signal))) {
       return { kind: 'unavailable', reason: 'missing' };
     }
     for (let failures = 0; ; ) {
@@ -100,7 +108,7 @@ export class RegisterProposer {
   async #attempt(
     view: QuorumView,
     register: string,
-    candidate: string | null,
+    candidate: Candidate | null,
     { mayBegin, signal }: { readonly mayBegin: boolean; readonly signal: AbortSignal },
   ): Promise<Attempt> {
     const cached = this.#promises.take(register, view.epoch);
@@ -114,10 +122,10 @@ export class RegisterProposer {
       cluster: view.cluster,
       register,
       certified: latest?.statement ?? null,
-      candidate,
+      candidate: candidate?.head ?? null,
       judge: (current, head) => kindOf(register).check(register, current, head),
     });
-    if (step.kind === 'propose') return this.#propose(view, prepared, step, candidate === null);
+    if (step.kind === 'propose') return this.#propose(view, prepared, step, candidate);
     if (step.kind === 'nothing') return { kind: 'empty' };
     // A promise that a certificate has overtaken is of no use, and neither is what it found.
     if (step.kind === 'forgotten') return cached === undefined ? 'retry' : 'again';
@@ -152,32 +160,35 @@ export class RegisterProposer {
   ): Promise<PreparedRound | FailedRound> {
     const settings = settingsOf(view, register, cached?.ballot ?? this.#nextBallot());
     if (cached !== undefined) return resumeRound(settings, cached.value);
-    return (await this.#run(view, prepareRound(settings))) as PreparedRound | FailedRound;
+    return (await this.#run(view, prepareRound(settings), false)) as PreparedRound | FailedRound;
   }
 
   async #propose(
     view: QuorumView,
     prepared: PreparedRound,
     step: Extract<Step, { kind: 'propose' }>,
-    carrying: boolean,
+    candidate: Candidate | null,
   ): Promise<Attempt> {
-    const round = await this.#run(view, proposeValue(prepared, step.value, this.#nextBallot()));
+    const isFresh = step.own && candidate?.isFresh === true;
+    const round = await this.#run(view, proposeValue(prepared, step.value, this.#nextBallot()), isFresh);
     if (round.phase !== 'chosen') return this.#lost(round as FailedRound);
     const { settings, next, value, certificate } = round;
     await this.#dependencies.certificates.keep(certificate);
     this.#keepPromise(settings, next, value);
-    return step.own || carrying ? { kind: 'confirmed', certificate } : 'again';
+    return step.own || candidate === null ? { kind: 'confirmed', certificate } : 'again';
   }
 
   /** Asks every coordinator at once, and resolves as soon as the phase is decided; the rest of the answers is not waited for. */
-  #run(view: QuorumView, round: PreparingRound | AcceptingRound): Promise<Round> {
+  #run(view: QuorumView, round: PreparingRound | AcceptingRound, isFresh: boolean): Promise<Round> {
     const { epoch: _, ...request } = requestOf(round);
     const { register, ballot } = round.settings;
+    const isEnclosed = isFresh && request.t === 'accept';
+    const enclosure = isEnclosed ? enclosureOf(register, request.value.head, this.#dependencies.kindOf) : {};
     return new Promise((resolve) => {
       let current: Round = round;
       this.#groups.ask({
         view,
-        item: { register, ...request },
+        item: { register, ...request, ...enclosure },
         isFirst: ballot.counter === firstCounter,
         take: (from, answer, check) => {
           if (current.phase !== round.phase) return;
@@ -195,10 +206,10 @@ export class RegisterProposer {
   }
 
   /** What the candidate names must be here before it can be compared with the current head. */
-  #holdCandidate(register: string, candidate: string, from: PeerId, signal: AbortSignal): Promise<boolean> {
+  #holdCandidate(register: string, { head, from }: Candidate, signal: AbortSignal): Promise<boolean> {
     const { view, certificates, kindOf } = this.#dependencies;
     const known = certificates.latest(register)?.statement ?? null;
-    const value = successorOf(view().cluster, register, known, candidate);
+    const value = successorOf(view().cluster, register, known, head);
     return kindOf(register).hold(register, value, from, signal);
   }
 

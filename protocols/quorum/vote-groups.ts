@@ -10,10 +10,14 @@ import type { NodeId } from '../../crdt/ids.ts';
 import type { ProposerAnswer, VoteCheck } from '../../crdt/quorum/proposer.ts';
 import type { BatchPlace, VoteBatch } from '../../crdt/vote-batch.ts';
 import type { CoordinatorLink, LinkAnswer, LinkAnswers } from './coordinator-link.ts';
-import { type VoteItem, votesMax } from './messages.ts';
+import { bytesOf, enclosedBytesOfVotesMax, type VoteItem, votesMax } from './messages.ts';
 import type { Coordinator, QuorumView } from './register-kind.ts';
 
-/** Groups on their way at once that no majority has answered yet: what is asked meanwhile shares the next one. */
+/**
+ * Groups on their way at once that no majority has answered yet. What is asked meanwhile shares the next one, which goes
+ * when one of them has come back, or when it has grown as large as the largest of them: so a round that meets another one
+ * does not wait for it, and under load groups grow.
+ */
 const openGroupsMax = 2;
 /** Registers that may wait for a group. */
 const queuedMax = 8_192;
@@ -45,7 +49,8 @@ interface Dependencies {
 export class VoteGroups {
   readonly #dependencies: Dependencies;
   #queue: VoteAsk[] = [];
-  #open = 0;
+  /** How many rounds each of the groups on its way has. */
+  readonly #open: number[] = [];
   #isPlanned = false;
 
   constructor(dependencies: Dependencies) {
@@ -66,13 +71,19 @@ export class VoteGroups {
   }
 
   #pump(): void {
-    while (this.#open < openGroupsMax && this.#queue.length > 0) {
-      this.#open += 1;
-      void this.#run(this.#take()).finally(() => {
-        this.#open -= 1;
+    while (this.#mayGo()) {
+      const asks = this.#take();
+      this.#open.push(asks.length);
+      void this.#run(asks).finally(() => {
+        this.#open.splice(this.#open.indexOf(asks.length), 1);
         this.#pump();
       });
     }
+  }
+
+  #mayGo(): boolean {
+    if (this.#queue.length === 0 || this.#open.length >= openGroupsMax) return false;
+    return this.#queue.length >= Math.max(0, ...this.#open);
   }
 
   /** The next that can go together: asked of the same coordinators, in the same manner. */
@@ -80,9 +91,13 @@ export class VoteGroups {
     const [first] = this.#queue;
     const taken: VoteAsk[] = [];
     const left: VoteAsk[] = [];
+    let enclosedBytes = 0;
     for (const ask of this.#queue) {
       const goesWith = ask.view.epoch === first?.view.epoch && ask.isFirst === first.isFirst;
-      (goesWith && taken.length < votesMax ? taken : left).push(ask);
+      const bytes = enclosedBytesOf(ask.item);
+      const hasRoom = taken.length < votesMax && enclosedBytes + bytes <= enclosedBytesOfVotesMax;
+      if (goesWith && hasRoom) enclosedBytes += bytes;
+      (goesWith && hasRoom ? taken : left).push(ask);
     }
     this.#queue = left;
     return taken;
@@ -217,6 +232,10 @@ function statementOf(item: VoteItem, epoch: number): Statement | undefined {
   if (item.t === 'prepare') return undefined;
   const { register, ballot, value } = item;
   return { v: 1, register, epoch, ...value, ballot };
+}
+
+function enclosedBytesOf(item: VoteItem): number {
+  return item.t === 'prepare' || item.enclosed === undefined ? 0 : bytesOf(item.enclosed);
 }
 
 function loseAll(asks: readonly VoteAsk[]): void {

@@ -23,6 +23,7 @@ import type { IntakeReport, RecordIntake } from './record-intake.ts';
 import type { SlotHoldings } from './slots/slot-holdings.ts';
 import type { SyncView } from './sync-view.ts';
 import type { SyncWorker } from './sync-worker.ts';
+import { WithheldRecords } from './withheld-records.ts';
 
 /** The largest content that is gossiped with its record: asking for it would take more bytes than it has. */
 const contentBytesMax = 1_024;
@@ -30,7 +31,6 @@ const contentBytesMax = 1_024;
 const intakeAtOnceMax = 64;
 /** A certificate is waited for by nobody who did not ask for it, and many share a message. */
 const certificateDelayMs = 300;
-
 interface Dependencies {
   readonly network: Network;
   readonly clock: Clock;
@@ -38,6 +38,8 @@ interface Dependencies {
   readonly view: SyncView;
   readonly intake: RecordIntake;
   readonly certificates: Pick<Certificates, 'check' | 'keep'>;
+  /** Who votes on heads, and so is sent the records of those that are proposed. */
+  readonly voters: () => readonly { readonly peerId: PeerId }[];
   readonly sync: Pick<SyncWorker, 'requestDocuments'>;
   readonly content: Pick<ContentPlane, 'small'>;
   readonly slots: Pick<SlotHoldings, 'kept' | 'onChange'>;
@@ -60,12 +62,15 @@ export class GossipWorker {
   readonly #dependencies: Dependencies;
   readonly #cluster: ClusterId;
   readonly #batcher: HintBatcher;
+  readonly #withheld: WithheldRecords;
   readonly #messages: Counter;
   readonly #records: Counter;
   /** By slot, of those that are kept: what ends its subscription. */
   readonly #subscriptions = new Map<number, () => void>();
   #unsubscribe: () => void = () => undefined;
   #takingIn = 0;
+  /** Settles when the message that came last is being taken in or is rejected, so that they are in the order they came. */
+  #judged: Promise<unknown> = Promise.resolve();
   #isStopped = false;
 
   constructor(dependencies: Dependencies, options: { readonly cluster: ClusterId }) {
@@ -75,6 +80,7 @@ export class GossipWorker {
       clock: dependencies.clock,
       publish: (room, message) => void this.#publish(room, message),
     });
+    this.#withheld = new WithheldRecords({ ...dependencies, tell: (appended) => this.#tell(appended) });
     this.#messages = dependencies.metrics.counter({
       name: 'anabranch_gossip_hints_total',
       help: 'Gossip messages of this node: sent, unsent for want of peers; received: accept, dropped for want of room, reject.',
@@ -100,6 +106,7 @@ export class GossipWorker {
   }
 
   stop(): void {
+    this.#withheld.flush();
     this.#isStopped = true;
     this.#batcher.flush();
     this.#unsubscribe();
@@ -125,15 +132,28 @@ export class GossipWorker {
     }
   }
 
-  /** Tells of a version that was written here and is on disk; at once when somebody waits for it to be confirmed. */
-  announce({ doc, version, headsAfter }: Appended, isUrgent: boolean): void {
+  /**
+   * Tells of a version that was written here and is on disk. One that is proposed for confirmation goes to those who vote
+   * with the votes on it: when nobody else listens, it is told of only if that has not come to an end soon.
+   */
+  announce(appended: Appended, isProposed: boolean): void {
     if (this.#isUnheard()) return;
-    const slot = this.#dependencies.objects.slotOf(doc);
+    const isWithheld = isProposed && this.#isHeardByVotersOnly() && this.#withheld.add(appended);
+    if (!isWithheld) this.#tell(appended);
+  }
+
+  #tell({ doc, version, headsAfter }: Appended): void {
     const { content: told } = version.record;
     const small = told === null ? undefined : this.#dependencies.content.small(told, contentBytesMax);
     const contents = small === undefined ? [] : [small];
-    this.#batcher.add(slot, hintOf(doc, headsAfter, [Buffer.from(version.text)], contents));
-    if (isUrgent) this.#batcher.flushRoom(slot);
+    const hint = hintOf(doc, headsAfter, [Buffer.from(version.text)], contents);
+    this.#batcher.add(this.#dependencies.objects.slotOf(doc), hint);
+  }
+
+  #isHeardByVotersOnly(): boolean {
+    const { network, voters } = this.#dependencies;
+    const voting = voters();
+    return network.connectedPeers().every((peer) => voting.some(({ peerId }) => peerId === peer));
   }
 
   /** Tells of a certificate that was made here and is on disk. */
@@ -153,13 +173,18 @@ export class GossipWorker {
     this.#messages.add(1, { outcome: recipients > 0 ? 'sent' : 'unsent' });
   }
 
-  #receive(data: Uint8Array, from: PeerId): GossipVerdict {
+  #receive(data: Uint8Array, from: PeerId): GossipVerdict | Promise<GossipVerdict> {
     const verdict = this.#judge(data, from);
+    if (typeof verdict === 'string') return this.#counted(verdict);
+    return verdict.then((later) => this.#counted(later));
+  }
+
+  #counted(verdict: GossipVerdict): GossipVerdict {
     this.#messages.add(1, { outcome: verdict === 'ignore' ? 'dropped' : verdict });
     return verdict;
   }
 
-  #judge(data: Uint8Array, from: PeerId): GossipVerdict {
+  #judge(data: Uint8Array, from: PeerId): GossipVerdict | Promise<GossipVerdict> {
     const { log, sync } = this.#dependencies;
     const message = decodeGossip(data);
     if (!message.ok) {
@@ -175,14 +200,37 @@ export class GossipWorker {
       );
       return 'ignore';
     }
-    const brought = this.#check(hints, from);
-    if (typeof brought === 'string') {
-      log.warn('gossip:refused', { from, reason: brought });
-      return 'reject';
-    }
-    if (hints.length > 0) void this.#takeIn(hints, brought, from);
     // Nobody passes on what it did not look at.
-    return hints.length === message.value.hints.length ? 'accept' : 'ignore';
+    const verdict = hints.length === message.value.hints.length ? 'accept' : 'ignore';
+    return hints.length === 0 ? verdict : this.#verdictOf(hints, from, verdict);
+  }
+
+  /** Judges a message by its signatures, and has it taken in when they hold, after those that came before it. */
+  #verdictOf(hints: readonly GossipHint[], from: PeerId, verdict: GossipVerdict): Promise<GossipVerdict> {
+    const before = this.#judged;
+    const judged = this.#verify(hints, from, before).then((isSound) => (isSound ? verdict : 'reject'));
+    this.#judged = judged.catch(() => undefined);
+    return judged;
+  }
+
+  /** True, and being taken in, when all signatures of the message hold. It counts as under way until it is on disk. */
+  async #verify(hints: readonly GossipHint[], from: PeerId, before: Promise<unknown>): Promise<boolean> {
+    let takenIn = Promise.resolve();
+    this.#takingIn += 1;
+    try {
+      const brought = await this.#check(hints, from);
+      await before;
+      if (typeof brought === 'string') {
+        this.#dependencies.log.warn('gossip:refused', { from, reason: brought });
+        return false;
+      }
+      takenIn = this.#takeIn(hints, brought, from);
+      return true;
+    } finally {
+      void takenIn.finally(() => {
+        this.#takingIn -= 1;
+      });
+    }
   }
 
   /** True for a document of a slot that is kept here, and for one that is here for another reason. */
@@ -192,28 +240,24 @@ export class GossipWorker {
   }
 
   /** What the hints bring, as far as it is new; or what is wrong with it. */
-  #check(hints: readonly GossipHint[], from: PeerId): Brought | string {
+  async #check(hints: readonly GossipHint[], from: PeerId): Promise<Brought | string> {
     const { intake, certificates } = this.#dependencies;
-    const versions: Version[] = [];
-    const proofs: Certificate[] = [];
-    for (const hint of hints) {
-      for (const text of hint.records) {
-        const { version, fault } = intake.check(text, from);
-        if (fault !== undefined) return fault.message;
-        if (version !== undefined) versions.push(version);
-      }
-      for (const text of hint.certificates ?? []) {
-        const { certificate, fault } = certificates.check(text, from);
-        if (fault !== undefined) return fault;
-        if (certificate !== undefined) proofs.push(certificate);
-      }
-    }
-    return { versions, proofs };
+    const [records, proofs] = await Promise.all([
+      intake.check(
+        hints.flatMap((hint) => hint.records),
+        from,
+      ),
+      certificates.check(
+        hints.flatMap((hint) => hint.certificates ?? []),
+        from,
+      ),
+    ]);
+    const fault = records.faults[0]?.message ?? proofs.fault;
+    return fault ?? { versions: records.versions, proofs: proofs.certificates };
   }
 
   async #takeIn(hints: readonly GossipHint[], { versions, proofs }: Brought, from: PeerId): Promise<void> {
     const { intake, certificates, sync, objects, view, propagation, log } = this.#dependencies;
-    this.#takingIn += 1;
     try {
       const contents = hints.flatMap((hint) => hint.contents ?? []);
       const report = await intake.receiveChecked(versions, from, contents);
@@ -231,8 +275,6 @@ export class GossipWorker {
       if (gaps.size > 0) sync.requestDocuments(from, gaps);
     } catch (error) {
       log.warn('gossip:not-taken-in', { from, error });
-    } finally {
-      this.#takingIn -= 1;
     }
   }
 

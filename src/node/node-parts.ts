@@ -194,7 +194,7 @@ export class NodeParts {
       epoch: () => control.state().epoch,
       follow: (peer) => control.followLater(peer),
       receive: (texts, from) => this.certificates.receive(texts, from),
-      check: (text, from) => this.certificates.check(text, from),
+      check: (texts, from) => this.certificates.check(texts, from),
       keep: (certificate) => this.certificates.keep(certificate),
       ask: (peer, docs) => this.sync.requestDocuments(peer, docs),
     });
@@ -274,6 +274,7 @@ export class NodeParts {
         view,
         intake,
         certificates: missed,
+        voters: () => control.view().coordinators,
         sync: this.sync,
         content,
         slots,
@@ -294,7 +295,7 @@ export class NodeParts {
         content,
         control,
         tips: new TipFinder(objects),
-        announce: (appended, isUrgent) => this.gossip.announce(appended, isUrgent),
+        announce: (appended, isProposed) => this.gossip.announce(appended, isProposed),
         settle: (doc, written, signal) => this.confirmations.settle(doc, written, signal),
       },
       { identity, cluster },
@@ -310,6 +311,9 @@ export class NodeParts {
       kv,
       objects,
       localPeer: network.localPeer,
+      intake,
+      content,
+      propagation,
       pull: async (peer, doc, signal) => void (await this.puller.pull(peer, doc, signal)),
     });
   }

@@ -44,8 +44,8 @@ interface Dependencies {
   readonly content: Pick<ContentPlane, 'ingest' | 'keep' | 'want' | 'kick'>;
   readonly control: Pick<ControlLog, 'state'>;
   readonly tips: TipFinder;
-  /** Tells the mesh of a version once it is on disk; at once when somebody waits for it to be confirmed. */
-  readonly announce: (appended: Appended, isUrgent: boolean) => void;
+  /** Tells the mesh of a version once it is on disk, unless its proposal, which follows, does that. */
+  readonly announce: (appended: Appended, isProposed: boolean) => void;
   /** Waits until a version is confirmed, or is not. */
   readonly settle: Confirmations['settle'];
 }

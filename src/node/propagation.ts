@@ -39,7 +39,7 @@ export class PropagationMonitor {
   }
 
   /** These versions are on disk now. */
-  arrived(versions: readonly Version[], via: 'gossip' | 'sync'): void {
+  arrived(versions: readonly Version[], via: 'gossip' | 'quorum' | 'sync'): void {
     const nowMs = this.#clock.nowMs();
     for (const { record } of versions) {
       const offsetMs = clockOffsetMs(this.#samples.get(record.node) ?? []);

@@ -7,7 +7,6 @@ import {
   signedDigestOf,
   type Version,
   type VersionFault,
-  verifyVersion,
 } from '../../crdt/version.ts';
 import type { ControlLog } from '../control/control-log.ts';
 import { judgeWriter } from '../control/writer-rights.ts';
@@ -81,18 +80,10 @@ export class RecordIntake {
   }
 
   /**
-   * Step one, by the record alone. A record that stands on a log position this node does not know is no
-   * fault: it waits until the log is here.
+   * Step one, by the records alone. One that stands on a log position this node does not know is no fault: it waits until
+   * the log is here.
    */
-  check(text: Uint8Array | string, from: PeerId): { readonly version?: Version; readonly fault?: VersionFault } {
-    const { version, publicKey, fault } = this.#decode(text, from);
-    if (version === undefined) return fault === undefined ? {} : { fault };
-    if (publicKey === undefined) return { version };
-    return verifyVersion(version, this.#cluster, publicKey) ? { version } : { fault: badSignature(version) };
-  }
-
-  /** Step one for many records, with the signatures verified off this thread. */
-  async #checkAll(
+  async check(
     texts: readonly (Uint8Array | string)[],
     from: PeerId,
   ): Promise<{ readonly versions: Version[]; readonly faults: VersionFault[] }> {
@@ -202,7 +193,7 @@ export class RecordIntake {
     texts: readonly (Uint8Array | string)[],
     { along, before, from }: { readonly along: Along; readonly before: Promise<unknown>; readonly from: PeerId },
   ): Promise<{ readonly stored: Promise<IntakeReport> }> {
-    const { versions, faults } = await this.#checkAll(texts, from);
+    const { versions, faults } = await this.check(texts, from);
     await before;
     this.#reportFaults(faults, from);
     const stored = this.#store(versions, from, along);
@@ -213,7 +204,7 @@ export class RecordIntake {
   async repair(texts: readonly Uint8Array[], from: PeerId): Promise<IntakeReport> {
     const { kv, objects, log } = this.#dependencies;
     const damaged = new Set(objects.damaged());
-    const { versions, faults } = await this.#checkAll(texts, from);
+    const { versions, faults } = await this.check(texts, from);
     this.#reportFaults(faults, from);
     const restored = versions.filter((version) => damaged.has(version.id));
     if (restored.length > 0) {

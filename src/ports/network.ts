@@ -31,7 +31,7 @@ export interface Network {
   /** Opens a stream. Rejects with `MeshError` `peer_unreachable` (or the signal's reason). */
   open(peer: PeerId, protocol: string, signal?: AbortSignal): Promise<ByteStream>;
   /** Receives a topic's messages, its own excepted. The verdict decides whether a message is passed on. */
-  subscribe(topic: string, receive: (data: Uint8Array, from: PeerId) => GossipVerdict): () => void;
+  subscribe(topic: string, receive: GossipReceiver): () => void;
   /** Publishes best effort and says how many peers it was handed to. Never rejects for want of peers. */
   publish(topic: string, data: Uint8Array): Promise<number>;
 }
@@ -50,6 +50,9 @@ export interface PeerChange {
 
 /** `accept` passes a message on, `ignore` drops it silently, `reject` drops it and is held against the peer that sent it. */
 export type GossipVerdict = 'accept' | 'ignore' | 'reject';
+
+/** Judges a message, at once or when its signatures have been verified; the receiver bounds how many it has under way. */
+export type GossipReceiver = (data: Uint8Array, from: PeerId) => GossipVerdict | Promise<GossipVerdict>;
 
 export type StreamHandler = (stream: ByteStream) => Promise<void>;
 

@@ -241,6 +241,22 @@ describe('Libp2pNetwork', () => {
     expect(alice.metrics.value('anabranch_gossip_sent_total', { recipients: 'none' })).toBeGreaterThan(0);
   });
 
+  it('waits for a verdict that takes its time, and holds a rejection against its sender', async () => {
+    const { nodes } = await createMesh(['alice', 'bob']);
+    const [alice, bob] = nodes;
+    const verdicts: ((verdict: 'accept' | 'reject') => void)[] = [];
+    bob.node.subscribe('news', () => new Promise((resolve) => verdicts.push(resolve)));
+    let serial = 0;
+    await vi.waitFor(async () => {
+      if (verdicts.length === 0) await alice.node.publish('news', Uint8Array.of(1, serial++));
+      expect(verdicts.length).toBeGreaterThan(0);
+    }, waitOptions);
+    const received = (verdict: string) => bob.metrics.value('anabranch_gossip_received_total', { verdict });
+    expect([received('accept'), received('reject')]).toEqual([0, 0]);
+    verdicts[0]?.('reject');
+    await vi.waitFor(() => expect([received('accept'), received('reject')]).toEqual([0, 1]), waitOptions);
+  });
+
   it('survives a receiver of gossip that throws', async () => {
     const { nodes } = await createMesh(['alice', 'bob']);
     const [alice, bob] = nodes;

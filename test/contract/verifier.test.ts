@@ -59,6 +59,20 @@ describe('a verifier with a thread', () => {
     expect(await verifier.verify([...sound(10), ...spoiled])).toContain(false);
   });
 
+  it('answers what was asked one by one in one turn, in the order it was asked', async () => {
+    const verifier = new ThreadVerifier();
+    const each = [...sound(6), ...spoiled];
+    const answered: number[] = [];
+    const asked = each.map(async (one, index) => {
+      const [holds] = await verifier.verify([one]);
+      answered.push(index);
+      return holds;
+    });
+    expect(await Promise.all(asked)).toEqual([...new Array(6).fill(true), ...spoiled.map(() => false)]);
+    expect(answered).toEqual(each.map((_, index) => index));
+    await verifier.close();
+  });
+
   it('verifies here what is more than the thread is given at once', async () => {
     const verifier = new ThreadVerifier();
     const asked = Array.from({ length: 60 }, () => verifier.verify(sound(100)));

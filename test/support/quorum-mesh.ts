@@ -12,6 +12,7 @@ import { MemoryLog } from '../../src/adapters/memory/log.ts';
 import { MemoryHub, type MemoryNetwork } from '../../src/adapters/memory/network.ts';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
 import { KvAcceptorStore } from '../../src/node/confirmation/acceptor-store.ts';
+import { MeshError } from '../../src/ports/mesh-error.ts';
 import { testCluster, testNode } from './versions.ts';
 
 const patienceMs = 120_000;
@@ -80,6 +81,10 @@ export class QuorumNode {
   readonly withheld = new Set<string>();
   /** What was asked to be held, in order. */
   readonly held: { readonly register: string; readonly value: RegisterValue; readonly from: PeerId }[] = [];
+  /** What others enclosed with heads, as it was taken in: no such head is withheld from this node any more. */
+  readonly takenIn: { readonly head: string; readonly from: PeerId }[] = [];
+  /** Heads whose enclosure this node's disk has no room for. */
+  readonly unstorable = new Set<string>();
   readonly aheadOf: number[] = [];
   /** Heads are taken to follow others, as entries of the control log do: none may come first. */
   refusesEmpty = false;
@@ -87,6 +92,7 @@ export class QuorumNode {
   kv: MemoryKv;
   network!: MemoryNetwork;
   engine!: QuorumEngine;
+  readonly #registerKind: RegisterKind;
   #lives = 0;
 
   constructor(mesh: QuorumMesh, name: string) {
@@ -97,6 +103,7 @@ export class QuorumNode {
     this.peerId = peerIdOf(signer.publicKey);
     this.book = new MemoryBook(mesh.epochs);
     this.kv = new MemoryKv(mesh.clock, { name, flushDelayMs: mesh.flushDelayMs });
+    this.#registerKind = this.#kind();
   }
 
   async start(wrap: (store: AcceptorStore) => AcceptorStore = (store) => store): Promise<void> {
@@ -112,7 +119,7 @@ export class QuorumNode {
       store: wrap(new KvAcceptorStore(this.kv)),
       certificates: this.book,
       view: () => this.view(),
-      kindOf: () => this.#kind(),
+      kindOf: () => this.#registerKind,
       epochAhead: (_peer, epoch) => this.aheadOf.push(epoch),
     });
     this.engine.start();
@@ -153,6 +160,15 @@ export class QuorumNode {
       hold: async (register, value, from) => {
         this.held.push({ register, value, from });
         return !this.withheld.has(value.head);
+      },
+      enclose: (head) => [Buffer.from(head)],
+      takeIn: async (heads, from) => {
+        for (const { head, enclosed } of heads) {
+          if (this.unstorable.has(head)) throw new MeshError('disk_full', 'no room');
+          if (from === this.peerId || Buffer.from(enclosed[0] ?? []).toString() !== head) continue;
+          this.takenIn.push({ head, from });
+          this.withheld.delete(head);
+        }
       },
     };
   }

@@ -5,7 +5,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Counter, Metrics } from '../../ports/metrics.ts';
-import type { GossipVerdict } from '../../ports/network.ts';
+import type { GossipReceiver, GossipVerdict } from '../../ports/network.ts';
 
 /** gossipsub drops what is too large for it without an error, so it is refused here, by name. */
 const gossipBytesMax = 128 * 1024;
@@ -13,8 +13,6 @@ const gossipBytesMax = 128 * 1024;
 const rejectionPenalty = 10;
 /** A penalty has halved after this. */
 const penaltyHalfLifeMs = 60_000;
-
-type GossipReceiver = (data: Uint8Array, from: PeerId) => GossipVerdict;
 
 const results: Readonly<Record<GossipVerdict, TopicValidatorResult>> = {
   accept: TopicValidatorResult.Accept,
@@ -86,8 +84,9 @@ export class Gossip {
   subscribe(topic: string, receive: GossipReceiver): () => void {
     if (this.#topics.has(topic)) throw new Error(`a topic has one subscriber, and ${topic} has one`);
     this.#topics.add(topic);
-    this.#pubsub.topicValidators.set(topic, (peer, message) => {
-      return results[this.#judge(receive, message.data, peer.toString() as PeerId)];
+    // gossipsub waits for a verdict that is not there yet, message by message.
+    this.#pubsub.topicValidators.set(topic, async (peer, message) => {
+      return results[await this.#judge(receive, message.data, peer.toString() as PeerId)];
     });
     if (this.#running) this.#pubsub.subscribe(topic);
     return () => {
@@ -108,10 +107,10 @@ export class Gossip {
     return recipients.length;
   }
 
-  #judge(receive: GossipReceiver, data: Uint8Array, from: PeerId): GossipVerdict {
+  async #judge(receive: GossipReceiver, data: Uint8Array, from: PeerId): Promise<GossipVerdict> {
     let verdict: GossipVerdict;
     try {
-      verdict = receive(data, from);
+      verdict = await receive(data, from);
     } catch (error) {
       this.#deps.log.error('gossip:receiver_failed', { from, error });
       verdict = 'ignore';

@@ -7,7 +7,7 @@ import { MeshError } from '../../ports/mesh-error.ts';
 import type { Counter, Gauge, Metrics } from '../../ports/metrics.ts';
 import type {
   ByteStream,
-  GossipVerdict,
+  GossipReceiver,
   Network,
   NetworkMember,
   PeerChange,
@@ -224,7 +224,7 @@ export class Libp2pNetwork implements Network {
     }
   }
 
-  subscribe(topic: string, receive: (data: Uint8Array, from: PeerId) => GossipVerdict): () => void {
+  subscribe(topic: string, receive: GossipReceiver): () => void {
     return this.#gossip.subscribe(topic, receive);
   }
 

@@ -5,7 +5,7 @@ import type { Clock } from '../../ports/clock.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type {
   ByteStream,
-  GossipVerdict,
+  GossipReceiver,
   Network,
   NetworkMember,
   PeerChange,
@@ -45,8 +45,6 @@ interface Handler {
   readonly run: StreamHandler;
   readonly inboundStreamsMax: number;
 }
-
-type GossipReceiver = (data: Uint8Array, from: PeerId) => GossipVerdict;
 
 /**
  * The links between the nodes of one process. Everything that travels is scheduled through the clock, so a
@@ -411,7 +409,12 @@ export class MemoryNetwork implements Network, ConnectionEnd {
   receiveGossip(topic: string, data: Uint8Array, from: PeerId): void {
     const receive = this.#topics.get(topic);
     if (!this.#running || receive === undefined || !this.#firstSight(data)) return;
-    if (receive(data, from) === 'accept') this.#spread(topic, data, from);
+    const verdict = receive(data, from);
+    if (verdict === 'accept') this.#spread(topic, data, from);
+    if (typeof verdict === 'string') return;
+    void verdict.then((later) => {
+      if (later === 'accept' && this.#running) this.#spread(topic, data, from);
+    });
   }
 
   #firstSight(data: Uint8Array): boolean {

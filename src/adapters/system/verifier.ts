@@ -2,9 +2,9 @@ import { Worker } from 'node:worker_threads';
 import { type SignedDigest, verifySignature } from '../../../crdt/signature.ts';
 import type { Verifier } from '../../ports/verifier.ts';
 
-/** Fewer than these are verified at once: handing them over would take as long. */
+/** Fewer than these are verified here: handing them over would take as long. */
 const handedOverMin = 4;
-/** Signatures that may be with the thread; what comes beyond them is verified here, which slows its sender down. */
+/** Signatures that may wait for the thread; what comes beyond them is verified here, which slows its sender down. */
 const handedOverMax = 4_096;
 
 interface Task {
@@ -12,31 +12,56 @@ interface Task {
   readonly resolve: (holds: boolean[]) => void;
 }
 
-/** Verifies on a thread of its own, started when there is first something to verify. */
+/**
+ * Verifies on a thread of its own, started when there is first something to verify. What is asked in one turn of the
+ * event loop, in many small parts, is handed over as one.
+ */
 export class ThreadVerifier implements Verifier {
-  readonly #tasks = new Map<number, Task>();
+  /** What the thread has, by the number it was handed over with. */
+  readonly #tasks = new Map<number, readonly Task[]>();
+  #gathered: Task[] = [];
   #worker: Worker | undefined;
   #lastTask = 0;
   #handedOver = 0;
   #closed = false;
 
   verify(signed: readonly SignedDigest[]): Promise<boolean[]> {
-    if (this.#closed || signed.length < handedOverMin || this.#handedOver + signed.length > handedOverMax) {
+    if (this.#closed || signed.length === 0 || this.#handedOver + signed.length > handedOverMax) {
       return Promise.resolve(signed.map(holds));
     }
     return new Promise((resolve) => {
-      this.#worker ??= this.#start();
-      this.#lastTask += 1;
+      if (this.#gathered.length === 0) setImmediate(() => this.#handOver());
       this.#handedOver += signed.length;
-      this.#tasks.set(this.#lastTask, { signed, resolve });
-      this.#worker.postMessage({ task: this.#lastTask, signed });
+      this.#gathered.push({ signed, resolve });
     });
+  }
+
+  #handOver(): void {
+    const tasks = this.#gathered;
+    this.#gathered = [];
+    const signed = tasks.flatMap((task) => task.signed);
+    if (signed.length < handedOverMin) {
+      this.#verifyHere(tasks);
+      return;
+    }
+    this.#worker ??= this.#start();
+    this.#lastTask += 1;
+    this.#tasks.set(this.#lastTask, tasks);
+    this.#worker.postMessage({ task: this.#lastTask, signed });
+  }
+
+  #verifyHere(tasks: readonly Task[]): void {
+    for (const { signed, resolve } of tasks) {
+      this.#handedOver -= signed.length;
+      resolve(signed.map(holds));
+    }
   }
 
   /** Ends the thread; what it still had is verified here. */
   async close(): Promise<void> {
     this.#closed = true;
     const worker = this.#worker;
+    this.#verifyHere(this.#gathered.splice(0));
     this.#takeBack();
     await worker?.terminate();
   }
@@ -47,11 +72,14 @@ export class ThreadVerifier implements Verifier {
     // A process that ends by itself does not wait for it.
     worker.unref();
     worker.on('message', ({ task, holds: answer }: { task: number; holds: boolean[] }) => {
-      const done = this.#tasks.get(task);
-      if (done === undefined) return;
+      const done = this.#tasks.get(task) ?? [];
       this.#tasks.delete(task);
-      this.#handedOver -= done.signed.length;
-      done.resolve(answer);
+      let next = 0;
+      for (const { signed, resolve } of done) {
+        this.#handedOver -= signed.length;
+        resolve(answer.slice(next, next + signed.length));
+        next += signed.length;
+      }
     });
     // Such as when there is no memory for it: then the work is done here, and the next batch tries again.
     worker.on('error', () => this.#takeBack());
@@ -60,11 +88,10 @@ export class ThreadVerifier implements Verifier {
   }
 
   #takeBack(): void {
-    const tasks = [...this.#tasks.values()];
+    const tasks = [...this.#tasks.values()].flat();
     this.#worker = undefined;
     this.#tasks.clear();
-    this.#handedOver = 0;
-    for (const { signed, resolve } of tasks) resolve(signed.map(holds));
+    this.#verifyHere(tasks);
   }
 }
 

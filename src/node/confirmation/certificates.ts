@@ -40,10 +40,18 @@ interface Dependencies {
   readonly changed: (certified: Certified) => void;
 }
 
-/** What a received certificate is: one to keep, one that can never hold, or neither of interest nor at fault. */
-export interface CheckedCertificate {
+/** What a received certificate is before its signatures are verified: of interest, at fault, or neither. */
+interface ReadCertificate {
   readonly certificate?: Certificate;
   readonly fault?: string;
+}
+
+/** What came of received certificates. */
+export interface CheckedCertificates {
+  /** Those that are news and hold. */
+  readonly certificates: readonly Certificate[];
+  /** What is wrong with the first that can never hold. */
+  readonly fault: string | undefined;
 }
 
 /**
@@ -115,20 +123,23 @@ export class Certificates implements CertificateBook {
     return row.latest.statement.head === head ? row.latest : (row.earlier ?? null);
   }
 
-  /** Judges a certificate as it came from a peer. One that is known already, or of no use, costs no verification. */
-  check(text: string, from: PeerId): CheckedCertificate {
-    const { certificate, fault } = this.#read(text, from);
-    if (certificate === undefined) return fault === undefined ? {} : { fault };
-    return this.verify(certificate) ? { certificate } : this.#faulty(unproven, from);
+  /** Judges certificates as they came from a peer. One that is known already, or of no use, costs no verification. */
+  async check(texts: readonly string[], from: PeerId): Promise<CheckedCertificates> {
+    const read = texts.map((text) => this.#read(text, from));
+    const wanted = read.flatMap(({ certificate }) => certificate ?? []);
+    const certificates = await this.#verifyAll(wanted);
+    const unread = read.find((each) => each.fault !== undefined)?.fault;
+    const isUnproven = unread === undefined && certificates.length < wanted.length;
+    return { certificates, fault: isUnproven ? this.#faulty(unproven, from) : unread };
   }
 
   /** All of `check` but the signatures. */
-  #read(text: string, from: PeerId): CheckedCertificate {
+  #read(text: string, from: PeerId): ReadCertificate {
     const decoded = decodeCertificate(text);
-    if (!decoded.ok) return this.#faulty(decoded.error, from);
+    if (!decoded.ok) return { fault: this.#faulty(decoded.error, from) };
     const certificate = decoded.value;
     const { register, epoch } = certificate.statement;
-    if (register === controlLogRegister) return this.#faulty('it is of no object', from);
+    if (register === controlLogRegister) return { fault: this.#faulty('it is of no object', from) };
     if (!this.#isNews(certificate.statement)) return {};
     const { coordinatorsOf, epochAhead } = this.#dependencies;
     if (coordinatorsOf(epoch) === undefined) {
@@ -141,13 +152,9 @@ export class Certificates implements CertificateBook {
 
   /** Takes in certificates as they came from a peer. Resolves, when those that hold are on disk, with the first fault. */
   async receive(texts: readonly string[], from: PeerId): Promise<string | undefined> {
-    const read = texts.map((text) => this.#read(text, from));
-    const certificates = read.flatMap(({ certificate }) => certificate ?? []);
-    const proved = await this.#verifyAll(certificates);
-    await Promise.all(proved.map((certificate) => this.keep(certificate)));
-    const fault = read.find((each) => each.fault !== undefined)?.fault;
-    if (fault !== undefined) return fault;
-    return proved.length < certificates.length ? this.#faulty(unproven, from).fault : undefined;
+    const { certificates, fault } = await this.check(texts, from);
+    await Promise.all(certificates.map((certificate) => this.keep(certificate)));
+    return fault;
   }
 
   /** Those whose signatures hold. */
@@ -187,9 +194,9 @@ export class Certificates implements CertificateBook {
     return known.earlier === undefined || supersedes(statement, known.earlier.statement);
   }
 
-  #faulty(reason: string, from: PeerId): CheckedCertificate {
+  #faulty(reason: string, from: PeerId): string {
     this.#refused.add(1, { reason: 'fault' });
     this.#dependencies.log.warn('certificate:refused', { from, reason });
-    return { fault: `the certificate cannot be taken: ${reason}` };
+    return `the certificate cannot be taken: ${reason}`;
   }
 }

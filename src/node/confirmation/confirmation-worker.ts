@@ -42,6 +42,13 @@ interface Dependencies {
   readonly writesUnderWay: () => number;
 }
 
+/** How a confirmation is waited for. */
+interface ConfirmOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** The version was written just now, and others can hardly hold it yet. */
+  readonly isFresh?: boolean;
+}
+
 /**
  * Has this node's provisional versions confirmed, in the background: an object at a time in each of a bounded number of
  * lanes, whose messages and flushes the engine shares. Writes come first: while some are under way, each lane rests
@@ -115,11 +122,12 @@ export class ConfirmationWorker {
    * Has one version confirmed for somebody who waits for it. Without an answer in time, or when the signal is aborted,
    * the outcome is `unavailable`, and this goes on in the background.
    */
-  async confirm(doc: DocId, head: VersionId, signal?: AbortSignal): Promise<Outcome> {
+  async confirm(doc: DocId, head: VersionId, options: ConfirmOptions = {}): Promise<Outcome> {
+    const { signal } = options;
     const isClaimed = this.#queue.claim(doc);
     let isSettled = false;
     try {
-      const outcome = await this.#propose(doc, head, signal);
+      const outcome = await this.#propose(doc, head, options);
       isSettled = outcome.kind !== 'unavailable';
       return outcome;
     } catch (error) {
@@ -206,11 +214,12 @@ export class ConfirmationWorker {
     }
   }
 
-  async #propose(doc: DocId, head: VersionId, signal?: AbortSignal): Promise<Outcome> {
+  async #propose(doc: DocId, head: VersionId, { signal, isFresh = false }: ConfirmOptions = {}): Promise<Outcome> {
     const stopping = this.#stopping.signal;
     const decided = await this.#dependencies.engine.propose(doc, head, {
       signal: signal === undefined ? stopping : AbortSignal.any([signal, stopping]),
       timeoutMs: confirmMsMax,
+      isFresh,
     });
     // Only this refusal is for good; any other is of whoever judged.
     const isFinal = decided.kind !== 'refused' || decided.refusal.code === 'not_a_descendant';

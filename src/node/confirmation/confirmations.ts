@@ -87,7 +87,7 @@ export class Confirmations {
 
   /** Has a version confirmed that was just written with commit mode `quorum`; it is stored whatever the answer. */
   async settle(doc: DocId, written: WrittenVersion, signal?: AbortSignal): Promise<Outcome<WrittenVersion>> {
-    const decided = await this.#worker.confirm(doc, written.version, signal);
+    const decided = await this.#worker.confirm(doc, written.version, { signal, isFresh: true });
     const refused = refusalOf(decided, written.version, { ...written });
     return refused ?? ok({ ...written, state: 'confirmed' });
   }
@@ -106,7 +106,7 @@ export class Confirmations {
     const version = this.#versionOf(doc, row, input);
     if (!version.ok) return version;
     if (!objects.isConfirmed(kv, row, version.value)) {
-      const decided = await this.#worker.confirm(doc, version.value, input.signal);
+      const decided = await this.#worker.confirm(doc, version.value, { signal: input.signal });
       const refused = refusalOf(decided, version.value, { version: version.value });
       if (refused !== undefined) return refused;
     }

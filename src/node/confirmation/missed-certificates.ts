@@ -1,6 +1,6 @@
 import { type Certificate, decodeCertificate } from '../../../crdt/certificate.ts';
 import type { DocId, PeerId } from '../../../crdt/ids.ts';
-import type { Certificates, CheckedCertificate } from './certificates.ts';
+import type { Certificates, CheckedCertificates } from './certificates.ts';
 
 /** Documents that are remembered, of all peers together; what is beyond is found by the next comparison with the peer. */
 const docsMax = 4_096;
@@ -45,10 +45,10 @@ export class MissedCertificates implements Pick<Certificates, 'receive' | 'check
   }
 
   /** See `Certificates.check`. */
-  check(text: string, from: PeerId): CheckedCertificate {
+  async check(texts: readonly string[], from: PeerId): Promise<CheckedCertificates> {
     const [epoch, aheads] = [this.#dependencies.epoch(), this.#aheads];
-    const checked = this.#dependencies.check(text, from);
-    if (this.#aheads !== aheads) this.#note([text], from, epoch);
+    const checked = await this.#dependencies.check(texts, from);
+    if (this.#aheads !== aheads) this.#note(texts, from, epoch);
     return checked;
   }
 

@@ -1,15 +1,24 @@
 import type { RegisterValue } from '../../../crdt/certificate.ts';
 import type { DocId, PeerId, VersionId } from '../../../crdt/ids.ts';
 import type { Verdict } from '../../../crdt/quorum/proposer.ts';
-import type { RegisterKind } from '../../../protocols/quorum/register-kind.ts';
+import type { Enclosed, EnclosedHead, RegisterKind } from '../../../protocols/quorum/register-kind.ts';
 import type { Kv } from '../../ports/kv.ts';
+import type { ContentPlane } from '../content/content-plane.ts';
 import type { ObjectStore } from '../object-store.ts';
+import type { PropagationMonitor } from '../propagation.ts';
+import type { RecordIntake } from '../record-intake.ts';
+
+/** The largest content that is enclosed with its record: asking for it would take more bytes than it has. */
+const contentBytesMax = 1_024;
 
 /** What the registers of objects need of the node around them. */
 export interface ObjectKindDependencies {
   readonly kv: Kv;
   readonly objects: ObjectStore;
   readonly localPeer: PeerId;
+  readonly intake: Pick<RecordIntake, 'receive'>;
+  readonly content: Pick<ContentPlane, 'small'>;
+  readonly propagation: Pick<PropagationMonitor, 'arrived'>;
   /** Takes in what a peer has of a document; what came is on disk when this resolves. */
   readonly pull: (peer: PeerId, doc: DocId, signal: AbortSignal) => Promise<void>;
 }
@@ -46,6 +55,32 @@ export class ObjectKind implements RegisterKind {
     if (from === localPeer) return false;
     await pull(from, register as DocId, signal);
     return this.#holds(register, value.head);
+  }
+
+  /** The record, and its content when that is small. */
+  enclose(head: string): Enclosed | undefined {
+    const { kv, objects, content } = this.#dependencies;
+    const version = objects.sound(kv, head as VersionId);
+    if (version === undefined) return undefined;
+    const told = version.record.content;
+    const small = told === null ? undefined : content.small(told, contentBytesMax);
+    const record = Buffer.from(version.text);
+    return small === undefined ? [record] : [record, small];
+  }
+
+  async takeIn(heads: readonly EnclosedHead[], from: PeerId): Promise<void> {
+    const { kv, objects, intake, propagation } = this.#dependencies;
+    const records: Uint8Array[] = [];
+    const contents: Uint8Array[] = [];
+    for (const { head, enclosed } of heads) {
+      const [record, ...along] = enclosed;
+      if (record === undefined || objects.holds(kv, head as VersionId)) continue;
+      records.push(record);
+      contents.push(...along);
+    }
+    if (records.length === 0) return;
+    const report = await intake.receive(records, from, contents);
+    propagation.arrived(report.added, 'quorum');
   }
 
   /** A version is stored only with all its ancestors, and the vote is flushed after it. */

@@ -1,6 +1,6 @@
 import { pipe } from 'it-pipe';
 import { type ChunkingParameters, createChunker } from '../../../crdt/chunking.ts';
-import { blobHashOf, createBlake3, toHex } from '../../../crdt/digest.ts';
+import { type Blake3, blobHashOf, createBlake3, rawHash, toHex } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
 import {
   createManifestBuilder,
@@ -56,7 +56,7 @@ export async function ingest(
   signal?: AbortSignal,
 ): Promise<StagedContent> {
   const writer = new StagingWriter(dependencies);
-  const whole = createBlake3();
+  const whole = new WholeHash();
   const manifests = createManifestBuilder(chunking);
   /** The first two, which tell whether there is more than one. */
   const first: ManifestEntry[] = [];
@@ -67,8 +67,8 @@ export async function ingest(
       (pieces) => cut(pieces, chunking),
       async (chunks) => {
         for await (const bytes of chunks) {
-          whole.update(bytes);
           const hash = blobHashOf(bytes);
+          whole.add(bytes, hash);
           await writer.store({ hash, bytes });
           const entry = { hash, size: bytes.length };
           if (first.length < 2) first.push(entry);
@@ -85,7 +85,7 @@ export async function ingest(
     await (isLong ? writer.storePart(last) : writer.store(last));
     await writer.finish();
     staged = {
-      content: { manifest: root, size, b3: toHex(whole.digest()) },
+      content: { manifest: root, size, b3: whole.hex() },
       rows: writer.rows,
       linkage: isLong ? undefined : listed,
       parts: writer.parts,
@@ -95,6 +95,29 @@ export async function ingest(
   } finally {
     await writer.settled();
     if (staged === undefined) writer.release(false);
+  }
+}
+
+/** The BLAKE3 of a content from its chunks: of one alone it is that chunk's, so small objects are hashed once. */
+class WholeHash {
+  #only: { readonly bytes: Uint8Array; readonly hash: BlobHash } | undefined;
+  #hasher: Blake3 | undefined;
+
+  /** The bytes must stay as they are until the next call. */
+  add(bytes: Uint8Array, hash: BlobHash): void {
+    if (this.#hasher === undefined && this.#only === undefined) {
+      this.#only = { bytes, hash };
+      return;
+    }
+    this.#hasher ??= createBlake3();
+    if (this.#only !== undefined) this.#hasher.update(this.#only.bytes);
+    this.#only = undefined;
+    this.#hasher.update(bytes);
+  }
+
+  hex(): string {
+    if (this.#only !== undefined) return toHex(rawHash(this.#only.hash));
+    return toHex((this.#hasher ?? createBlake3()).digest());
   }
 }
 

@@ -6,6 +6,8 @@ import {
   confirmsMax,
   decodeQuorumRequest,
   decodeQuorumResponse,
+  enclosedBytesMax,
+  enclosedBytesOfVotesMax,
   encodeQuorumMessage,
   listedMax,
   type QuorumRequest,
@@ -31,6 +33,8 @@ const coordinators = vectors.coordinators.map(({ nodeId, publicKey }) => ({
   publicKey: fromHex(publicKey) as Uint8Array,
 }));
 
+const enclosed = [new Uint8Array(1_024), new Uint8Array(enclosedBytesMax - 1_024)];
+
 /** The largest messages there can be. */
 const requests: readonly QuorumRequest[] = [
   {
@@ -39,10 +43,19 @@ const requests: readonly QuorumRequest[] = [
     seen: epoch,
     items: repeat(votesMax, { t: 'accept', register: hash, ballot, value, next: ballot }),
   },
+  {
+    t: 'votes',
+    epoch,
+    seen: epoch,
+    items: repeat(votesMax, { t: 'accept', register: hash, ballot, value, next: ballot }).map((item, at) =>
+      at < enclosedBytesOfVotesMax / enclosedBytesMax ? { ...item, enclosed } : item,
+    ) as Extract<QuorumRequest, { t: 'votes' }>['items'],
+  },
   { t: 'votes', epoch, seen: 0, items: [{ t: 'prepare', register: 'control-log', ballot }] },
   { t: 'list', epoch, seen: epoch, after: hash, limit: listedMax },
   { t: 'heard' },
   { t: 'confirm', items: repeat(confirmsMax, { register: hash, head: hash }) },
+  { t: 'confirm', items: repeat(confirmsMax, { register: hash, head: hash, enclosed }) },
 ];
 const responses: readonly QuorumResponse[] = [
   {

@@ -131,6 +131,21 @@ describe('a member that breaks the rules', () => {
     expect(verdicts).toBe(2);
   });
 
+  it('is rejected message by message when it floods, and the sound record among them is taken in', async () => {
+    const sound = forge([]);
+    const spoiled = Array.from({ length: 200 }, (_, at) => ({
+      ...sound,
+      text: sound.text.replace('"author":"admin"', `"author":"a${String(at).padStart(4, '0')}"`),
+    }));
+    const outcome = (name: string): number => alice.metrics.value('anabranch_gossip_hints_total', { outcome: name });
+    for (const version of spoiled) await gossip(version);
+    await mesh.settle();
+    expect(outcome('reject')).toBe(200);
+    await gossip(sound);
+    await mesh.settle();
+    expect(mesh.heads('alice', 'key')).toEqual([sound.id]);
+  });
+
   it('is told apart from loss: garbage as gossip is rejected', async () => {
     await network.publish(gossipTopic(cluster, 3), Buffer.from('garbage'));
     await mesh.settle();

@@ -47,7 +47,7 @@ describe('a rejoin', () => {
     await mesh.settle(120_000);
     const isNews = (event: { type: string }): boolean => event.type === 'version' || event.type === 'conflict';
     expect((await mesh.eventsOf('alice')).filter(isNews)).toEqual(before.filter(isNews));
-  });
+  }, 30_000);
 
   it('follows the feed and compares nothing else when the peer was here before', async () => {
     // A coordinator that comes back fetches what it is to vote on, beside the feed.

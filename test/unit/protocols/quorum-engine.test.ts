@@ -133,6 +133,44 @@ test('a coordinator votes only for what it holds', async () => {
   expect(mesh.node(third).held.every(({ from }) => from === mesh.node(first).peerId)).toBe(true);
 });
 
+test('what a fresh head names goes along with the votes on it, and nobody has to ask for it', async () => {
+  mesh = await QuorumMesh.start([...three, 'agent'], 3);
+  for (const name of three) mesh.node(name).withheld.add(a);
+  const proposed = mesh.node('agent').engine.propose(register, a, { isFresh: true });
+  expect(await mesh.run(proposed)).toMatchObject({ kind: 'confirmed' });
+  await mesh.clock.advance(100);
+  const [first, ...others] = order(three) as [string, string, string];
+  expect(mesh.node(first).takenIn).toEqual([{ head: a, from: mesh.node('agent').peerId }]);
+  for (const name of others) expect(mesh.node(name).takenIn).toEqual([{ head: a, from: mesh.node(first).peerId }]);
+});
+
+test('nothing goes along with a head that others can be expected to hold', async () => {
+  mesh = await QuorumMesh.start(three);
+  expect(await mesh.node(three[0] as string).propose(register, a)).toMatchObject({ kind: 'confirmed' });
+  await mesh.clock.advance(100);
+  expect(three.flatMap((name) => mesh.node(name).takenIn)).toEqual([]);
+});
+
+test('a head of a group that coordinators cannot take in fails none of the others', async () => {
+  mesh = await QuorumMesh.start([...three, 'agent'], 3);
+  const lost = headOf('lost');
+  for (const name of three) {
+    mesh.node(name).withheld.add(lost);
+    mesh.node(name).unstorable.add(lost);
+  }
+  const { engine } = mesh.node('agent');
+  const outcomes = await mesh.run(
+    Promise.all(
+      Array.from({ length: 12 }, (_, at) =>
+        engine.propose(registerOf(`r${at}`), at === 5 ? lost : a, { isFresh: true, timeoutMs: 4_000 }),
+      ),
+    ),
+  );
+  expect(outcomes.map(({ kind }) => kind)).toEqual(
+    Array.from({ length: 12 }, (_, at) => (at === 5 ? 'unavailable' : 'confirmed')),
+  );
+});
+
 test('many registers at once share messages and flushes', async () => {
   mesh = await QuorumMesh.start([...three, 'agent'], 3, { flushDelayMs: 2 });
   const agent = mesh.node('agent');

@@ -19,6 +19,8 @@ const nodeOf = (mesh: Mesh, name: string) => mesh.get(name).node;
 const put = (mesh: Mesh, name: string, key: string, text: string, options: object = {}) =>
   mesh.run(nodeOf(mesh, name).put({ ns: 'test', key, author: 'admin', body: [Buffer.from(text)], ...options }));
 const quorum = { commit: 'quorum' } as const;
+const counted = (mesh: Mesh, name: string, what: 'hints' | 'records', outcome: string): number =>
+  mesh.get(name).metrics.value(`anabranch_gossip_${what}_total`, { outcome });
 const confirmedHead = (mesh: Mesh, name: string, key: string) => mesh.graph(name, key).confirmedHead;
 
 /** Waits until all these nodes have this confirmed head. */
@@ -74,6 +76,41 @@ describe('a write that asks for a quorum', () => {
     expect(written.state).toBe('confirmed');
     const read = unwrap(nodeOf(mesh, 'bob').read({ ns: 'test', key: 'plan', mode: 'confirmed_only' }));
     expect(read).toMatchObject({ version: written.version, state: 'confirmed', newer: null });
+  });
+
+  test('goes to the coordinators with the votes on it, and is told of by its certificate alone', async () => {
+    const mesh = await start();
+    const sent = () => names.reduce((sum, name) => sum + counted(mesh, name, 'hints', 'sent'), 0);
+    const before = sent();
+    const written = unwrap(await put(mesh, 'bob', 'plan', 'one', quorum));
+    await mesh.settle(2_000);
+    for (const name of names) {
+      expect(confirmedHead(mesh, name, 'plan')).toBe(written.version);
+      expect(await mesh.text(name, 'plan')).toBe('one');
+      expect(counted(mesh, name, 'records', 'new')).toBe(0);
+    }
+    expect(sent() - before).toBe(1);
+  });
+
+  test('is told of at once when others than coordinators listen', async () => {
+    const mesh = await start([...names, 'dave']);
+    unwrap(await put(mesh, 'bob', 'plan', 'one', quorum));
+    await mesh.settle(200);
+    expect(counted(mesh, 'dave', 'records', 'new')).toBe(1);
+  });
+
+  test('is told of after half a second when it is not confirmed', async () => {
+    const mesh = await start();
+    const base = unwrap(await put(mesh, 'alice', 'plan', 'base', quorum));
+    unwrap(await put(mesh, 'alice', 'plan', 'next', quorum));
+    await mesh.settle(2_000);
+    const answer = await put(mesh, 'bob', 'plan', 'beside it', { ...quorum, parents: [base.version] });
+    const branch = answer.ok ? '' : (answer.error.detail?.version as string);
+    const knowing = () => names.filter((name) => mesh.heads(name, 'plan').some((head) => head === branch));
+    await mesh.settle(300);
+    expect(knowing().length).toBeLessThan(3);
+    await mesh.settle(400);
+    expect(knowing()).toEqual(names);
   });
 
   test('is refused with its version when it does not descend from the confirmed head, and stays as a branch', async () => {

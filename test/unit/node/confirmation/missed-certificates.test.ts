@@ -33,9 +33,9 @@ function setUp(known = 1) {
       await node.whileVerifying();
       return undefined;
     },
-    check: (text, from) => {
-      refuse(text, from);
-      return {};
+    check: async (texts, from) => {
+      for (const text of texts) refuse(text, from);
+      return { certificates: [], fault: undefined };
     },
     keep: async () => undefined,
     ask: (peer, docs) => asked.push([peer, docs]),
@@ -46,7 +46,7 @@ function setUp(known = 1) {
 test('asks again for what came too early, from who had it, once the log knows its epoch', async () => {
   const { node, missed } = setUp();
   await missed.receive([certificateOf('a', 1), certificateOf('b', 2), certificateOf('c', 3)], alice);
-  missed.check(certificateOf('b', 2), bob);
+  await missed.check([certificateOf('b', 2)], bob);
   expect(node.followed).toEqual([alice, alice, bob]);
   expect(node.asked).toEqual([]);
   node.known = 2;

@@ -53,6 +53,20 @@ test('verifies a signature once for however many groups it comes with', async ()
   expect(verifier.asked).toBe(2);
 });
 
+test('verifies a signature once for calls that overlap, and a bad one fails each of them', async () => {
+  const verifier = new CountingVerifier(isGood);
+  const signatures = new VerifiedSignatures(verifier);
+  const groups = [[madeUp(1), madeUp(2)], [madeUp(3, false)]];
+  const overlapping = await Promise.all([signatures.eachHold(groups), signatures.eachHold(groups.toReversed())]);
+  expect(overlapping).toEqual([
+    [true, false],
+    [false, true],
+  ]);
+  expect(verifier.asked).toBe(3);
+  await signatures.eachHold(groups);
+  expect(verifier.asked).toBe(4);
+});
+
 test('tells good groups from those with a signature that does not hold, also where they share one', async () => {
   const signatures = new VerifiedSignatures(new InlineVerifier());
   const [one, two] = [signed('one'), signed('two')];
