@@ -19,6 +19,7 @@ import { type NodeDirectory, readNodeDirectory } from './node-directory.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Log } from './ports/log.ts';
 import { MeshError } from './ports/mesh-error.ts';
+import type { ReplicationSettings } from './replication/replication.ts';
 
 /** What makes a node this node and no other. */
 export interface NodeSpec {
@@ -38,6 +39,8 @@ export interface NodeSpec {
   readonly content?: ContentSettings;
   /** What the node says of itself, and how it watches the others. */
   readonly membership?: MembershipSettings;
+  /** How patient replication is. */
+  readonly replication?: ReplicationSettings;
 }
 
 /** Wires a node over any adapters: production's, or the twins that run in one process on virtual time. */
@@ -65,6 +68,7 @@ export function composeNode(adapters: NodeAdapters, spec: NodeSpec): Node {
     ...(spec.slotPlacement === undefined ? {} : { slotPlacement: spec.slotPlacement }),
     ...(spec.content === undefined ? {} : { content: spec.content }),
     ...(spec.membership === undefined ? {} : { membership: spec.membership }),
+    ...(spec.replication === undefined ? {} : { replication: spec.replication }),
   });
 }
 
@@ -85,7 +89,7 @@ export interface RunningNode {
  */
 export async function openNode(
   dir: string,
-  options: { readonly log: Log } & Pick<NodeSpec, 'slotPlacement' | 'content' | 'membership'>,
+  options: { readonly log: Log } & Pick<NodeSpec, 'slotPlacement' | 'content' | 'membership' | 'replication'>,
 ): Promise<RunningNode> {
   const { log } = options;
   const directory = await readNodeDirectory(dir);
@@ -118,6 +122,7 @@ export async function openNode(
         ...(options.slotPlacement === undefined ? {} : { slotPlacement: options.slotPlacement }),
         content: { ...directory.content, ...options.content },
         membership: { ...directory.membership, ...options.membership },
+        replication: { ...directory.replication, ...options.replication },
       },
     );
     closers.push(() => node.stop());

@@ -11,18 +11,26 @@ import { byteRateForm, parseByteRate } from './byte-rate.ts';
 import type { ContentSettings } from './node/content/content-plane.ts';
 import type { MembershipSettings } from './node/membership/settings.ts';
 import { MeshError } from './ports/mesh-error.ts';
+import type { ReplicationSettings } from './replication/replication.ts';
 
 /** Bytes of an ed25519 seed. */
 const seedBytes = 32;
 /** No file of a node directory that is read whole may be larger: a peers file of 1,000 members has about 300 KiB. */
 const fileBytesMax = 4 * 1024 * 1024;
 const dayMs = 24 * 3_600_000;
+const daysMax = 3_650;
+const secondsADay = 86_400;
 const secretMode = 0o600;
 const directoryMode = 0o700;
 /** Without TLS the API stays on the machine: a token must not cross a wire in the clear. */
 const loopbackHosts = ['127.0.0.1', '::1', 'localhost'] as const;
 
 const rateSchema = z.string().refine((text) => parseByteRate(text) !== undefined, `must be ${byteRateForm}`);
+
+const patienceSchema = z
+  .number()
+  .min(1)
+  .max(daysMax * secondsADay);
 
 const nodeFileSchema = z.strictObject({
   v: z.literal(1),
@@ -36,7 +44,7 @@ const nodeFileSchema = z.strictObject({
   scrubDays: z
     .number()
     .min(1 / 24)
-    .max(3_650)
+    .max(daysMax)
     .optional(),
   scrubRate: rateSchema.optional(),
   url: z
@@ -49,6 +57,11 @@ const nodeFileSchema = z.strictObject({
     .optional(),
   capacityBytes: z.int().min(1).optional(),
   autoCapacity: z.boolean().optional(),
+  heartbeatSeconds: z.number().min(0.1).max(60).optional(),
+  suspectAfterSeconds: patienceSchema.optional(),
+  offlineAfterSeconds: patienceSchema.optional(),
+  repairDelaySeconds: patienceSchema.optional(),
+  auditEverySeconds: patienceSchema.optional(),
 });
 
 type NodeFile = z.infer<typeof nodeFileSchema>;
@@ -79,6 +92,8 @@ export interface NodeDirectory {
   readonly content: ContentSettings;
   /** What it says of itself (its public URL, labels for people), and how much it may hold. */
   readonly membership: MembershipSettings;
+  /** How long a node may be away before others stand in for it, and how often replicas are audited. */
+  readonly replication: ReplicationSettings;
   readonly paths: NodeDirectoryPaths;
 }
 
@@ -191,17 +206,30 @@ export async function readNodeDirectory(dir: string): Promise<NodeDirectory> {
     token,
     content: contentSettings(config),
     membership: membershipSettings(config),
+    replication: replicationSettings(config),
     paths,
   };
 }
 
 /** A node enters its own capacity into the control log unless its file says otherwise. */
-function membershipSettings({ url, labels, capacityBytes, autoCapacity = true }: NodeFile): MembershipSettings {
+function membershipSettings(config: NodeFile): MembershipSettings {
+  const { url, labels, capacityBytes, autoCapacity = true } = config;
+  const { heartbeatSeconds, suspectAfterSeconds, offlineAfterSeconds } = config;
   return {
     autoCapacity,
     ...(url === undefined ? {} : { url }),
     ...(labels === undefined ? {} : { labels }),
     ...(capacityBytes === undefined ? {} : { capacityBytes }),
+    ...(heartbeatSeconds === undefined ? {} : { heartbeatIntervalMs: heartbeatSeconds * 1_000 }),
+    ...(suspectAfterSeconds === undefined ? {} : { suspectAfterMs: suspectAfterSeconds * 1_000 }),
+    ...(offlineAfterSeconds === undefined ? {} : { offlineAfterMs: offlineAfterSeconds * 1_000 }),
+  };
+}
+
+function replicationSettings({ repairDelaySeconds, auditEverySeconds }: NodeFile): ReplicationSettings {
+  return {
+    ...(repairDelaySeconds === undefined ? {} : { repairDelayMs: repairDelaySeconds * 1_000 }),
+    ...(auditEverySeconds === undefined ? {} : { auditEveryMs: auditEverySeconds * 1_000 }),
   };
 }
 

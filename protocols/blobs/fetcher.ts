@@ -16,6 +16,8 @@ import type { RateLimiter } from './rate-limit.ts';
 
 /** A blob as a holder sent it: verified already. */
 export interface FetchedBlob {
+  /** Who gave it. */
+  readonly from: PeerId;
   readonly sizeBytes: number;
   /** Its bytes, to keep; for whoever fetched it `storeOnly` they are gone as soon as `stored` has settled. */
   readonly bytes: Uint8Array;
@@ -89,6 +91,8 @@ export class BlobFetcher {
   readonly #dependencies: BlobFetcherDependencies;
   readonly #scores: HolderScores;
   readonly #buffers = new BufferPool();
+  /** When a peer came last. */
+  #cameMs = Number.NEGATIVE_INFINITY;
   readonly #receivedBytes: Counter;
   readonly #sessions = new Map<PeerId, HolderSession>();
   readonly #needs = new Map<BlobHash, Need>();
@@ -133,6 +137,7 @@ export class BlobFetcher {
   /** A peer is connected afresh: what failed on the old connection is forgotten. */
   peerConnected(peer: PeerId): void {
     this.#scores.connected(peer);
+    this.#cameMs = this.#dependencies.clock.monotonicMs();
     this.#planDispatch();
   }
 
@@ -222,7 +227,7 @@ export class BlobFetcher {
     const asked = new Set(Array.from(need.askedOf.keys(), (session) => session.peer));
     const nowMs = this.#dependencies.clock.monotonicMs();
     for (const group of need.groups) {
-      for (const peer of group.peers()) {
+      for (const peer of group.peers(nowMs, this.#cameMs)) {
         if (need.failedBy.has(peer) || asked.has(peer) || !isUsable(peer)) continue;
         asked.add(peer);
         const outstandingBytes = this.#sessions.get(peer)?.outstandingBytes ?? 0;
@@ -286,7 +291,7 @@ export class BlobFetcher {
     const stored = need.store ? this.#dependencies.store(need.hash, blob) : Promise.resolve();
     const release = need.read ? (): void => undefined : (): void => this.#buffers.give(blob);
     stored.then(release, release);
-    this.#finish(need, { sizeBytes: blob.length, bytes: blob, stored });
+    this.#finish(need, { from: session.peer, sizeBytes: blob.length, bytes: blob, stored });
   }
 
   #failNeed(need: Need, peer: PeerId): void {

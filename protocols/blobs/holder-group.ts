@@ -1,19 +1,34 @@
 import type { PeerId } from '../../crdt/ids.ts';
 
+/** For how long a list of peers is good: what it is made of is on disk, and every blob asks for it. */
+const peersMs = 250;
 /** How long a holder's "I lack this" stands for the rest of the content: it may be receiving it itself. */
 const lackMs = 1_000;
 
 /** The holders of one content: which are known to have it, and which were found to lack some of it a moment ago. */
 export class HolderGroup {
-  /** The peers that may hold the content now, most likely first. Evaluated whenever a blob is to be asked for. */
-  readonly peers: () => readonly PeerId[];
+  readonly #peersNow: () => readonly PeerId[];
+  #peers: readonly PeerId[] = [];
+  #peersSinceMs = Number.NEGATIVE_INFINITY;
   readonly #lackingUntilMs = new Map<PeerId, number>();
   readonly #known: Set<PeerId>;
 
-  /** @param known peers that have the content, such as the one that wrote it */
-  constructor(peers: () => readonly PeerId[], known: Iterable<PeerId> = []) {
-    this.peers = peers;
+  /**
+   * @param peersNow the peers that may hold the content now, most likely first
+   * @param known peers that have the content, such as the one that wrote it
+   */
+  constructor(peersNow: () => readonly PeerId[], known: Iterable<PeerId> = []) {
+    this.#peersNow = peersNow;
     this.#known = new Set(known);
+  }
+
+  /** The peers that may hold the content at this point of the monotonic clock, and who came at an earlier one. */
+  peers(nowMs: number, cameMs: number): readonly PeerId[] {
+    if (nowMs - this.#peersSinceMs > peersMs || this.#peersSinceMs <= cameMs) {
+      this.#peers = this.#peersNow();
+      this.#peersSinceMs = nowMs;
+    }
+    return this.#peers;
   }
 
   /** Notes that a peer gave a blob of this content. */

@@ -1,5 +1,5 @@
 import { rawHash } from '../../crdt/digest.ts';
-import type { BlobHash } from '../../crdt/ids.ts';
+import type { BlobHash, NodeId } from '../../crdt/ids.ts';
 import type { RangeAnswer, RangeQuestion } from '../../crdt/reconcile.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Channel } from '../wire/channel.ts';
@@ -16,6 +16,21 @@ import {
   unpackProof,
 } from './messages.ts';
 import type { ChallengeGroup, CheckOrder, KnownHolder, Order } from './server.ts';
+import {
+  type AuditState,
+  type CopyView,
+  type DrainView,
+  type PlanPlace,
+  type PlanView,
+  type PreviewQuestion,
+  type PreviewView,
+  packPlace,
+  packPreviewPlace,
+  type StandingView,
+  unpackCopy,
+  unpackPreview,
+  unpackPull,
+} from './views.ts';
 
 /**
  * The asking side of the replicas protocol on one channel, one question at a time. Every method rejects with
@@ -86,6 +101,50 @@ export class ReplicaClient implements FollowedSet {
     const response = await this.#ask({ t: 'holders', manifests: manifests.map((manifest) => rawHash(manifest)) });
     if (response.t !== 'holders') throw unexpectedResponse(response);
     return response.holders === null ? undefined : counted(response.holders, manifests);
+  }
+
+  /** How replication stands at the peer. */
+  async status(): Promise<StandingView> {
+    const { t: _, ...standing } = await this.#askFor({ t: 'status' });
+    return standing;
+  }
+
+  /** What the peer's last plan lists after a place; undefined when it is no coordinator, as in all that follow. */
+  async plan(after?: PlanPlace): Promise<PlanView | undefined> {
+    const { page } = await this.#askFor({ t: 'plan', after: after === undefined ? null : packPlace(after) });
+    return page === null ? undefined : { pulls: page.pulls.map(unpackPull), isMore: page.more };
+  }
+
+  /** Has the peer audit; resolves once that is done, or after the wait. */
+  async audit(waitMs: number): Promise<AuditState> {
+    return (await this.#askFor({ t: 'audit', wait: waitMs })).state;
+  }
+
+  /** The copies of contents that the peer knows of, one list for each. */
+  async copies(manifests: readonly BlobHash[]): Promise<CopyView[][] | undefined> {
+    const { copies } = await this.#askFor({ t: 'copies', manifests: manifests.map((manifest) => rawHash(manifest)) });
+    return copies === null ? undefined : counted(copies, manifests).map((list) => list.map(unpackCopy));
+  }
+
+  /** How far a node that drains has come. */
+  async drain(node: NodeId): Promise<DrainView | undefined> {
+    return (await this.#askFor({ t: 'drain', node })).progress ?? undefined;
+  }
+
+  /** What a change would move. */
+  async preview({ change, after, movesMax }: PreviewQuestion): Promise<PreviewView | undefined> {
+    const place = after === undefined ? null : packPreviewPlace(after);
+    const { page } = await this.#askFor({ t: 'preview', change, after: place, moves: movesMax });
+    return page === null ? undefined : unpackPreview(page);
+  }
+
+  /** Asks what is answered under its own name. */
+  async #askFor<Type extends ReplicaRequest['t'] & ReplicaResponse['t']>(
+    request: Extract<ReplicaRequest, { t: Type }>,
+  ): Promise<Extract<ReplicaResponse, { t: Type }>> {
+    const response = await this.#ask(request as ReplicaRequest);
+    if (response.t !== (request as ReplicaRequest).t) throw unexpectedResponse(response);
+    return response as Extract<ReplicaResponse, { t: Type }>;
   }
 
   async #ask(request: ReplicaRequest): Promise<ReplicaResponse> {

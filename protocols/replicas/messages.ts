@@ -1,8 +1,6 @@
 import { z } from 'zod';
 import { toBase32 } from '../../crdt/digest.ts';
-import type { NodeId, Result } from '../../crdt/ids.ts';
-import { isNodeId } from '../../crdt/node-name.ts';
-import { checkKey, checkNamespace } from '../../crdt/object-name.ts';
+import type { Result } from '../../crdt/ids.ts';
 import { rangesMax } from '../../crdt/reconcile.ts';
 import { decodeMessage, encodeCbor } from '../wire/cbor.ts';
 import {
@@ -13,6 +11,7 @@ import {
   packedRangeSchema,
 } from '../wire/item-sets.ts';
 import { rawHashSchema as hash } from '../wire/schemas.ts';
+import { keySchema as key, nodeIdSchema as nodeId, nsSchema as ns, countSchema as sizeBytes } from './fields.ts';
 import {
   challengesMax,
   checksMax,
@@ -23,11 +22,8 @@ import {
   ordersMax,
   pointsMax,
 } from './limits.ts';
+import { viewRequests, viewResponses } from './view-messages.ts';
 
-const sizeBytes = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
-const nodeId = z.custom<NodeId>((value) => typeof value === 'string' && isNodeId(value), 'not a node id');
-const ns = z.string().refine((text) => checkNamespace(text) === undefined, 'not a namespace');
-const key = z.string().refine((text) => checkKey(text) === undefined, 'not a key');
 /** Byte offsets in the content, ascending: the chunks that have them are asked for. */
 const points = z
   .array(sizeBytes)
@@ -76,6 +72,7 @@ const request = z.discriminatedUnion('t', [
   }),
   /** Asks a coordinator who holds contents. */
   z.strictObject({ t: z.literal('holders'), manifests: z.array(hash).min(1).max(manifestsMax) }),
+  ...viewRequests,
 ]);
 
 /** A proof's outcome: the proof, 0 for a content that is not here whole, 1 for later. */
@@ -106,6 +103,7 @@ const response = z.discriminatedUnion('t', [
       .max(manifestsMax)
       .nullable(),
   }),
+  ...viewResponses,
 ]);
 
 /** What the asking side sends. Hashes are 32 raw bytes. */

@@ -16,6 +16,7 @@ import {
   type ReplicaRequest,
   type ReplicaResponse,
 } from './messages.ts';
+import { answerView, type ViewSource } from './views.ts';
 
 /** A challenge: the content, and the byte offsets whose chunks are to be proved; every chunk without them. */
 export interface Challenge {
@@ -62,6 +63,8 @@ export interface ReplicaSource {
   check(peer: PeerId, checks: readonly CheckOrder[]): Promise<readonly CheckAnswer[]>;
   /** Who holds contents; undefined on a node that keeps no account of it. */
   holders(manifests: readonly BlobHash[]): readonly (readonly KnownHolder[])[] | undefined;
+  /** What it tells of replication in the whole mesh. */
+  readonly views: ViewSource;
 }
 
 /**
@@ -131,6 +134,8 @@ async function answer(source: ReplicaSource, request: ReplicaRequest, peer: Peer
       const known = source.holders(request.manifests.map((manifest) => idOf<BlobHash>(manifest)));
       return { t: 'holders', holders: known?.map((list) => list.map(([node, proved]) => [node, proved])) ?? null };
     }
+    default:
+      return answerView(source.views, request, peer);
   }
 }
 

@@ -1,18 +1,17 @@
 import { Command } from 'commander';
 import { z } from 'zod';
-import { capacityStepMax, stepOfBytes } from '../../crdt/control/capacity.ts';
 import type { ChangeOptions, NewMember } from '../client/cluster-client.ts';
 import type { AnabranchClient } from '../client/http-client.ts';
 import type { CommittedChange } from '../node/api.ts';
 import { changeAndCarryOver } from './carry-over-wait.ts';
-import { type ChangeFlags, parsePairs, tellCommitted, withChange } from './change-options.ts';
+import { type ChangeFlags, tellCommitted, withChange } from './change-options.ts';
 import type { Cli } from './cli.ts';
 import { type ConnectionOptions, withConnection } from './connection.ts';
 import { CommandFailure, exitCodes, UsageError } from './errors.ts';
 import { readJson } from './json-file.ts';
+import { capacityForm, labelForm, labelsOf, parseCapacity } from './member-arguments.ts';
 import { nodeTable } from './node-table.ts';
 import { printable } from './output.ts';
-import { parseSize, sizeForm } from './size.ts';
 
 interface NodesFlags extends ConnectionOptions {
   readonly json?: boolean;
@@ -28,8 +27,6 @@ interface AdmitFlags extends CoordinatorFlags {
 }
 
 const nodeArgument = ['<node>', 'name or id of a member'] as const;
-const labelForm = 'labels are given as name=value';
-const capacityForm = `a capacity is a step from 1 to ${capacityStepMax}, or a size ${sizeForm}`;
 const waitOption = [
   '--wait',
   'where this changes who votes: wait until the change before has been carried over, and until this one has been',
@@ -101,7 +98,7 @@ function addWhereAndHowMuch(command: Command, cli: Cli): void {
     .argument(...nodeArgument)
     .argument('<capacity>', capacityForm)
     .action((node: string, text: string, flags: ChangeFlags) => {
-      const step = capacityOf(text);
+      const step = parseCapacity(text);
       return changing(cli, node, flags, `the capacity of ${node} is step ${step}`, (client, id, options) =>
         client.cluster.setCapacity(id, step, options),
       );
@@ -165,18 +162,4 @@ async function readCard(cli: Cli, file: string): Promise<z.infer<typeof cardSche
   const card = cardSchema.safeParse(await readJson(cli, file, hint));
   if (card.success) return card.data;
   throw new UsageError(`${file} does not describe a node: ${z.prettifyError(card.error)}`);
-}
-
-/** A step as it is, or the one that is nearest to a size. */
-function capacityOf(text: string): number {
-  if (/^[1-9]\d?$/.test(text) && Number(text) <= capacityStepMax) return Number(text);
-  const bytes = parseSize(text);
-  if (bytes === undefined) throw new UsageError(capacityForm);
-  return stepOfBytes(bytes);
-}
-
-function labelsOf(texts: readonly string[]): Record<string, string> {
-  const labels = parsePairs(texts);
-  if (labels === undefined) throw new UsageError(labelForm);
-  return labels;
 }

@@ -5,6 +5,8 @@ import { configurationCommand } from './configuration.ts';
 import { confirmCommand } from './confirm.ts';
 import { conflictsCommand } from './conflicts.ts';
 import { controlLogCommand } from './control-log.ts';
+import { doctorCommand } from './doctor.ts';
+import { drainCommand } from './drain.ts';
 import { type ExitCode, failureOf } from './errors.ts';
 import { getCommand } from './get.ts';
 import { headsCommand } from './heads.ts';
@@ -17,6 +19,8 @@ import { nodesCommand } from './nodes.ts';
 import type { CliIo } from './output.ts';
 import { putCommand } from './put.ts';
 import { removeCommand } from './remove.ts';
+import { replicasCommand } from './replicas.ts';
+import { replicationCommand } from './replication.ts';
 import { serveCommand } from './serve.ts';
 import { statusCommand } from './status.ts';
 import { swarmCommand } from './swarm.ts';
@@ -36,6 +40,10 @@ const commands = [
   conflictsCommand,
   statusCommand,
   nodesCommand,
+  replicasCommand,
+  replicationCommand,
+  drainCommand,
+  doctorCommand,
   namespacesCommand,
   configurationCommand,
   controlLogCommand,

@@ -4,12 +4,15 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 import type { PeerId } from '../../crdt/ids.ts';
 import { byteRateForm, parseByteRate } from '../byte-rate.ts';
-import type { RunningNode } from '../index.ts';
+import type { openNode, RunningNode } from '../index.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import { type ControlServer, serveControlSocket } from '../swarm/control-socket.ts';
 import type { Cli } from './cli.ts';
+import { duration } from './duration.ts';
 import { Interrupted, UsageError } from './errors.ts';
 import { parseSize, sizeForm } from './size.ts';
+
+type RunningSettings = Required<Parameters<typeof openNode>[1]>;
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 /** Whatever a library has left open must not keep a stopped node's process alive. */
@@ -22,6 +25,9 @@ interface ServeFlags {
   readonly maxUpload?: number;
   readonly maxDownload?: number;
   readonly capacity?: number;
+  readonly repairDelay?: number;
+  readonly auditEvery?: number;
+  readonly heartbeatEvery?: number;
   readonly devControl?: boolean;
   readonly json?: boolean;
 }
@@ -34,6 +40,9 @@ export function serveCommand(cli: Cli): Command {
     .option('--max-upload <rate>', 'content sent to peers, a second at most: 512KiB, 10MiB, …', byteRate)
     .option('--max-download <rate>', 'content taken from peers, a second at most', byteRate)
     .option('--capacity <size>', 'the most it is to hold, such as 500GB or 2TiB; what its disk has when absent', size)
+    .option('--repair-delay <duration>', 'how long a node may be away before others stand in for it (10min)', duration)
+    .option('--heartbeat-every <duration>', 'between two heartbeats (5s): offline is who misses twelve', duration)
+    .option('--audit-every <duration>', 'mean time between two audits of replication (1h)', duration)
     .addOption(new Option('--dev-control', 'for development: a socket that can cut this node off').hideHelp())
     .option('--json', 'tell that the node is up as JSON')
     .action((flags: ServeFlags) => serve(cli, flags));
@@ -51,6 +60,11 @@ function size(text: string): number {
   return bytes;
 }
 
+/** A node is suspect after three heartbeats that did not come, and offline after twelve. */
+function paceOf(everyMs: number): RunningSettings['membership'] {
+  return { heartbeatIntervalMs: everyMs, suspectAfterMs: 3 * everyMs, offlineAfterMs: 12 * everyMs };
+}
+
 async function serve(cli: Cli, flags: ServeFlags): Promise<void> {
   const dir = flags.dir ?? cli.io.env.ANABRANCH_DIR ?? '';
   if (dir === '') throw new UsageError('say which node: serve --dir DIR (npm run swarm makes node directories)');
@@ -66,7 +80,14 @@ async function serve(cli: Cli, flags: ServeFlags): Promise<void> {
       ...(flags.maxUpload === undefined ? {} : { uploadBytesPerSecond: flags.maxUpload }),
       ...(flags.maxDownload === undefined ? {} : { downloadBytesPerSecond: flags.maxDownload }),
     },
-    membership: flags.capacity === undefined ? {} : { capacityBytes: flags.capacity },
+    membership: {
+      ...(flags.capacity === undefined ? {} : { capacityBytes: flags.capacity }),
+      ...(flags.heartbeatEvery === undefined ? {} : paceOf(flags.heartbeatEvery)),
+    },
+    replication: {
+      ...(flags.repairDelay === undefined ? {} : { repairDelayMs: flags.repairDelay }),
+      ...(flags.auditEvery === undefined ? {} : { auditEveryMs: flags.auditEvery }),
+    },
   });
   const closers: (() => Promise<void>)[] = [() => running.close()];
   try {

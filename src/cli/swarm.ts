@@ -6,6 +6,7 @@ import type { SwarmCommand, SwarmStatus } from '../swarm/supervisor.ts';
 import { supervisorSocket } from '../swarm/swarm-state.ts';
 import type { Cli } from './cli.ts';
 import { swarmDirectoryDefault } from './connection.ts';
+import { duration } from './duration.ts';
 import { CommandFailure, exitCodes } from './errors.ts';
 import { table } from './output.ts';
 import type { SwarmFlags } from './swarm-run.ts';
@@ -23,6 +24,8 @@ export function swarmCommand(cli: Cli): Command {
     .option('--dir <dir>', `where the swarm lives (or ANABRANCH_DIR; default ${swarmDirectoryDefault})`)
     .option('--nodes <count>', 'how many nodes a new swarm has (default 5)', wholeNumber('--nodes', 1, nodesMax))
     .option('--http-port <port>', 'the first of their ports (default 7400)', wholeNumber('--http-port', 1, portMax))
+    .option('--repair-delay <duration>', 'how long a node may be away before others stand in for it (5s)', duration)
+    .option('--heartbeat-every <duration>', 'between two heartbeats (0.5s): offline is who misses twelve', duration)
     .option('--exit', 'stop after the tour; the exit code says whether every step held')
     .option('--no-tour', 'start the nodes and nothing else')
     .option('--json', 'print what runs as JSON; the tour goes to standard error')

@@ -103,22 +103,28 @@ export class ClusterClient {
     return readText(await this.#transport.call({ method: 'GET', path: '/v1/control-log/genesis' }));
   }
 
-  async #change(
-    call: Pick<Call, 'method' | 'path'>,
-    { reason, operationId }: ChangeOptions,
-    body?: object,
-  ): Promise<CommittedChange> {
-    const answer = await this.#transport.json({
-      ...call,
-      query: { reason },
-      headers: {
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...(operationId === undefined ? {} : { 'idempotency-key': operationId }),
-      },
-      body: body === undefined ? undefined : Buffer.from(JSON.stringify(body)),
-    });
-    return answer as CommittedChange;
+  #change(call: Pick<Call, 'method' | 'path'>, options: ChangeOptions, body?: object): Promise<CommittedChange> {
+    return changeCluster(this.#transport, call, options, body);
   }
+}
+
+/** A call that changes the cluster. Rejects with `ApiError`. */
+export async function changeCluster(
+  transport: Transport,
+  call: Pick<Call, 'method' | 'path'>,
+  { reason, operationId }: ChangeOptions,
+  body?: object,
+): Promise<CommittedChange> {
+  const answer = await transport.json({
+    ...call,
+    query: { reason },
+    headers: {
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(operationId === undefined ? {} : { 'idempotency-key': operationId }),
+    },
+    body: body === undefined ? undefined : Buffer.from(JSON.stringify(body)),
+  });
+  return answer as CommittedChange;
 }
 
 function nodePath(nodeId: string): string {

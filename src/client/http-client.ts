@@ -15,6 +15,7 @@ import type {
 import { clientError } from './api-error.ts';
 import { ClusterClient } from './cluster-client.ts';
 import { parseEventStream } from './event-stream.ts';
+import { ReplicationClient } from './replication-client.ts';
 import type { Answer, UploadBody } from './transport.ts';
 import { Transport } from './transport.ts';
 
@@ -77,10 +78,13 @@ export class AnabranchClient {
   readonly #transport: Transport;
   /** Members, namespaces and the control log. */
   readonly cluster: ClusterClient;
+  /** Where content should be and is. */
+  readonly replication: ReplicationClient;
 
   constructor(options: ClientOptions) {
     this.#transport = new Transport(options);
     this.cluster = new ClusterClient(this.#transport);
+    this.replication = new ReplicationClient(this.#transport);
   }
 
   get url(): string {

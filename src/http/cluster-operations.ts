@@ -24,7 +24,8 @@ const coordinatorProblems: readonly ProblemCode[] = [
 ];
 const storeProblems: readonly ProblemCode[] = ['disk_full'];
 
-function changing(
+/** A call that changes the cluster by an operation of the control log. */
+export function changing(
   call: Pick<Operation, 'method' | 'path' | 'id' | 'summary'> & { readonly description?: string },
   requestBody: Body | undefined,
   problems: readonly ProblemCode[],

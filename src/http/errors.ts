@@ -61,6 +61,7 @@ const problems: Readonly<Record<ProblemCode, readonly [status: number, title: st
   internal: [500, 'Something went wrong in this node'],
   content_unavailable: [503, 'The content cannot be had right now'],
   metadata_unavailable: [503, 'The nodes that hold the metadata do not answer'],
+  coordinators_unavailable: [503, 'No coordinator answers'],
   quorum_unavailable: [503, 'No quorum answered in time'],
   too_many_streams: [503, 'Too many event streams are open'],
   not_ready: [503, 'The node is not ready'],

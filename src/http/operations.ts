@@ -2,6 +2,7 @@ import { clusterOperations } from './cluster-operations.ts';
 import type { ProblemCode } from './errors.ts';
 import * as examples from './examples.ts';
 import { type Body, json, type Operation, type RequestHeader } from './operation.ts';
+import { replicationOperations } from './replication-operations.ts';
 import * as schemas from './schemas.ts';
 
 /** Every call of the API as data: what it takes, what it answers, and how it can be refused. */
@@ -236,6 +237,7 @@ export const operations: readonly Operation[] = [
     problems: [],
   },
   ...clusterOperations,
+  ...replicationOperations,
   {
     method: 'get',
     path: '/healthz',

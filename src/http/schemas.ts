@@ -19,7 +19,7 @@ export const count = z.int().min(0);
 /** BLAKE3 in base32: 256 bits leave one bit for the last character. */
 export const hash = /^[a-z2-7]{51}[aq]$/;
 
-const versionId = named(
+export const versionId = named(
   z.string().regex(hash),
   'VersionId',
   'BLAKE3 of the version record: 52 characters of lowercase base32.',
@@ -206,13 +206,14 @@ export const nodeList = named(
         usedBytes: wholeNumber.nullable(),
         load: wholeNumber.nullable(),
         lastHeartbeatMs: wholeNumber.nullable(),
+        clockOffsetMs: z.int().nullable(),
         capacity: capacityStep.nullable(),
         draining: z.boolean(),
       }),
     ),
   }),
   'NodeList',
-  'The members of the mesh. `labels` and `roles` are what the control log says; `reportedLabels`, `url` and `version` what the node says of itself; bytes, `load` (how late its timers are, in ms) and `lastHeartbeatMs` (its age) come from its newest heartbeat, and are null when none was heard.',
+  'The members of the mesh. `labels` and `roles` are what the control log says; `reportedLabels`, `url` and `version` what the node says of itself; bytes, `load` (how late its timers are, in ms) and `lastHeartbeatMs` (its age) come from its newest heartbeat, and are null when none was heard; `clockOffsetMs` is how far its clock is ahead of the answering node’s, where that is known.',
 );
 
 export const carryStatus = z.strictObject({
@@ -247,6 +248,7 @@ export const nodeStatus = named(
     provisional: count,
     quorum: z.strictObject({ ...quorumState, pending: count }),
     pendingContent: count,
+    content: z.strictObject({ dead: count, damaged: count, incomplete: count, scrubbedAt: z.number().nullable() }),
     peers: z.strictObject({ connected: count, known: count }),
     disk: z.strictObject({ capacityBytes: z.number().min(0), freeBytes: z.number().min(0) }),
     control: z.strictObject({
@@ -262,7 +264,7 @@ export const nodeStatus = named(
     slots: z.strictObject({ count, kept: count, held: count, leaving: count }),
   }),
   'NodeStatus',
-  'The answering node. `quorum` tells whether it can have anything confirmed now, and how many objects wait for that; `pendingContent` counts contents it wants and does not hold whole yet; `control` is where its control log ends; `membership` is what it is to the cluster: `removed` by an entry of the log, for good, or `turned_away` by members while its own log says that it is one; `slots` is how many of the shares of the metadata there are, this node is to hold, answers for, and has still to hand over.',
+  'The answering node. `quorum` tells whether it can have anything confirmed now, and how many objects wait for that; `pendingContent` counts contents it wants and does not hold whole yet; `content` counts contents that were given up (`dead`) and what the last scrub and the present one found; `control` is where its control log ends; `membership` is what it is to the cluster: `removed` by an entry of the log, for good, or `turned_away` by members while its own log says that it is one; `slots` is how many of the shares of the metadata there are, this node is to hold, answers for, and has still to hand over.',
 );
 
 const eventOf = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
@@ -276,7 +278,13 @@ export const meshEvent = named(
     eventOf('quorum', z.strictObject(quorumState)),
     eventOf('membership', membership),
     eventOf('node', z.strictObject({ nodeId, name: z.string(), state: nodeState, since: z.number() })),
-    eventOf('replication', z.strictObject({ ns, key, version: versionId, status: z.enum(['stored', 'dead']) })),
+    eventOf(
+      'replication',
+      z.union([
+        z.strictObject({ ns, key, version: versionId, status: z.enum(['stored', 'dead']) }),
+        z.strictObject({ status: z.literal('false_proof'), nodeId, manifest: versionId }),
+      ]),
+    ),
   ]),
   'MeshEvent',
   'One event: `id`, `event` (its type) and `data` (JSON) of the stream.',

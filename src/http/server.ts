@@ -27,6 +27,7 @@ import { merges } from './merges.ts';
 import { namespaces } from './namespaces.ts';
 import { objects } from './objects.ts';
 import { openApi } from './openapi.ts';
+import { replication } from './replication.ts';
 import { status } from './status.ts';
 
 export interface HttpServerDependencies {
@@ -66,6 +67,7 @@ const guardedResources: readonly Resource[] = [
   members,
   namespaces,
   controlLog,
+  replication,
 ];
 const openResources: readonly Resource[] = [health, openApi];
 
@@ -151,7 +153,7 @@ function buildApp(context: HttpContext, checkToken: TokenGate): FastifyInstance 
 }
 
 /** True for a path that should name an object. */
-const isKeyed = (url: string): boolean => /^\/v1\/(?:objects|graphs|merges|confirmations)\/[^/?]+\//.test(url);
+const isKeyed = (url: string): boolean => /^\/v1\/(?:objects|graphs|merges|confirmations|replicas)\/[^/?]+\//.test(url);
 
 /** What every request passes first. */
 function enter(context: HttpContext, request: FastifyRequest, reply: FastifyReply): void {

@@ -1,8 +1,9 @@
 import type { Certificate } from '../../crdt/certificate.ts';
 import type { Labels, Role } from '../../crdt/control/member.ts';
-import type { ClusterId, Dot, NodeId, PeerId, Result, VersionId } from '../../crdt/ids.ts';
+import type { BlobHash, ClusterId, Dot, NodeId, PeerId, Result, VersionId } from '../../crdt/ids.ts';
 
 import type { ClusterApi, ControlStatus, MembershipStatus } from './cluster-api.ts';
+import type { ReplicationAdmin } from './replication-api.ts';
 import type { SlotStatus } from './slots/slot-holdings.ts';
 
 export type {
@@ -22,6 +23,24 @@ export type {
   NamespacePolicy,
   ScopeConfiguration,
 } from './cluster-api.ts';
+export type {
+  AskedChange,
+  AuditOutcome,
+  AuditRequest,
+  DrainStatus,
+  MovePreview,
+  ObjectPlacement,
+  PolicyLack,
+  PresentNode,
+  PreviewInput,
+  RepairPlanPage,
+  ReplicaPage,
+  ReplicasInput,
+  ReplicationAdmin,
+  ReplicationStatus,
+  UnansweredNode,
+  VersionReplicas,
+} from './replication-api.ts';
 
 /** The node's public face: what the HTTP API, the CLI's server side, examples and tests call. */
 
@@ -59,6 +78,7 @@ export type RefusalCode =
   | 'carry_over_running'
   | 'too_many'
   | 'log_moved'
+  | 'coordinators_unavailable'
   | 'disk_full';
 
 export interface Refusal {
@@ -303,6 +323,11 @@ export type MeshEvent = { readonly id: number } & (
         readonly status: 'stored' | 'dead';
       };
     }
+  | {
+      readonly type: 'replication';
+      /** A node said that it has a content, and gave what is no proof of it. */
+      readonly data: { readonly status: 'false_proof'; readonly nodeId: NodeId; readonly manifest: BlobHash };
+    }
 );
 
 /**
@@ -344,6 +369,19 @@ export interface NodeInfo {
   readonly load: number | null;
   /** How long ago its newest heartbeat was heard, in milliseconds; null when none was. */
   readonly lastHeartbeatMs: number | null;
+  /** How far its clock is ahead of the answering node's, in milliseconds; null when that is not known. Decides nothing. */
+  readonly clockOffsetMs: number | null;
+}
+
+/** What became of content at this node. */
+export interface ContentStatus {
+  /** Contents that were given up: nobody had them for a day, or they could not be stored. */
+  readonly dead: number;
+  /** What the last scrub and the present one found: blobs that had rotted, and contents that lacked something. */
+  readonly damaged: number;
+  readonly incomplete: number;
+  /** When the last whole scrub ended, in milliseconds since the epoch; null before the first. */
+  readonly scrubbedAt: number | null;
 }
 
 export interface NodeStatus {
@@ -365,6 +403,7 @@ export interface NodeStatus {
   readonly quorum: QuorumStatus;
   /** Contents this node wants and does not hold whole yet. */
   readonly pendingContent: number;
+  readonly content: ContentStatus;
   readonly peers: { readonly connected: number; readonly known: number };
   readonly disk: { readonly capacityBytes: number; readonly freeBytes: number };
   readonly control: ControlStatus;
@@ -409,5 +448,7 @@ export interface MeshNode {
   nodes(): readonly NodeInfo[];
   /** Members, policies and settings, and the log of everything that administrators did. */
   readonly cluster: ClusterApi;
+  /** Where content should be and is. */
+  readonly replication: ReplicationAdmin;
   ready(): boolean;
 }

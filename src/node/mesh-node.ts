@@ -1,10 +1,12 @@
 import type { ControlState } from '../../crdt/control/state.ts';
 import { ok, type PeerId } from '../../crdt/ids.ts';
+import type { Replication } from '../replication/replication.ts';
 import type {
   Confirmation,
   ConfirmInput,
   ConflictPage,
   ConflictsInput,
+  ContentStatus,
   ListInput,
   Listing,
   MergeInput,
@@ -24,6 +26,7 @@ import { ClusterAdmin } from './cluster-admin.ts';
 import type { ContentAdmin } from './content/content-plane.ts';
 import type { ClusterModel } from './membership/cluster-model.ts';
 import { type NodeAdapters, NodeParts, type NodeSettings } from './node-parts.ts';
+import { NodeReplication } from './node-replication.ts';
 import { refuse } from './refusals.ts';
 
 /** Of the 5 s a stop may take, what writes under way get; the rest is for flushing. */
@@ -38,6 +41,7 @@ export class Node implements MeshNode {
   readonly #stopping = new AbortController();
   readonly #unsubscribers: (() => void)[] = [];
   readonly cluster: ClusterAdmin;
+  readonly replication: NodeReplication;
   #ready = false;
 
   constructor(adapters: NodeAdapters, settings: NodeSettings) {
@@ -46,6 +50,8 @@ export class Node implements MeshNode {
     this.#startedMs = adapters.clock.monotonicMs();
     this.#parts = new NodeParts(adapters, settings);
     this.cluster = new ClusterAdmin(this.#parts.control, settings.genesisText);
+    const { replication, members, objects, slots } = this.#parts;
+    this.replication = new NodeReplication({ ...adapters, replication, members, objects, slots });
   }
 
   /** What the members say of themselves, and which of them live. */
@@ -60,6 +66,7 @@ export class Node implements MeshNode {
     await this.#parts.model.open();
     await this.#parts.slots.start();
     await this.#parts.content.start();
+    await this.#parts.replication.start();
     this.#parts.content.onStored(({ ns, key, version }) => {
       this.#parts.recorder.record({ type: 'replication', data: { ns, key, version, status: 'stored' } });
     });
@@ -93,6 +100,7 @@ export class Node implements MeshNode {
     this.#parts.gossip.stop();
     this.#parts.sync.stop();
     await this.#parts.slots.stop();
+    await this.#parts.replication.stop();
     await this.#parts.content.stop();
     await network.stop();
     await this.#parts.compactor.stop();
@@ -108,6 +116,11 @@ export class Node implements MeshNode {
   /** What became of content here, and what can be done about it. */
   get content(): ContentAdmin {
     return this.#parts.content;
+  }
+
+  /** Where content should be and is: for tests that look into a node. */
+  get replicationParts(): Replication {
+    return this.#parts.replication;
   }
 
   ready(): boolean {
@@ -190,6 +203,7 @@ export class Node implements MeshNode {
       provisional: counts.versions - counts.confirmed,
       quorum: this.#parts.confirmations.status(),
       pendingContent: this.#parts.content.pending(),
+      content: this.#contentStatus(),
       peers: { connected: network.connectedPeers().length, known: this.#parts.members.others(identity.nodeId) },
       disk: await blobs.space(),
       control: this.#parts.control.status(),
@@ -200,6 +214,17 @@ export class Node implements MeshNode {
 
   nodes(): readonly NodeInfo[] {
     return this.#parts.model.nodes();
+  }
+
+  #contentStatus(): ContentStatus {
+    const { content } = this.#parts;
+    const { last, current } = content.scrubStatus();
+    return {
+      dead: content.deadCount(),
+      damaged: current.damaged + (last?.damaged ?? 0),
+      incomplete: current.incomplete + (last?.incomplete ?? 0),
+      scrubbedAt: last?.time ?? null,
+    };
   }
 
   /** The control log comes first: who may connect, vote and write follows from it. */
@@ -216,6 +241,7 @@ export class Node implements MeshNode {
       this.#parts.membership.membersChanged();
       this.#parts.slots.holdings.membersChanged();
     }
+    this.#parts.replication.controlChanged();
     this.#parts.intake.logReached(state.seq);
     if (state.epoch !== before.epoch) {
       this.#parts.confirmations.epochChanged();

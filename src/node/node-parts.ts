@@ -15,6 +15,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { Network } from '../ports/network.ts';
 import type { Random } from '../ports/random.ts';
 import type { Verifier } from '../ports/verifier.ts';
+import type { Replication, ReplicationSettings } from '../replication/replication.ts';
 import { KvAcceptorStore } from './confirmation/acceptor-store.ts';
 import { Certificates } from './confirmation/certificates.ts';
 import { Confirmations } from './confirmation/confirmations.ts';
@@ -28,6 +29,7 @@ import { EventLog } from './event-log.ts';
 import { EventRecorder } from './event-recorder.ts';
 import { GossipWorker } from './gossip-worker.ts';
 import { Incarnation } from './incarnation.ts';
+import { intentOf, joinReplication } from './joined-replication.ts';
 import { MemberDirectory } from './member-directory.ts';
 import { ClusterModel } from './membership/cluster-model.ts';
 import type { MembershipSettings } from './membership/settings.ts';
@@ -81,6 +83,8 @@ export interface NodeSettings {
   /** Places slots in a small mesh too, as tests need it. */
   readonly slotPlacement?: SlotSettings;
   readonly content?: ContentSettings;
+  /** How patient replication is. */
+  readonly replication?: ReplicationSettings;
 }
 
 /**
@@ -98,6 +102,8 @@ export class NodeParts {
   readonly events: EventLog;
   readonly recorder: EventRecorder;
   readonly content: ContentPlane;
+  /** Where content should be and is. */
+  readonly replication: Replication;
   readonly certificates: Certificates;
   readonly missed: MissedCertificates;
   readonly confirmations: Confirmations;
@@ -130,6 +136,7 @@ export class NodeParts {
     );
     this.control = control;
     this.members = new MemberDirectory(() => control.state());
+    const propagation = new PropagationMonitor({ clock, members: this.members, metrics });
     this.membership = new Membership(
       {
         network,
@@ -149,6 +156,7 @@ export class NodeParts {
         control,
         record: (event) => this.recorder.record(event),
         moved: () => this.membership.membersMoved(),
+        clockOffsetMs: (node) => propagation.offsetMs(node),
       },
       { nodeId: identity.nodeId, cluster, version: settings.version, settings: settings.membership ?? {} },
     );
@@ -178,15 +186,35 @@ export class NodeParts {
     this.events = new EventLog(kv);
     this.recorder = new EventRecorder({ kv, events: this.events, log });
     this.content = new ContentPlane(adapters, {
-      // Every member may hold everything, and everyone wants it, until placement chooses.
-      holdersOf: () => network.connectedPeers(),
+      holdersOf: (content, subject) => this.replication.holdersOf(content, subject),
       peerOf: (node) => this.members.byNode(node)?.peerId,
-      shouldHold: () => true,
+      shouldHold: (subject) => this.replication.shouldHold(subject),
+      inventory: {
+        completed: (...held) => this.replication.inventory.completed(...held),
+        gone: (...dropped) => this.replication.inventory.gone(...dropped),
+      },
+      isLeased: (_reader, manifest) => this.replication.leases.isBound(manifest),
       chunkingOf: (ns) => effectivePolicy(control.state().namespaces.get(ns)).chunking,
       ...settings.content,
     });
     const objects = this.objects;
     const content = this.content;
+    const { liveness } = this.model;
+    this.replication = joinReplication(
+      adapters,
+      {
+        content,
+        control,
+        objects,
+        liveness,
+        incarnation: this.incarnation,
+        recorder: this.recorder,
+        freeBytesOf: (node) => this.model.freeBytesOf(node),
+        bring: (object) => this.slots.bring(object),
+      },
+      { self: identity.nodeId, settings: settings.replication ?? {} },
+    );
+    const { intents } = this.replication;
     this.documents = new OpenDocuments({ kv, objects, log, metrics });
     this.compactor = new DocumentCompactor({ kv, clock, objects, documents: this.documents, log, metrics });
     const { nodeId } = identity;
@@ -228,6 +256,13 @@ export class NodeParts {
         recorder: this.recorder,
         view: () => control.view(),
         writesUnderWay: () => this.gate.underWay,
+        copies: {
+          isBacked: (version) => {
+            const intent = intentOf(version);
+            return intent === undefined || intents.isBacked(intent);
+          },
+          onProved: (listener) => intents.onProved(listener),
+        },
       },
       { nodeId },
     );
@@ -245,7 +280,6 @@ export class NodeParts {
       cluster,
     );
     this.intake = intake;
-    const propagation = new PropagationMonitor({ clock, members: this.members, metrics });
     this.sync = new SyncWorker(
       {
         network,
@@ -295,6 +329,10 @@ export class NodeParts {
         content,
         control,
         tips: new TipFinder(objects),
+        intend: (transaction, version) => {
+          const intent = intentOf(version);
+          if (intent !== undefined) intents.note(transaction, intent);
+        },
         announce: (appended, isProposed) => this.gossip.announce(appended, isProposed),
         settle: (doc, written, signal) => this.confirmations.settle(doc, written, signal),
       },

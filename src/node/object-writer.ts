@@ -44,6 +44,8 @@ interface Dependencies {
   readonly content: Pick<ContentPlane, 'ingest' | 'keep' | 'want' | 'kick'>;
   readonly control: Pick<ControlLog, 'state'>;
   readonly tips: TipFinder;
+  /** Notes in the write's transaction that others are to hold its content too. */
+  readonly intend: (transaction: KvTransaction, version: Version) => void;
   /** Tells the mesh of a version once it is on disk, unless its proposal, which follows, does that. */
   readonly announce: (appended: Appended, isProposed: boolean) => void;
   /** Waits until a version is confirmed, or is not. */
@@ -189,11 +191,12 @@ export class ObjectWriter {
 
   /** The whole of a write, within one transaction: nothing can come between reading the heads and adding to them. */
   #append(transaction: KvTransaction, input: WriteTarget, payloadOf: PayloadOf): Outcome<JournalEntry> {
-    const { signer, journal } = this.#dependencies;
+    const { signer, journal, intend } = this.#dependencies;
     const drafted = this.#draft(transaction, input, payloadOf);
     if (!drafted.ok) return drafted;
     const version = signVersion(drafted.value.draft, signer, this.#cluster);
     drafted.value.payload.keep(transaction, version);
+    intend(transaction, version);
     return ok(journal.append(transaction, [version]));
   }
 

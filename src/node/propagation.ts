@@ -38,11 +38,16 @@ export class PropagationMonitor {
     this.#samples.set(member.nodeId, [...known, sample].slice(-timeSamplesMax));
   }
 
+  /** How far a member's clock is ahead of this one, in milliseconds; undefined while that is not known. */
+  offsetMs(node: NodeId): number | undefined {
+    return clockOffsetMs(this.#samples.get(node) ?? []);
+  }
+
   /** These versions are on disk now. */
   arrived(versions: readonly Version[], via: 'gossip' | 'quorum' | 'sync'): void {
     const nowMs = this.#clock.nowMs();
     for (const { record } of versions) {
-      const offsetMs = clockOffsetMs(this.#samples.get(record.node) ?? []);
+      const offsetMs = this.offsetMs(record.node);
       if (offsetMs === undefined) continue;
       this.#delays.observe(Math.max(0, nowMs - (record.time - offsetMs)) / 1_000, { via });
     }

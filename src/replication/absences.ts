@@ -38,3 +38,14 @@ export function absentOf(members: Iterable<NodeId>, liveness: NodeLiveness, repa
   }
   return { gone, away, nextMs };
 }
+
+/** A disk with less room than this takes no more content: some is needed for the records of all others. */
+const fullBytes = 16 * 1024 * 1024;
+
+/** Which of these members have no room for more content, as they said last; who has not said counts as having some. */
+export function fullNodes(
+  members: Iterable<NodeId>,
+  freeBytesOf: (node: NodeId) => number | undefined,
+): ReadonlySet<NodeId> {
+  return new Set([...members].filter((node) => (freeBytesOf(node) ?? fullBytes) < fullBytes));
+}

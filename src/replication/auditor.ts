@@ -3,12 +3,12 @@ import { arrival, hashWords } from '../../crdt/rendezvous.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
-import type { Counter, Metrics } from '../ports/metrics.ts';
+import type { Counter, Gauge, Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { Absent, NodeLiveness } from './absences.ts';
 import type { IndexFollower } from './index-follower.ts';
 import type { PlacementDirectory } from './placement-directory.ts';
-import { type CopyView, type RepairPlan, RepairPlanner, type RepairView } from './plan.ts';
+import { type CopyView, type PlannedPull, type RepairPlan, RepairPlanner, type RepairView } from './plan.ts';
 import type { RepairProgress, RepairQueue } from './repair-queue.ts';
 import type { CopyRecord, ReplicaIndex } from './replica-index.ts';
 import { type CheckCounts, type SpotCheckDependencies, SpotChecks } from './spot-checks.ts';
@@ -17,11 +17,15 @@ import type { SubjectIndex } from './subject-index.ts';
 
 /** Mean time between two audits; each is drawn from nine to eleven tenths of it. */
 const auditEveryMsDefault = 60 * 60_000;
+/** A node that has just started is given about so long to meet the others before its first audit. */
+const firstAuditMs = 30_000;
 /** Changes that come within so long are audited together. */
 const gatherMs = 2_000;
+/** Of an audit whose checks go on. */
+const noChecks: CheckCounts = { proved: 0, lacking: 0, wrong: 0, unreachable: 0 };
 
-/** Why an audit is made: by the timer, on demand, because nodes went or came, because repairs are done, or placement changed. */
-export type AuditReason = 'timer' | 'demand' | 'liveness' | 'repaired' | 'placement';
+/** Why an audit is made: the node has started, by the timer, on demand, because nodes went or came, because repairs are done, or placement changed. */
+export type AuditReason = 'start' | 'timer' | 'demand' | 'liveness' | 'repaired' | 'placement';
 
 /** What an audit found. */
 export interface AuditReport {
@@ -57,6 +61,8 @@ export interface AuditorDependencies {
   readonly repairs: RepairQueue;
   readonly liveness: NodeLiveness;
   readonly absent: () => Absent;
+  /** Members whose disks have no room for more. */
+  readonly full: () => ReadonlySet<NodeId>;
   readonly members: () => ReadonlySet<NodeId>;
   readonly coordinators: () => readonly NodeId[];
   readonly slotOf: (doc: DocId) => number;
@@ -83,6 +89,7 @@ export class ReplicationAuditor {
   readonly #self: NodeId;
   readonly #everyMs: number;
   readonly #audits: Counter;
+  readonly #fullNodes: Gauge;
   readonly #stopping = new AbortController();
   #unsubscribe: () => void = () => undefined;
   #cancelTimer: (() => void) | undefined;
@@ -102,11 +109,20 @@ export class ReplicationAuditor {
       help: 'Audits of replication by this coordinator, by what caused them.',
       labels: ['reason'],
     });
+    this.#fullNodes = dependencies.metrics.gauge({
+      name: 'anabranch_replication_full_nodes',
+      help: 'Nodes that had no room for more content at the last plan: what they lack is placed elsewhere.',
+    });
   }
 
   start(): void {
     this.#unsubscribe = this.#dependencies.liveness.onChange(() => this.#auditSoon('liveness'));
-    this.#planTimer();
+    const { clock, random } = this.#dependencies;
+    const firstMs = Math.min(firstAuditMs, this.#everyMs) * (0.9 + random.fraction() / 5);
+    this.#cancelTimer = clock.setTimer(firstMs, () => {
+      if (this.#last === null) this.#auditUnasked('start');
+      this.#planTimer();
+    });
   }
 
   async stop(): Promise<void> {
@@ -125,7 +141,7 @@ export class ReplicationAuditor {
 
   /** Everything that was ordered is there: the report is to say so. */
   repaired(): void {
-    this.#auditSoon('repaired');
+    this.#auditUnasked('repaired');
   }
 
   /**
@@ -150,6 +166,12 @@ export class ReplicationAuditor {
   async plan(): Promise<RepairPlan> {
     await this.#dependencies.subjects.catchUp(this.#stopping.signal);
     return (await this.#planAll(() => undefined)).plan;
+  }
+
+  /** What the last plan lists and is not done: what runs, and what would run if nodes stayed away. */
+  *remaining(): Generator<PlannedPull> {
+    const { repairs } = this.#dependencies;
+    for (const pull of this.#last?.plan.pulls ?? []) if (pull.isWaiting || repairs.isPending(pull)) yield pull;
   }
 
   status(): AuditorStatus {
@@ -211,8 +233,15 @@ export class ReplicationAuditor {
     repairs.replace(plan.pulls);
     this.#planDelay(nextMs);
     this.#progress = { reason, phase: 'checks', subjects: plan.totals.subjects };
-    const counts = await spotChecks.run();
-    const report = { reason, startedMs, tookMs: clock.monotonicMs() - startedAtMs, plan, checks: counts };
+    // What stands where is known now; the checks go on for as long as the holders take to read.
+    const reportOf = (counts: CheckCounts): AuditReport => {
+      return { reason, startedMs, tookMs: clock.monotonicMs() - startedAtMs, plan, checks: counts };
+    };
+    this.#last = reportOf(noChecks);
+    // Making copies comes before looking at those there are; the audit after the repairs looks at all of them.
+    const hasToRepair = !isThorough && plan.pulls.some(({ isWaiting }) => !isWaiting);
+    const counts = hasToRepair ? noChecks : await spotChecks.run(() => this.#next?.reason === 'repaired');
+    const report = reportOf(counts);
     this.#last = report;
     log.info('replication:audited', { reason, tookMs: report.tookMs, ...plan.totals, checks: counts });
     // Copies that were found wanting are planned around at once.
@@ -240,6 +269,7 @@ export class ReplicationAuditor {
       placement: placement.map(),
       gone,
       away,
+      full: this.#full(),
       copies: (manifest) => copiesOf(manifest).map((copy) => this.#viewOf(copy)),
       subjectsOf: (manifest) => subjects.subjectsOf(manifest),
     };
@@ -258,6 +288,14 @@ export class ReplicationAuditor {
       }
     }
     return { plan: planner.plan(), nextMs };
+  }
+
+  /** What full disks have no room for is planned elsewhere, and somebody should know. */
+  #full(): ReadonlySet<NodeId> {
+    const full = this.#dependencies.full();
+    this.#fullNodes.set(full.size);
+    if (full.size > 0) this.#dependencies.log.warn('replication:nodes_full', { nodes: [...full] });
+    return full;
   }
 
   /** What this node holds whole it has verified itself. */

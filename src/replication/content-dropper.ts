@@ -15,7 +15,10 @@ import { referencesMax, type SubjectIndex } from './subject-index.ts';
 /** Contents dropped in one transaction. */
 const droppedPerTurnMax = 64;
 
-/** What became of the wish to drop a content. `changed`: versions come too fast to be looked at; it can be tried again. */
+/**
+ * What became of the wish to drop a content. `changed`: versions come too fast to be looked at, or one cannot be read for
+ * now; it can be tried again.
+ */
 export type DropResult = 'dropped' | 'absent' | 'changed' | DropRefusal;
 
 export interface ContentDropperDependencies {
@@ -29,6 +32,8 @@ export interface ContentDropperDependencies {
   readonly shelf: ContentShelf;
   /** Drops a content in the caller's transaction. */
   readonly drop: (transaction: KvTransaction, manifest: BlobHash) => DropOutcome;
+  /** Contents were dropped, durably: their blobs can go. */
+  readonly dropped: () => void;
   readonly self: NodeId;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -68,9 +73,12 @@ export class ContentDropper {
     // No more at a time than one message asks about, so that the first leases still run when the last proof is here.
     for (const group of groupsOf(contents)) {
       const proofs = await this.#collect(group);
+      // Collecting takes long where contents are large: what was written meanwhile is in the index before it is judged.
+      await subjects.catchUp();
       for (let start = 0; start < group.length; start += droppedPerTurnMax) {
         const part = group.slice(start, start + droppedPerTurnMax);
         for (const [manifest, result] of await this.#dropSome(part, proofs)) results.set(manifest, result);
+        this.#dependencies.dropped();
       }
     }
     for (const result of results.values()) this.#results.add(1, { result });

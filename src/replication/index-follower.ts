@@ -88,6 +88,15 @@ export class IndexFollower {
     }
   }
 
+  /** Looks at one member, now. False when it could not be asked. Never rejects. */
+  async refreshOne(node: NodeId): Promise<boolean> {
+    const { isKeeper, members, peers } = this.#dependencies;
+    const member = members().find(({ nodeId }) => nodeId === node);
+    if (!isKeeper() || member === undefined || !peers.isConnected(member.peerId)) return false;
+    await this.#follow(member, false);
+    return this.#progress.get(node)?.failures === 0;
+  }
+
   #plan(): void {
     const { clock, random } = this.#dependencies;
     this.#cancelTimer = clock.setTimer(this.#everyMs * (0.5 + random.fraction()), () => {

@@ -1,4 +1,6 @@
 import type { BlobHash, NodeId, PeerId, VersionId } from '../../crdt/ids.ts';
+import { orderHoldersMax, ordersMax } from '../../protocols/replicas/limits.ts';
+import type { Order } from '../../protocols/replicas/server.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvKey, KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
@@ -14,15 +16,25 @@ import type { ReplicaPeers } from './replica-peers.ts';
 import type { ReplicaProver } from './replica-prover.ts';
 import { firstHash, intentKey, intentRange, secondHash } from './storage-keys.ts';
 
-/** Intents in memory; the others wait on disk until these are fewer. */
+/** Intents in memory; the others wait on disk, and take the place of those that have waited longest in vain. */
 const loadedMax = 16_384;
 /** Intents looked at in one turn. */
 const perTurnMax = 2_048;
+/** A turn goes past every intent in memory: so many of them for each millisecond of rest between two turns. */
+const lookedAtPerMsMax = 256;
 /** The first wait for the holders to have fetched what was written; it doubles up to the greatest. */
 const askAfterMsMin = 50;
 const askAfterMsMax = 60_000;
+/** A holder that still lacks a content after waits that have come to this is told: it may not know the version. */
+const orderAfterMs = 1_000;
+/** How long an intent is in memory at least before others may take its place: long enough for every wait there is. */
+const loadedMsMin = 120_000;
+/** Rows that are counted while not all of them are in memory. */
+const countedMax = 10_000;
 /** A write that is not in the store after waits that have come to this will not be. */
 const unwrittenMsMax = 10_000;
+/** Copies past which a confirmed head is not the only copy of itself. */
+const backingCopies = 2;
 /** How often intents on disk alone are looked for. */
 const loadEveryMs = 5_000;
 
@@ -55,6 +67,8 @@ export interface IntentsDependencies {
 
 interface Loaded {
   readonly intent: WriteIntent;
+  /** When it was taken into memory. */
+  readonly sinceMs: number;
   waitMs: number;
   dueMs: number;
 }
@@ -116,9 +130,8 @@ export class WriteIntents {
     const { ns, key, version, manifest, sizeBytes } = intent;
     const row: IntentRow = { ns, key, sizeBytes };
     transaction.put(intentKey(manifest, version), Buffer.from(JSON.stringify(row)));
-    if (this.#loaded.size >= loadedMax) {
-      this.#isAllLoaded = false;
-      this.#isOverflown = true;
+    if (this.#loaded.size >= loadedMax && !this.#unloadFirst()) {
+      this.#leaveOnDisk();
       return;
     }
     this.#load(intent, clock.monotonicMs() + askAfterMsMin);
@@ -132,6 +145,16 @@ export class WriteIntents {
     return own + this.#proved.of(manifest).size;
   }
 
+  /**
+   * Whether enough copies of a write's content are proved for it to be confirmed: two, or all that it is to have when
+   * those are fewer. Nothing is waited for where this node notes no intent, or is done with it.
+   */
+  isBacked({ ns, key, version, manifest }: Omit<WriteIntent, 'sizeBytes'>): boolean {
+    const { kv, placement } = this.#dependencies;
+    if (kv.get(intentKey(manifest, version)) === undefined) return true;
+    return this.provedCopies(manifest) >= Math.min(backingCopies, placement.desired(ns, key).holders.length);
+  }
+
   /** Calls back whenever one more copy of a content was proved. Returns the unsubscriber. */
   onProved(listener: (manifest: BlobHash) => void): () => void {
     return this.#proved.onAdded(listener);
@@ -142,9 +165,41 @@ export class WriteIntents {
     return this.#loaded.size;
   }
 
+  /** How many writes wait for proofs, those on disk among them up to a bound, and how many of them have for long. */
+  waiting(): { readonly count: number; readonly late: number } {
+    const onDisk = this.#isAllLoaded
+      ? 0
+      : countOf(this.#dependencies.kv.range({ ...intentRange(), limit: countedMax }));
+    let late = 0;
+    for (const { waitMs } of this.#loaded.values()) if (waitMs >= askAfterMsMax) late += 1;
+    return { count: Math.max(this.#loaded.size, onDisk), late };
+  }
+
+  /** There is a row that is not in memory, and that the pass over the disk may have gone past. */
+  #leaveOnDisk(): void {
+    this.#isAllLoaded = false;
+    this.#isOverflown = true;
+  }
+
+  /**
+   * Takes the oldest intent out of memory when its holders have been asked for long; false when they have not. What no
+   * holder can prove, because one stays away or there are too few, must not keep newer writes from being asked for.
+   */
+  #unloadFirst(): boolean {
+    const [first] = this.#loaded;
+    if (first === undefined) return false;
+    const [name, { sinceMs }] = first;
+    if (this.#dependencies.clock.monotonicMs() - sinceMs < loadedMsMin) return false;
+    this.#loaded.delete(name);
+    this.#leaveOnDisk();
+    return true;
+  }
+
   #load(intent: WriteIntent, dueMs: number): void {
     const name = nameOf(intent);
-    if (!this.#loaded.has(name)) this.#loaded.set(name, { intent, waitMs: askAfterMsMin, dueMs });
+    if (this.#loaded.has(name)) return;
+    this.#loaded.set(name, { intent, sinceMs: this.#dependencies.clock.monotonicMs(), waitMs: askAfterMsMin, dueMs });
+    this.#pending.set(this.#loaded.size);
   }
 
   /** A peer has come, and may be one that is waited for. */
@@ -176,7 +231,8 @@ export class WriteIntents {
   #planNext(): void {
     let dueMs = this.#isAllLoaded ? Number.POSITIVE_INFINITY : this.#loadAgainMs;
     for (const loaded of this.#loaded.values()) dueMs = Math.min(dueMs, loaded.dueMs);
-    if (Number.isFinite(dueMs)) this.#plan(Math.max(1, dueMs - this.#dependencies.clock.monotonicMs()));
+    const restMs = Math.max(1, this.#loaded.size / lookedAtPerMsMax);
+    if (Number.isFinite(dueMs)) this.#plan(Math.max(restMs, dueMs - this.#dependencies.clock.monotonicMs()));
   }
 
   #failed(error: unknown): void {
@@ -208,8 +264,12 @@ export class WriteIntents {
   #isWritten(loaded: Loaded): boolean {
     const { manifest, version } = loaded.intent;
     if (this.#dependencies.kv.get(intentKey(manifest, version)) !== undefined) return true;
-    if (loaded.waitMs > unwrittenMsMax) this.#loaded.delete(nameOf(loaded.intent));
-    else this.#wait(loaded);
+    if (loaded.waitMs <= unwrittenMsMax) this.#wait(loaded);
+    else {
+      this.#loaded.delete(nameOf(loaded.intent));
+      // A disk that was slower still has the row after all by the next pass.
+      this.#leaveOnDisk();
+    }
     return false;
   }
 
@@ -217,8 +277,9 @@ export class WriteIntents {
   #loadFromDisk(): void {
     const { kv, clock } = this.#dependencies;
     const nowMs = clock.monotonicMs();
-    if (this.#isAllLoaded || nowMs < this.#loadAgainMs || this.#loaded.size > loadedMax / 2) return;
+    if (this.#isAllLoaded || nowMs < this.#loadAgainMs) return;
     this.#loadAgainMs = nowMs + loadEveryMs;
+    while (this.#loaded.size > loadedMax / 2) if (!this.#unloadFirst()) return;
     const range = { ...intentRange(this.#loadedTo), limit: loadedMax / 2 };
     let count = 0;
     for (const [key, row] of kv.range(range)) {
@@ -250,14 +311,37 @@ export class WriteIntents {
         if (peer === undefined || !peers.isConnected(peer)) return;
         const contents = [...byManifest.values()];
         const proofs = await prover.sample(node, contents);
+        const lacking: WriteIntent[] = [];
         for (const [index, { result }] of proofs.entries()) {
-          const { manifest } = contents[index] as WriteIntent;
+          const intent = contents[index] as WriteIntent;
+          if (result === 'lacking') lacking.push(intent);
           if (result !== 'proved') continue;
-          onProved(node, manifest);
-          this.#proved.add(manifest, node);
+          onProved(node, intent.manifest);
+          this.#proved.add(intent.manifest, node);
         }
+        await this.#order(peer, lacking);
       }),
     );
+  }
+
+  /** Tells a holder of writes that it should have fetched by now. */
+  async #order(peer: PeerId, lacking: readonly WriteIntent[]): Promise<void> {
+    const { kv, shelf, peers, self, log } = this.#dependencies;
+    const late = lacking.filter((intent) => (this.#loaded.get(nameOf(intent))?.waitMs ?? 0) >= orderAfterMs);
+    for (let start = 0; start < late.length; start += ordersMax) {
+      const orders = late.slice(start, start + ordersMax).map(({ ns, key, version, manifest }): Order => {
+        const others = [...this.#proved.of(manifest)];
+        const holders = shelf.sizeOf(kv, manifest) === undefined ? others : [self, ...others];
+        return { ns, key, version, manifest, holders: holders.slice(0, orderHoldersMax) };
+      });
+      try {
+        await peers.ask(peer, 'talk', (client) => client.order(orders));
+      } catch (error) {
+        // It is asked again, and told again then.
+        log.debug('intents:not_ordered', { peer, error });
+        return;
+      }
+    }
   }
 
   async #resolve(due: readonly Loaded[]): Promise<void> {
@@ -284,11 +368,13 @@ export class WriteIntents {
   }
 
   #isProved(intent: WriteIntent): boolean {
-    const { placement, absent, self } = this.#dependencies;
+    const { kv, placement, absent, shelf, self } = this.#dependencies;
     const { ns, key, manifest } = intent;
     const { desired, substitutes } = placement.assigned(ns, key, absent().gone);
     const proved = this.#proved.of(manifest);
-    const own = desired.holders.includes(self) || substitutes.includes(self) ? 1 : 0;
+    // A version that takes over the content of another may be written where that is still on its way.
+    const isOwn = desired.holders.includes(self) || substitutes.includes(self);
+    const own = isOwn && shelf.sizeOf(kv, manifest) !== undefined ? 1 : 0;
     const others = [...desired.holders, ...substitutes].filter((node) => proved.has(node)).length;
     return own + others >= desired.holders.length;
   }
@@ -314,6 +400,12 @@ export class WriteIntents {
     const all = gone.size === 0 ? desired : [...desired, ...placement.assigned(ns, key, gone).substitutes];
     return all.filter((node) => node !== self);
   }
+}
+
+function countOf(rows: Iterable<unknown>): number {
+  let count = 0;
+  for (const _ of rows) count += 1;
+  return count;
 }
 
 function nameOf({ manifest, version }: WriteIntent): string {

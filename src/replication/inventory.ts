@@ -4,6 +4,7 @@ import type { BlobHash } from '../../crdt/ids.ts';
 import { answerRanges, type RangeAnswer, type RangeQuestion } from '../../crdt/reconcile.ts';
 import { feedEntriesMax } from '../../protocols/wire/item-sets.ts';
 import type { FeedPage, FollowedSet } from '../../protocols/wire/set-following.ts';
+import type { HeldContent } from '../node/content/held-contents.ts';
 import type { Inventory } from '../node/content/pull-jobs.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
@@ -15,12 +16,6 @@ import { metaKey, ownSet } from './storage-keys.ts';
 const keptMax = 65_536;
 /** Contents noted in one transaction when the inventory is made for the first time. */
 const scannedPerTurnMax = 512;
-
-/** A content that is here whole. */
-export interface HeldContent {
-  readonly manifest: BlobHash;
-  readonly sizeBytes: number;
-}
 
 export interface InventoryDependencies {
   readonly kv: Kv;

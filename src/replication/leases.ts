@@ -25,6 +25,7 @@ export class Leases {
   readonly #untilMs = new Map<BlobHash, Map<NodeId, number>>();
   #count = 0;
   #cancelTimer: (() => void) | undefined;
+  #stopped = false;
 
   constructor(dependencies: { readonly kv: Kv; readonly clock: Clock; readonly log: Log }) {
     this.#kv = dependencies.kv;
@@ -34,6 +35,7 @@ export class Leases {
 
   /** Takes up the leases of an earlier life; before anything may be dropped. */
   start(): void {
+    this.#stopped = false;
     const nowMs = this.#clock.monotonicMs();
     for (const [key, row] of this.#kv.range(leaseRange)) {
       this.#remember(firstHash<BlobHash>(key), nodeOfKey(key), nowMs + lengthOf(row));
@@ -42,6 +44,7 @@ export class Leases {
   }
 
   stop(): void {
+    this.#stopped = true;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
   }
@@ -78,7 +81,7 @@ export class Leases {
   }
 
   #planSweep(): void {
-    if (this.#cancelTimer !== undefined || this.#count === 0) return;
+    if (this.#stopped || this.#cancelTimer !== undefined || this.#count === 0) return;
     this.#cancelTimer = this.#clock.setTimer(sweepEveryMs, () => {
       this.#cancelTimer = undefined;
       this.#sweep()

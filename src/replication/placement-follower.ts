@@ -67,11 +67,6 @@ export class PlacementFollower {
       });
   }
 
-  /** Resolves when everything up to the present state was gone through. */
-  async idle(): Promise<void> {
-    await this.#walking;
-  }
-
   async #followAll(): Promise<void> {
     while (this.#isAhead) {
       this.#isAhead = false;

@@ -1,4 +1,5 @@
 import type { BlobHash, NodeId } from '../../crdt/ids.ts';
+import type { PlanPlace } from '../../protocols/replicas/views.ts';
 import type { PlacementMap } from './placement-map.ts';
 import type { Subject } from './subject.ts';
 
@@ -21,6 +22,8 @@ export interface RepairView {
   readonly gone: ReadonlySet<NodeId>;
   /** Nodes that are offline, and may be back before the delay is over. */
   readonly away: ReadonlySet<NodeId>;
+  /** Nodes that have no room for more: what they lack is placed elsewhere, what they have counts. */
+  readonly full?: ReadonlySet<NodeId>;
   readonly copies: (manifest: BlobHash) => readonly CopyView[];
   /** Every version with this content: a copy that one of them does not need may be another's. */
   readonly subjectsOf: (manifest: BlobHash) => readonly Subject[];
@@ -87,7 +90,7 @@ export function assess(view: RepairView, subject: Subject): Assessment {
   const { placement, away } = view;
   const { ns, key, manifest } = subject;
   const known = view.copies(manifest);
-  const gone = withSuspects(view.gone, known);
+  const gone = withFull(withSuspects(view.gone, known), view.full, known);
   const { desired, substitutes } = placement.assigned(ns, key, gone);
   const targets = [...desired.holders.filter((node) => !gone.has(node)), ...substitutes];
   const standIns = standInsFor({ placement, gone, away }, subject, targets);
@@ -188,6 +191,16 @@ function withSuspects(gone: ReadonlySet<NodeId>, copies: readonly CopyView[]): R
   return suspects.length === 0 ? gone : new Set([...gone, ...suspects]);
 }
 
+/** A node that has no room for this content is as good as gone, as far as this content goes. */
+function withFull(
+  gone: ReadonlySet<NodeId>,
+  full: ReadonlySet<NodeId> | undefined,
+  copies: readonly CopyView[],
+): ReadonlySet<NodeId> {
+  const lacking = [...(full ?? [])].filter((node) => !copies.some(({ nodeId }) => nodeId === node));
+  return lacking.length === 0 ? gone : new Set([...gone, ...lacking]);
+}
+
 /** Who would stand in beside the targets if those who are away stayed away. */
 function standInsFor(
   { placement, gone, away }: Pick<RepairView, 'placement' | 'gone' | 'away'>,
@@ -219,13 +232,24 @@ function byTrust(left: CopyView, right: CopyView): number {
 }
 
 function byUrgency(left: PlannedPull, right: PlannedPull): number {
+  return comparePlaces(placeOf(left), placeOf(right));
+}
+
+/** Where a pull stands among those of plans. */
+export function placeOf({ subject, to, provedCopies, isWaiting }: PlannedPull): PlanPlace {
+  const { sizeBytes, manifest, version } = subject;
+  return { isWaiting, provedCopies, sizeBytes, manifest, to, version };
+}
+
+/** The order of plans, the most urgent first: the same whoever made them. */
+export function comparePlaces(left: PlanPlace, right: PlanPlace): number {
   return (
     Number(left.isWaiting) - Number(right.isWaiting) ||
     left.provedCopies - right.provedCopies ||
-    left.subject.sizeBytes - right.subject.sizeBytes ||
-    compareTexts(left.subject.manifest, right.subject.manifest) ||
+    left.sizeBytes - right.sizeBytes ||
+    compareTexts(left.manifest, right.manifest) ||
     compareTexts(left.to, right.to) ||
-    compareTexts(left.subject.version, right.subject.version)
+    compareTexts(left.version, right.version)
   );
 }
 

@@ -8,8 +8,8 @@ import { type PlannedPull, plannedPullsMax } from './plan.ts';
 import type { ReplicaIndex } from './replica-index.ts';
 import type { ReplicaPeers } from './replica-peers.ts';
 
-/** How often the queue looks at what has arrived, and orders what is next. */
-const turnEveryMs = 1_000;
+/** How often the queue has the nodes that fetch asked what has arrived, and orders what is next. */
+const turnEveryMs = 500;
 /** Orders of one node that are under way; more are sent as these arrive. */
 const underWayMax = 1_024;
 /** An order that has not arrived after so long is sent again: whoever got it may not have seen yet that it holds. */
@@ -24,6 +24,8 @@ export interface RepairQueueDependencies {
   readonly self: NodeId;
   /** Takes up orders to this node itself; resolves with how many. */
   readonly takeOwn: (orders: readonly Order[]) => Promise<number>;
+  /** Brings the index up to date about a node, as far as that can be had. Never rejects. */
+  readonly refresh: (node: NodeId) => Promise<unknown>;
   /** Everything that was ordered has arrived. */
   readonly onDone: () => void;
   readonly clock: Clock;
@@ -98,6 +100,11 @@ export class RepairQueue {
     this.#plan(0);
   }
 
+  /** Whether a pull of the plan is to be done yet. */
+  isPending(pull: PlannedPull): boolean {
+    return this.#entries.has(nameOf(pull));
+  }
+
   progress(): RepairProgress {
     let bytes = 0;
     for (const { pull } of this.#entries.values()) bytes += pull.subject.sizeBytes;
@@ -118,7 +125,9 @@ export class RepairQueue {
   }
 
   async #turn(): Promise<void> {
-    const { clock, onDone } = this.#dependencies;
+    const { clock, onDone, refresh } = this.#dependencies;
+    const ordered = [...this.#entries.values()].filter(({ orderedMs }) => orderedMs !== undefined);
+    await Promise.all(Array.from(new Set(ordered.map(({ pull }) => pull.to)), refresh));
     this.#takeArrived();
     if (this.#entries.size === 0) {
       onDone();

@@ -80,6 +80,7 @@ export class ReplicaIndex {
   #pending = new Map<string, { readonly manifest: BlobHash; readonly node: NodeId; readonly finding: CopyFinding }>();
   #cancelTimer: (() => void) | undefined;
   #writing: Promise<void> = Promise.resolve();
+  #stopped = false;
 
   constructor(
     dependencies: { readonly kv: Kv; readonly clock: Clock; readonly log: Log },
@@ -164,6 +165,7 @@ export class ReplicaIndex {
 
   /** Writes what was noted. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     await this.#write();
@@ -225,7 +227,7 @@ export class ReplicaIndex {
   }
 
   #writeSoon(delayMs: number): void {
-    if (this.#cancelTimer !== undefined) return;
+    if (this.#stopped || this.#cancelTimer !== undefined) return;
     this.#cancelTimer = this.#clock.setTimer(delayMs, () => {
       this.#cancelTimer = undefined;
       this.#write().catch((error: unknown) => this.#log.warn('replicas:not_written', { error }));

@@ -200,6 +200,8 @@ export class ReplicaProver {
       return 'proved';
     } catch (error) {
       if (!(error instanceof MeshError)) throw error;
+      // That others gave it says nothing about this one.
+      if (error.code === 'timeout') return 'unreachable';
       return this.#dependencies.peers.isConnected(peer) ? 'lacking' : 'unreachable';
     }
   }

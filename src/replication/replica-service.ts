@@ -2,6 +2,7 @@ import type { BlobHash, NodeId, PeerId } from '../../crdt/ids.ts';
 import { holdersMax } from '../../protocols/replicas/limits.ts';
 import type { CheckAnswer, ProofAnswer } from '../../protocols/replicas/messages.ts';
 import type { ChallengeGroup, CheckOrder, KnownHolder, Order, ReplicaSource } from '../../protocols/replicas/server.ts';
+import type { ViewSource } from '../../protocols/replicas/views.ts';
 import type { FollowedSet } from '../../protocols/wire/set-following.ts';
 import type { Kv } from '../ports/kv.ts';
 import type { OrderTaker } from './order-taker.ts';
@@ -19,6 +20,7 @@ export interface ReplicaServiceDependencies {
   readonly shelf: ContentShelf;
   readonly nodeOf: (peer: PeerId) => NodeId | undefined;
   readonly isCoordinator: (node: NodeId) => boolean;
+  readonly views: ViewSource;
   readonly self: NodeId;
 }
 
@@ -32,6 +34,10 @@ export class ReplicaService implements ReplicaSource {
 
   get inventory(): FollowedSet {
     return this.#dependencies.inventory;
+  }
+
+  get views(): ViewSource {
+    return this.#dependencies.views;
   }
 
   prove(peer: PeerId, challenges: ChallengeGroup): Promise<ProofAnswer[]> {

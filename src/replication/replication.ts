@@ -5,13 +5,13 @@ import { inboundStreamsMax, replicasProtocol } from '../../protocols/replicas/li
 import { serveReplicas } from '../../protocols/replicas/server.ts';
 import type { DropOutcome } from '../node/content/content-plane.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
+import type { Kv, KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { Network } from '../ports/network.ts';
 import type { Random } from '../ports/random.ts';
-import { type Absent, absentOf, type NodeLiveness, repairDelayMsDefault } from './absences.ts';
+import { type Absent, absentOf, fullNodes, type NodeLiveness, repairDelayMsDefault } from './absences.ts';
 import { ReplicationAuditor } from './auditor.ts';
 import { ContentDropper } from './content-dropper.ts';
 import { type DrainProgress, drainProgress } from './drain-progress.ts';
@@ -19,16 +19,18 @@ import { IndexFollower } from './index-follower.ts';
 import { WriteIntents } from './intents.ts';
 import { ContentInventory, type InventoryDependencies } from './inventory.ts';
 import { Leases } from './leases.ts';
-import { OrderTaker, type WantedContent } from './order-taker.ts';
+import { MeshView } from './mesh-view.ts';
+import { OrderTaker, type OrderTakerDependencies, type WantedContent } from './order-taker.ts';
 import { PlacementDirectory } from './placement-directory.ts';
 import { PlacementFollower } from './placement-follower.ts';
 import { type MeshChange, type MovePage, MovePreview, nodesAfter, type PreviewBounds } from './preview.ts';
 import { type ContentShelf, ProofGiver } from './proof-giver.ts';
 import { RepairQueue } from './repair-queue.ts';
-import { type CopyRecord, ReplicaIndex } from './replica-index.ts';
+import { ReplicaIndex } from './replica-index.ts';
 import { ReplicaPeers } from './replica-peers.ts';
 import { ReplicaProver } from './replica-prover.ts';
 import { ReplicaService } from './replica-service.ts';
+import { ReplicaViews } from './replica-views.ts';
 import type { Subject } from './subject.ts';
 import { SubjectIndex, type VersionSource } from './subject-index.ts';
 
@@ -45,6 +47,8 @@ export interface ReplicatedContent extends ContentShelf {
   want(wanted: readonly WantedContent[]): Promise<void>;
   /** Drops a content in the caller's transaction. */
   drop(transaction: KvTransaction, manifest: BlobHash): DropOutcome;
+  /** Contents were dropped, durably. */
+  dropped(): void;
   /** The verified bytes of a blob from exactly this peer, kept nowhere; undefined when it does not give them. */
   fetchFrom(peer: PeerId, hash: BlobHash, sizeBytes: number): Promise<Uint8Array | undefined>;
   /** What this node should hold is not what it was. */
@@ -61,23 +65,34 @@ export interface ReplicationDependencies {
   readonly content: ReplicatedContent;
   readonly versions: VersionSource;
   readonly liveness: NodeLiveness;
+  /** Free bytes of a member's disk as it said last; undefined when it has not. */
+  readonly freeBytesOf: (node: NodeId) => number | undefined;
   /** The control log: its state now, and after an entry, where that is known. */
   readonly state: () => ControlState;
   readonly stateAt: (seq: number) => ControlState | undefined;
   /** The members that content can be placed on, with their weights and labels. */
   readonly nodesOf: (state: Pick<ControlState, 'members' | 'namespaces'>) => readonly PlacementNode[];
   readonly slotOf: (doc: DocId) => number;
+  /** Brings a version of a slot that this node does not hold; undefined when there is nothing to bring. Never rejects. */
+  readonly bring: OrderTakerDependencies['bring'];
   /** Names this life of the node: its incarnation. */
   readonly feedName: () => string;
   /** Is told of nodes that were caught with false proofs. */
   readonly onFalseProof: (caught: FalseProof) => void;
 }
 
-export interface ReplicationOptions {
-  readonly self: NodeId;
+/** What an operator sets of it; everything has a default. */
+export interface ReplicationSettings {
+  /** How long a node may be offline before others stand in for it; 10 min when absent. */
   readonly repairDelayMs?: number | undefined;
+  /** Mean time between two audits; an hour when absent. */
   readonly auditEveryMs?: number | undefined;
+  /** Mean time between two looks at the inventory of a node; 5 s when absent. */
   readonly followEveryMs?: number | undefined;
+}
+
+export interface ReplicationOptions extends ReplicationSettings {
+  readonly self: NodeId;
 }
 
 /** Everything about where content should be and is: what a node's composition makes, starts, stops and asks. */
@@ -91,6 +106,9 @@ export class Replication {
   readonly dropper: ContentDropper;
   readonly intents: WriteIntents;
   readonly auditor: ReplicationAuditor;
+  /** Replication in the whole mesh, as all coordinators know it. */
+  readonly mesh: MeshView;
+  readonly #views: ReplicaViews;
   readonly #dependencies: ReplicationDependencies;
   readonly #options: ReplicationOptions;
   readonly #peers: ReplicaPeers;
@@ -164,6 +182,7 @@ export class Replication {
       leases: this.leases,
       shelf: content,
       drop: (transaction, manifest) => content.drop(transaction, manifest),
+      dropped: () => content.dropped(),
       self,
       metrics,
     });
@@ -174,6 +193,7 @@ export class Replication {
       absent,
       self,
       want: (wanted) => content.want(wanted),
+      bring: dependencies.bring,
       log,
     });
     this.intents = new WriteIntents({
@@ -209,6 +229,7 @@ export class Replication {
       peerOf,
       self,
       takeOwn: (orders) => this.#orders.take(orders, true),
+      refresh: (node) => this.#follower.refreshOne(node),
       onDone: () => this.auditor.repaired(),
       clock,
       log,
@@ -223,6 +244,7 @@ export class Replication {
         repairs: this.#repairs,
         liveness: dependencies.liveness,
         absent,
+        full: () => fullNodes(state().members.keys(), dependencies.freeBytesOf),
         members: () => new Set(state().members.keys()),
         coordinators: () => coordinatorsOf(state()).map(({ nodeId }) => nodeId),
         slotOf: dependencies.slotOf,
@@ -234,6 +256,31 @@ export class Replication {
       },
       { self, auditEveryMs: options.auditEveryMs },
     );
+    this.#views = new ReplicaViews({
+      auditor: this.auditor,
+      index: this.index,
+      follower: this.#follower,
+      intents: this.intents,
+      placement,
+      absent,
+      graceMs: (node) => this.graceMs(node),
+      isMember: (node) => state().members.has(node),
+      nodeOf: (peer) => this.#nodeOf(peer),
+      isCoordinator: (node) => this.#isCoordinator(node),
+      drainProgress: (node) => this.drainProgress(node),
+      preview: (...question) => this.preview(...question),
+      self,
+      clock,
+      log,
+    });
+    this.mesh = new MeshView({
+      peers: this.#peers,
+      own: this.#views,
+      coordinators: () => coordinatorsOf(state()),
+      peerOf,
+      self: { nodeId: self, peerId: network.localPeer },
+      log,
+    });
     this.#placementFollower = new PlacementFollower({
       ...base,
       subjects: this.subjects,
@@ -263,6 +310,7 @@ export class Replication {
       shelf: this.#dependencies.content,
       nodeOf: (peer) => this.#nodeOf(peer),
       isCoordinator: (node) => this.#isCoordinator(node),
+      views: this.#views,
       self: this.#options.self,
     });
     network.handle(
@@ -296,6 +344,7 @@ export class Replication {
       this.#placementFollower.stop(),
       this.intents.stop(),
       this.#repairs.stop(),
+      this.#orders.stop(),
       this.#follower.stop(),
     ]);
     this.leases.stop();
@@ -308,19 +357,9 @@ export class Replication {
     this.#placementFollower.changed();
   }
 
-  /** Resolves when placement has been followed up to the present state. */
-  placementFollowed(): Promise<void> {
-    return this.#placementFollower.idle();
-  }
-
   /** Whether this node is to hold the content of an object: as a desired holder, or in the place of one that is gone. */
   shouldHold(object: { readonly ns: string; readonly key: string }): boolean {
     return this.#orders.shouldHold(object);
-  }
-
-  /** True while this node is bound to keep a content. */
-  isBound(_reader: KvReader, manifest: BlobHash): boolean {
-    return this.leases.isBound(manifest);
   }
 
   /** The peers that may have a content, most likely first: named by an order, known to the index, desired, and the rest. */
@@ -331,32 +370,26 @@ export class Replication {
     const { network, state } = this.#dependencies;
     const nodes: NodeId[] = [];
     if (content !== undefined) {
-      nodes.push(...this.#orders.hinted(content.manifest));
-      const copies = this.index.holders(content.manifest).filter(({ isSuspect }) => !isSuspect);
-      nodes.push(...copies.map(({ nodeId }) => nodeId));
+      nodes.push(...this.#orders.hinted(content.manifest), ...this.#indexedHolders(content.manifest));
     }
     if (object !== undefined) {
       const { desired, substitutes } = this.placement.assigned(object.ns, object.key, this.#absent().gone);
       nodes.push(...desired.holders, ...substitutes);
     }
     const likely = nodes.flatMap((node) => state().members.get(node)?.peerId ?? []);
-    return [...new Set([...likely, ...network.connectedPeers()])];
+    const peers = new Set([...likely, ...network.connectedPeers()]);
+    peers.delete(network.localPeer);
+    return [...peers];
   }
 
-  /** Copies of a content that are known to be there: proved to this node, or to its index, and its own. */
-  provedCopies(manifest: BlobHash): number {
-    const { self } = this.#options;
-    const proved = this.index
-      .holders(manifest)
-      .filter(({ nodeId, provedMs }) => provedMs !== undefined && nodeId !== self);
-    const { kv, content } = this.#dependencies;
-    const own = content.sizeOf(kv, manifest) === undefined ? 0 : 1;
-    return Math.max(this.intents.provedCopies(manifest), proved.length + own);
-  }
-
-  /** Who holds a content, as far as this node's index knows; undefined on a node that keeps none. */
-  replicasOf(manifest: BlobHash): readonly CopyRecord[] | undefined {
-    return this.#isCoordinator(this.#options.self) ? this.index.holders(manifest) : undefined;
+  /** It is asked between two blobs of a transfer: a store that is closed or fails by then ends that, and nothing else. */
+  #indexedHolders(manifest: BlobHash): NodeId[] {
+    try {
+      return this.index.holders(manifest).flatMap(({ nodeId, isSuspect }) => (isSuspect ? [] : [nodeId]));
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      return [];
+    }
   }
 
   /** How far a node that drains has come; undefined on a node that keeps no index. */
@@ -393,9 +426,23 @@ export class Replication {
     return preview.page();
   }
 
+  /** Who is offline, as this node sees it: waited for, or replaced. */
+  absent(): Absent {
+    return this.#absent();
+  }
+
+  /** Milliseconds until a node that is offline counts as gone; the whole delay for one that is not offline. */
+  graceMs(node: NodeId): number {
+    return Math.max(0, this.#repairDelayMs - (this.#dependencies.liveness.offlineForMs(node) ?? 0));
+  }
+
+  get #repairDelayMs(): number {
+    return this.#options.repairDelayMs ?? repairDelayMsDefault;
+  }
+
   #absent(): Absent {
     const { state, liveness } = this.#dependencies;
-    return absentOf(state().members.keys(), liveness, this.#options.repairDelayMs ?? repairDelayMsDefault);
+    return absentOf(state().members.keys(), liveness, this.#repairDelayMs);
   }
 
   #isCoordinator(node: NodeId): boolean {

@@ -70,8 +70,11 @@ export class SpotChecks {
     }
   }
 
-  /** Makes the checks; resolves with what they came to. Never rejects but when the node stops. */
-  async run(): Promise<CheckCounts> {
+  /**
+   * Makes the checks; resolves with what they came to. Ends early once `isHurried` says so: what was not checked is offered
+   * to the next audit again. Never rejects but when the node stops.
+   */
+  async run(isHurried: () => boolean = () => false): Promise<CheckCounts> {
     const { kv, shelf } = this.#dependencies;
     const counts: Record<ProofResult, number> = { proved: 0, lacking: 0, wrong: 0, unreachable: 0 };
     const own = new Map<NodeId, Check[]>();
@@ -82,8 +85,12 @@ export class SpotChecks {
       group.set(node, [...(group.get(node) ?? []), check]);
     }
     await Promise.all([
-      ...Array.from(own, ([node, checks]) => this.#checkOwn(node, checks, counts)),
-      ...Array.from(byOthers, ([checker, checks]) => this.#haveChecked(checker, checks, counts)),
+      ...Array.from(own, async ([node, checks]) => {
+        for (const part of partsOf(checks, isHurried)) await this.#checkOwn(node, part, counts);
+      }),
+      ...Array.from(byOthers, async ([checker, checks]) => {
+        for (const part of partsOf(checks, isHurried)) await this.#haveChecked(checker, part, counts);
+      }),
     ]);
     return counts;
   }
@@ -108,24 +115,21 @@ export class SpotChecks {
 
   async #haveChecked(checker: NodeId, checks: readonly Check[], counts: Record<ProofResult, number>): Promise<void> {
     const { clock, log } = this.#dependencies;
-    for (let start = 0; start < checks.length; start += checksMax) {
-      const part = checks.slice(start, start + checksMax);
-      const results = await this.#ask(checker, part);
-      for (const [index, check] of part.entries()) {
-        const told = results[index] ?? 'unreachable';
-        if (told !== 'wrong' && told !== 'lacking') {
-          this.#note(check, told, counts);
-          continue;
-        }
-        const [look] = await this.#dependencies.prover.sample(check.node, [check.content]);
-        const seen = look?.result ?? 'unreachable';
-        if (seen === 'proved')
-          log.warn('checks:disagree', { checker, node: check.node, told, manifest: check.content.manifest });
-        // Bytes that do not verify are not there; and what was caught with a false proof has answered falsely.
-        this.#note(check, seen === 'lacking' ? told : seen, counts);
+    const results = await this.#ask(checker, checks);
+    for (const [index, check] of checks.entries()) {
+      const told = results[index] ?? 'unreachable';
+      if (told !== 'wrong' && told !== 'lacking') {
+        this.#note(check, told, counts);
+        continue;
       }
-      await clock.sleep(0);
+      const [look] = await this.#dependencies.prover.sample(check.node, [check.content]);
+      const seen = look?.result ?? 'unreachable';
+      if (seen === 'proved')
+        log.warn('checks:disagree', { checker, node: check.node, told, manifest: check.content.manifest });
+      // Bytes that do not verify are not there; and what was caught with a false proof has answered falsely.
+      this.#note(check, seen === 'lacking' ? told : seen, counts);
     }
+    await clock.sleep(0);
   }
 
   async #ask(checker: NodeId, checks: readonly Check[]): Promise<readonly ProofResult[]> {
@@ -157,5 +161,12 @@ export class SpotChecks {
   #note({ node, content }: Check, result: ProofResult, counts: Record<ProofResult, number>): void {
     counts[result] += 1;
     if (result !== 'unreachable') this.#dependencies.index.note(node, content.manifest, result);
+  }
+}
+
+/** The checks of one message at a time, until somebody is in a hurry. */
+function* partsOf(checks: readonly Check[], isHurried: () => boolean): Generator<readonly Check[]> {
+  for (let start = 0; start < checks.length && !isHurried(); start += checksMax) {
+    yield checks.slice(start, start + checksMax);
   }
 }

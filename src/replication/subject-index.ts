@@ -89,14 +89,16 @@ export class SubjectIndex {
 
   /**
    * The contents of versions that came since the index caught up, as a transaction sees it; undefined when they are too
-   * many to be gone through within one.
+   * many to be gone through within one, or while a record cannot be read: the content of that version could be any.
    */
   newContents(reader: KvReader): ReadonlySet<BlobHash> | undefined {
     const changed = this.#versions.changedAfter(reader, this.#cursor(reader), newDocumentsMax + 1);
-    if (changed.length > newDocumentsMax) return undefined;
+    if (changed.length > newDocumentsMax || this.#isUnsound(reader)) return undefined;
     const contents = new Set<BlobHash>();
     for (const { doc } of changed) {
-      for (const { row } of this.#missing(reader, doc, false).found) if (row !== undefined) contents.add(row.manifest);
+      const { found, isSound } = this.#missing(reader, doc, false);
+      if (!isSound) return undefined;
+      for (const { row } of found) if (row !== undefined) contents.add(row.manifest);
     }
     return contents;
   }
@@ -138,6 +140,12 @@ export class SubjectIndex {
       await this.#kv.transact((transaction) => transaction.put(metaKey('subjects'), Buffer.from(String(last.change))));
       await this.#clock.sleep(0);
     }
+  }
+
+  /** Whether there is a document with a record that could not be read when the index met it. */
+  #isUnsound(reader: KvReader): boolean {
+    for (const _ of reader.range({ ...unsoundRange, limit: 1 })) return true;
+    return false;
   }
 
   #cursor(reader: KvReader): number {

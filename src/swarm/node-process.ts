@@ -20,14 +20,14 @@ const logBytesMax = 16 * 1024 * 1024;
 
 export type NodeProcessState = 'stopped' | 'starting' | 'running' | 'stopping' | 'crashed';
 
-/** The command that runs a node; from source in a checkout, from the built files in a package. */
-const serveCommand: readonly string[] = [
-  process.execPath,
-  fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../cli/main.ts' : '../cli/main.js', import.meta.url)),
-  'serve',
-  '--dev-control',
-  '--dir',
-];
+/**
+ * The command that runs a node, given its directory as the last argument; from source in a checkout, from the built files
+ * in a package. `options` are more of `serve`.
+ */
+export function serveCommand(options: readonly string[] = []): readonly string[] {
+  const main = new URL(import.meta.url.endsWith('.ts') ? '../cli/main.ts' : '../cli/main.js', import.meta.url);
+  return [process.execPath, fileURLToPath(main), 'serve', '--dev-control', ...options, '--dir'];
+}
 
 /** One node of the swarm as a child process, which ends by itself when this process does. */
 export class NodeProcess {
@@ -45,7 +45,7 @@ export class NodeProcess {
   ) {
     this.#onChange = deps.onChange;
     this.node = options.node;
-    this.#command = options.command ?? serveCommand;
+    this.#command = options.command ?? serveCommand();
   }
 
   get state(): NodeProcessState {

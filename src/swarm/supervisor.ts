@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { nodeDirectoryPaths } from '../node-directory.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import { type ControlServer, callControlSocket, isAnswering, serveControlSocket } from './control-socket.ts';
-import { NodeProcess, type NodeProcessState } from './node-process.ts';
+import { NodeProcess, type NodeProcessState, serveCommand } from './node-process.ts';
 import { checkPortsFree, prepareSwarm, type SwarmNode, swarmNodesMax } from './swarm-directory.ts';
 import { removeSwarmState, supervisorSocket, writeSwarmState } from './swarm-state.ts';
 
@@ -48,6 +48,8 @@ export interface SupervisorOptions {
   readonly httpPort?: number | undefined;
   /** Runs a node, given its directory as the last argument; this program's own `serve` when absent. */
   readonly nodeCommand?: readonly string[];
+  /** Options of `serve` for every node. */
+  readonly serveOptions?: readonly string[] | undefined;
 }
 
 /** Runs the nodes of one swarm directory as processes, and takes commands for them. */
@@ -82,13 +84,9 @@ export class Supervisor {
     const { nodes, created } = await prepareSwarm(this.#dir, this.#options);
     for (const node of nodes) await leftoverGone(node, this.#stopping.signal);
     await checkPortsFree(nodes);
-    const command = this.#options.nodeCommand;
+    const command = this.#options.nodeCommand ?? serveCommand(this.#options.serveOptions);
     this.#processes = nodes.map(
-      (node) =>
-        new NodeProcess(
-          { onChange: (process) => this.#processChanged(process) },
-          command === undefined ? { node } : { node, command },
-        ),
+      (node) => new NodeProcess({ onChange: (process) => this.#processChanged(process) }, { node, command }),
     );
     await this.#startAll();
     this.#up = true;

@@ -265,6 +265,20 @@ const edges: Readonly<Record<string, Edge>> = {
       }),
       encodeReplicaMessage({ t: 'check', items: [{ manifest: raw, node: north.nodeId, points: [0] }] }),
       encodeReplicaMessage({ t: 'holders', manifests: [raw] }),
+      encodeReplicaMessage({ t: 'status' }),
+      encodeReplicaMessage({
+        t: 'plan',
+        after: { waiting: true, proved: 1, size: 2, manifest: raw, to: north.nodeId, version: raw },
+      }),
+      encodeReplicaMessage({ t: 'audit', wait: 1 }),
+      encodeReplicaMessage({ t: 'copies', manifests: [raw] }),
+      encodeReplicaMessage({ t: 'drain', node: north.nodeId }),
+      encodeReplicaMessage({
+        t: 'preview',
+        change: { kind: 'join', node: north.nodeId, labels: { dc: 'a' }, capacity: 20 },
+        after: { doc: raw, version: raw },
+        moves: 1,
+      }),
     ],
   },
   'replica response': {
@@ -276,6 +290,22 @@ const edges: Readonly<Record<string, Edge>> = {
       encodeReplicaMessage({ t: 'proofs', answers: [raw, 0, 1] }),
       encodeReplicaMessage({ t: 'holders', holders: [[[north.nodeId, true]]] }),
       encodeReplicaMessage({ t: 'checked', results: ['proved', 'wrong'] }),
+      encodeReplicaMessage({ t: 'status', intents: 1, late: 0, auditor: null }),
+      encodeReplicaMessage({
+        t: 'plan',
+        page: {
+          pulls: [
+            {
+              ...{ ns: 'docs', key: 'a', version: raw, manifest: raw, size: 1, to: north.nodeId },
+              ...{ from: [north.nodeId], proved: 1, waiting: true, waits: [[north.nodeId, 9]] },
+            },
+          ],
+          more: true,
+        },
+      }),
+      encodeReplicaMessage({ t: 'audit', state: 'done' }),
+      encodeReplicaMessage({ t: 'copies', copies: [[[north.nodeId, 1, 0, 'own']]] }),
+      encodeReplicaMessage({ t: 'drain', progress: { contents: 2, remaining: 1, bytes: 9, current: true } }),
     ],
   },
   want: { decode: decodeWant, sound: [encodeWant([hash, hash])] },

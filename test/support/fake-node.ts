@@ -6,6 +6,7 @@ import type {
   Conflict,
   ConflictPage,
   ConflictsInput,
+  ContentStatus,
   GraphVersion,
   ListInput,
   Listing,
@@ -28,14 +29,19 @@ import type {
 } from '../../src/node/api.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { FakeCluster } from './fake-cluster.ts';
+import { FakeReplication } from './fake-replication.ts';
 
 /** A node that keeps its objects in a map: no signatures, no flushes, no peers, but the same answers. */
 export class FakeNode implements MeshNode {
   readonly objects = new Map<string, FakeObject>();
   readonly published: MeshEvent[] = [];
   readonly cluster = new FakeCluster();
+  readonly replication = new FakeReplication();
   isReady = true;
   isQuorate = true;
+  contentStatus: ContentStatus = { dead: 0, damaged: 0, incomplete: 0, scrubbedAt: null };
+  /** Other members than itself. */
+  readonly others: NodeInfo[] = [];
   membership: MembershipStatus = { state: 'member', removedBy: null, turnedAwayBy: 0 };
   readonly #listeners = new Set<() => void>();
   #time = 1_751_360_400_000;
@@ -197,6 +203,7 @@ export class FakeNode implements MeshNode {
       provisional: objects.reduce((sum, { versions }) => sum + versions.size, 0),
       quorum: { epoch: 1, coordinators: 1, reachable: 1, available: this.isQuorate, pending: 0 },
       pendingContent: 0,
+      content: this.contentStatus,
       peers: { connected: 0, known: 0 },
       disk: { capacityBytes: 1_000_000, freeBytes: 500_000 },
       control: this.cluster.status(nodeId, cluster),
@@ -210,8 +217,10 @@ export class FakeNode implements MeshNode {
     const roles = ['coordinator', 'storage'] as const;
     const self = { nodeId, peerId, name: 'n1', state: 'online', self: true } as const;
     const seen = { since: 1_751_360_400_000, connected: true, url: null, reportedLabels: {}, version: 'test' };
-    const space = { capacityBytes: 1_000_000, freeBytes: 500_000, usedBytes: 500_000, load: 0, lastHeartbeatMs: 0 };
-    return [{ ...self, ...seen, ...space, addresses, roles, labels: {}, capacity: 22, draining: false }];
+    const space = { capacityBytes: 1_000_000, freeBytes: 500_000, usedBytes: 500_000, load: 0 };
+    const heard = { lastHeartbeatMs: 0, clockOffsetMs: 0 };
+    const own = { ...self, ...seen, ...space, ...heard, addresses, roles, labels: {}, capacity: 22, draining: false };
+    return [own, ...this.others];
   }
 
   ready(): boolean {

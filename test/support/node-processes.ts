@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { AnabranchClient } from '../../src/client/http-client.ts';
 import { nodeDirectoryPaths } from '../../src/node-directory.ts';
 import { callControlSocket } from '../../src/swarm/control-socket.ts';
-import { NodeProcess } from '../../src/swarm/node-process.ts';
+import { NodeProcess, serveCommand } from '../../src/swarm/node-process.ts';
 import { chooseFreePorts } from '../../src/swarm/ports.ts';
 import { prepareSwarm, type SwarmNode } from '../../src/swarm/swarm-directory.ts';
 
@@ -19,12 +19,13 @@ export interface RunningProcess {
 
 /**
  * Runs something on a fresh cluster of node processes, and removes everything afterwards. `settings` are put into each
- * node's `node.json` before it starts.
+ * node's `node.json` before it starts, `serveOptions` are given to its command.
  */
 export async function withNodes<T>(
   count: number,
   run: (nodes: readonly RunningProcess[]) => Promise<T>,
   settings: Readonly<Record<string, unknown>> = {},
+  serveOptions: readonly string[] = [],
 ): Promise<T> {
   const dir = await mkdtemp(join(tmpdir(), 'anabranch-nodes-'));
   const started: RunningProcess[] = [];
@@ -34,7 +35,7 @@ export async function withNodes<T>(
     for (const node of nodes) {
       const { nodeFile } = nodeDirectoryPaths(node.dir);
       await writeFile(nodeFile, JSON.stringify({ ...JSON.parse(await readFile(nodeFile, 'utf8')), ...settings }));
-      const process = new NodeProcess({ onChange: () => undefined }, { node });
+      const process = new NodeProcess({ onChange: () => undefined }, { node, command: serveCommand(serveOptions) });
       started.push({ node, process, client: new AnabranchClient({ url: node.url, token: node.token }) });
       await process.start(new AbortController().signal);
     }

@@ -12,10 +12,10 @@ import { MemoryLog } from '../../src/adapters/memory/log.ts';
 import { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
 import { MemoryHub, type MemoryNetwork } from '../../src/adapters/memory/network.ts';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
+import { heldAfter } from '../../src/node/content/held-contents.ts';
 import { PullJobs } from '../../src/node/content/pull-jobs.ts';
 import type { KvReader, KvTransaction } from '../../src/ports/kv.ts';
 import type { NodeLiveness } from '../../src/replication/absences.ts';
-import { heldAfter } from '../../src/replication/held-contents.ts';
 import type { WantedContent } from '../../src/replication/order-taker.ts';
 import { type FalseProof, type ReplicatedContent, Replication } from '../../src/replication/replication.ts';
 import type { Subject } from '../../src/replication/subject.ts';
@@ -86,7 +86,7 @@ class KnownVersions implements VersionSource {
 export class TestContents implements ReplicatedContent {
   readonly blobs = new Map<BlobHash, Uint8Array>();
   readonly wanted: string[] = [];
-  readonly dropped: BlobHash[] = [];
+  readonly drops: BlobHash[] = [];
   jobs: PullJobs;
   readonly #node: ReplicaNode;
   /** Called for each content that is to be pulled; tests hold pulls back by it. */
@@ -135,9 +135,9 @@ export class TestContents implements ReplicatedContent {
   }
 
   drop(transaction: KvTransaction, manifest: BlobHash): 'dropped' | 'leased' | 'absent' {
-    if (this.#node.replication.isBound(transaction, manifest)) return 'leased';
+    if (this.#node.replication.leases.isBound(manifest)) return 'leased';
     if (!this.jobs.drop(transaction, manifest)) return 'absent';
-    this.dropped.push(manifest);
+    this.drops.push(manifest);
     return 'dropped';
   }
 
@@ -145,6 +145,8 @@ export class TestContents implements ReplicatedContent {
     const bytes = this.#node.mesh.byPeer(peer)?.contents.blobs.get(hash);
     return bytes !== undefined && blobHashOf(bytes) === hash ? bytes : undefined;
   }
+
+  dropped(): void {}
 
   reconsider(): void {}
 
@@ -215,6 +217,8 @@ export class ReplicaNode {
         stateAt: (seq) => mesh.states[seq],
         nodesOf: placementNodes,
         slotOf: (doc) => (doc.codePointAt(0) ?? 0) % 16,
+        bring: () => undefined,
+        freeBytesOf: () => undefined,
         feedName: () => actorOf(testNode(name), this.incarnation),
         onFalseProof: (caught) => this.falseProofs.push(caught),
       },

@@ -47,7 +47,7 @@ export class SlotMesh extends Simulation {
 
   /** Lets time pass until every node has the slots it is to have and owes nothing, and the holders of each are in step. */
   settled(): Promise<void> {
-    return this.until(() => this.unsettledSlots() === undefined && this.#areInStep());
+    return this.until(() => this.placements.unsettled() === undefined && this.#areInStep());
   }
 
   #areInStep(): boolean {

@@ -108,6 +108,14 @@ export class ConfirmationQueue {
     return waited;
   }
 
+  /** Better times have come for one object that had to wait for them. */
+  resumeOne(doc: DocId): void {
+    const change = this.#later.get(doc);
+    if (change === undefined) return;
+    this.#later.delete(doc);
+    this.#ready.set(doc, change);
+  }
+
   get hasReady(): boolean {
     return this.#ready.size > 0;
   }

@@ -1,4 +1,5 @@
-import type { DocId, NodeId, VersionId } from '../../../crdt/ids.ts';
+import type { BlobHash, DocId, NodeId, VersionId } from '../../../crdt/ids.ts';
+import type { Version } from '../../../crdt/version.ts';
 import { compareHeads } from '../../../crdt/version-graph.ts';
 import type { QuorumEngine } from '../../../protocols/quorum/engine.ts';
 import type { Outcome } from '../../../protocols/quorum/register-kind.ts';
@@ -23,10 +24,14 @@ const restMsMax = 1_000;
 /** First wait before what was unavailable is tried again; it doubles up to the greatest. */
 const retryMsMin = 500;
 const retryMsMax = 30_000;
+/** What waits for copies of its content is looked at again that often, whatever this node was told of them. */
+const copiesLookMs = 30_000;
 /** How long one confirmation may take. */
 const confirmMsMax = 10_000;
 /** Heads remembered that can never be confirmed as the coordinators see it, while that is not to be seen here yet. */
 const lostKeptMax = 10_000;
+/** Versions remembered whose copies came; the oldest are forgotten first, and their objects wait for those of their heads. */
+const backedKeptMax = 10_000;
 
 interface Dependencies {
   readonly kv: Kv;
@@ -40,6 +45,15 @@ interface Dependencies {
   readonly available: () => boolean;
   /** Writes under way at this node. */
   readonly writesUnderWay: () => number;
+  readonly copies: ProvedContent;
+}
+
+/** What is known of the copies of contents. */
+export interface ProvedContent {
+  /** Whether enough copies of a version's content are proved for the version to be confirmed by itself. */
+  isBacked(version: Version): boolean;
+  /** Calls back when one more copy of a content was proved. Returns the unsubscriber. */
+  onProved(listener: (manifest: BlobHash) => void): () => void;
 }
 
 /** How a confirmation is waited for. */
@@ -53,7 +67,7 @@ interface ConfirmOptions {
  * Has this node's provisional versions confirmed, in the background: an object at a time in each of a bounded number of
  * lanes, whose messages and flushes the engine shares. Writes come first: while some are under way, each lane rests
  * after every object for as long again as it worked, times the writes. What cannot be confirmed for want of a majority
- * waits until there is one; what can never be, since it does not descend from the confirmed head, is left alone and
+ * waits until there is one, what lacks proved copies of its content until there are enough; what can never be, since it does not descend from the confirmed head, is left alone and
  * stays a branch.
  */
 export class ConfirmationWorker {
@@ -61,6 +75,10 @@ export class ConfirmationWorker {
   readonly #nodeId: NodeId;
   readonly #queue: ConfirmationQueue;
   readonly #lost = new Map<DocId, VersionId>();
+  /** Objects that wait for copies, by the content they wait for, and the version that has it. */
+  readonly #unbacked = new Map<BlobHash, Map<DocId, VersionId>>();
+  /** Versions that have their copies now: proposed when the head that took their place meanwhile still lacks its own. */
+  readonly #backed = new Map<DocId, VersionId>();
   readonly #outcomes: Counter;
   readonly #stopping = new AbortController();
   #lanes = 0;
@@ -70,6 +88,8 @@ export class ConfirmationWorker {
   #cancelRetry: (() => void) | undefined;
   #retryMs = retryMsMin;
   #saving: Promise<void> = Promise.resolve();
+  #cancelLook: (() => void) | undefined;
+  #unsubscribe: () => void = () => undefined;
 
   constructor(dependencies: Dependencies, options: { readonly nodeId: NodeId }) {
     this.#dependencies = dependencies;
@@ -90,14 +110,17 @@ export class ConfirmationWorker {
 
   start(): void {
     this.#started = true;
+    this.#unsubscribe = this.#dependencies.copies.onProved((manifest) => this.#proved(manifest));
     this.#gather();
   }
 
   /** Ends what is under way. What was not confirmed waits for the next start. */
   async stop(): Promise<void> {
     this.#started = false;
+    this.#unsubscribe();
     this.#cancelGather?.();
     this.#cancelRetry?.();
+    this.#cancelLook?.();
     this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
     await this.#saving;
     await this.#queue.save({ always: true }).catch((error: unknown) => this.#notSaved(error));
@@ -202,16 +225,32 @@ export class ConfirmationWorker {
     const { kv, objects, log } = this.#dependencies;
     const row = objects.object(kv, doc);
     const head = row === undefined ? undefined : this.#candidate(row);
-    if (head === undefined) return this.#queue.settle(doc);
+    const earlier = this.#backed.get(doc);
+    this.#backed.delete(doc);
+    if (row === undefined || head === undefined) return this.#queue.settle(doc);
+    const isHeadReady = this.#isBacked(head.id);
+    // An object that is written faster than its copies are proved would never be confirmed by its heads alone.
+    const version = isHeadReady ? head.id : this.#isBetween(row, earlier, head.id) ? earlier : undefined;
+    if (version === undefined) return this.#waitForCopies(doc, head.id);
     try {
-      const outcome = await this.#propose(doc, head.id);
+      const outcome = await this.#propose(doc, version);
       if (outcome.kind === 'unavailable') return this.#postpone(doc);
       this.#retryMs = retryMsMin;
-      this.#queue.settle(doc);
+      if (isHeadReady) this.#queue.settle(doc);
+      else this.#waitForCopies(doc, head.id);
     } catch (error) {
       this.#postpone(doc);
-      if (!this.#isAbort(error)) log.warn('confirmation:failed', { doc, version: head.id, error });
+      if (!this.#isAbort(error)) log.warn('confirmation:failed', { doc, version, error });
     }
+  }
+
+  /** Whether a version is on the way from the confirmed head to this one. */
+  #isBetween({ confirmed }: ObjectRow, version: VersionId | undefined, head: VersionId): version is VersionId {
+    if (version === undefined) return false;
+    const { kv, objects } = this.#dependencies;
+    const isAncestor = objects.ancestry(kv);
+    if (!isAncestor(version, head)) return false;
+    return confirmed === undefined || (version !== confirmed.id && isAncestor(confirmed.id, version));
   }
 
   async #propose(doc: DocId, head: VersionId, { signal, isFresh = false }: ConfirmOptions = {}): Promise<Outcome> {
@@ -231,11 +270,7 @@ export class ConfirmationWorker {
 
   /** It stays a branch. Here that may not be to be seen yet, when the confirmed head has not arrived. */
   #refused(doc: DocId, head: VersionId): void {
-    this.#lost.delete(doc);
-    this.#lost.set(doc, head);
-    if (this.#lost.size <= lostKeptMax) return;
-    const oldest = this.#lost.keys().next();
-    if (!oldest.done) this.#lost.delete(oldest.value);
+    remember(this.#lost, doc, head, lostKeptMax);
   }
 
   #postpone(doc: DocId): void {
@@ -248,6 +283,46 @@ export class ConfirmationWorker {
       this.#cancelRetry = undefined;
       if (this.#queue.resume()) this.#gather();
     });
+  }
+
+  /** Whether a version has the copies of its content that it waits for. */
+  #isBacked(id: VersionId): boolean {
+    const { kv, objects, copies } = this.#dependencies;
+    const version = objects.sound(kv, id);
+    return version === undefined || version.record.content === null || copies.isBacked(version);
+  }
+
+  /** A version lacks copies of its content: its object waits until there are more. */
+  #waitForCopies(doc: DocId, head: VersionId): void {
+    const { kv, objects, clock } = this.#dependencies;
+    this.#queue.postpone(doc);
+    const manifest = objects.sound(kv, head)?.record.content?.manifest;
+    // The proof may have come while an earlier version was being confirmed.
+    if (manifest === undefined || this.#isBacked(head)) {
+      this.#resume(doc);
+      return;
+    }
+    this.#unbacked.set(manifest, (this.#unbacked.get(manifest) ?? new Map<DocId, VersionId>()).set(doc, head));
+    // Placement may change as well, so that fewer copies are enough.
+    this.#cancelLook ??= clock.setTimer(copiesLookMs, () => {
+      this.#cancelLook = undefined;
+      for (const waiting of [...this.#unbacked.keys()]) this.#proved(waiting);
+    });
+  }
+
+  #proved(manifest: BlobHash): void {
+    const docs = this.#unbacked.get(manifest);
+    if (docs === undefined) return;
+    this.#unbacked.delete(manifest);
+    for (const [doc, version] of docs) {
+      if (this.#isBacked(version)) remember(this.#backed, doc, version, backedKeptMax);
+      this.#resume(doc);
+    }
+  }
+
+  #resume(doc: DocId): void {
+    this.#queue.resumeOne(doc);
+    this.#gather();
   }
 
   #save(): void {
@@ -265,4 +340,13 @@ export class ConfirmationWorker {
       (error instanceof MeshError && error.code === 'timeout')
     );
   }
+}
+
+/** Puts in what is known of an object, and forgets the oldest when there is too much. */
+function remember(known: Map<DocId, VersionId>, doc: DocId, version: VersionId, keptMax: number): void {
+  known.delete(doc);
+  known.set(doc, version);
+  if (known.size <= keptMax) return;
+  const oldest = known.keys().next();
+  if (!oldest.done) known.delete(oldest.value);
 }

@@ -16,7 +16,7 @@ import type { ObjectStore } from '../object-store.ts';
 import { refuse } from '../refusals.ts';
 import type { ObjectRow } from '../rows.ts';
 import type { Certificates } from './certificates.ts';
-import { ConfirmationWorker } from './confirmation-worker.ts';
+import { ConfirmationWorker, type ProvedContent } from './confirmation-worker.ts';
 import { QuorumWatch } from './quorum-watch.ts';
 
 interface Dependencies {
@@ -32,6 +32,7 @@ interface Dependencies {
   readonly metrics: Metrics;
   readonly view: () => QuorumView;
   readonly writesUnderWay: () => number;
+  readonly copies: ProvedContent;
 }
 
 /** The confirmed heads of objects, as the node's callers see them: asking for one, waiting for one, and how it stands. */

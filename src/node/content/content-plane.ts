@@ -2,6 +2,7 @@ import { type ChunkingParameters, defaultChunking } from '../../../crdt/chunking
 import type { BlobHash, NodeId, PeerId } from '../../../crdt/ids.ts';
 import type { Content } from '../../../crdt/version.ts';
 import { BlobFetcher } from '../../../protocols/blobs/fetcher.ts';
+import { HolderGroup } from '../../../protocols/blobs/holder-group.ts';
 import { blobsProtocol, inboundStreamsMax } from '../../../protocols/blobs/limits.ts';
 import { RateLimiter } from '../../../protocols/blobs/rate-limit.ts';
 import { serveBlobs } from '../../../protocols/blobs/server.ts';
@@ -18,6 +19,7 @@ import { ByteBudget } from './byte-budget.ts';
 import { type ContentReaderDependencies, openContent, type Reading } from './content-reader.ts';
 import { ContentStore } from './content-store.ts';
 import type { DeadLetter, DeathReason } from './dead-letters.ts';
+import { type HeldContent, heldAfter } from './held-contents.ts';
 import { ingest, type StagedContent } from './ingest.ts';
 import { KvBatcher } from './kv-batcher.ts';
 import { type Linkage, Links, portionsOf } from './links.ts';
@@ -76,6 +78,9 @@ export type ContentSettings = Pick<ContentPlaneOptions, 'uploadBytesPerSecond' |
 
 /** What an operator sees and does of it. */
 export type ContentAdmin = Pick<ContentPlane, 'deadLetters' | 'deadCount' | 'retryDead' | 'scrubStatus' | 'scrubNow'>;
+
+/** Attempts to have a blob from one peer and no other. */
+const askedAloneMax = 4;
 
 /** What became of the wish to drop a content: `absent` when there was nothing to drop. */
 export type DropOutcome = 'dropped' | 'leased' | 'absent';
@@ -297,6 +302,36 @@ export class ContentPlane {
     if (content.size === 0 || content.size > bytesMax) return undefined;
     const bytes = this.#store.read(likelyChunkOf(content), content.size);
     return bytes instanceof Promise ? undefined : bytes;
+  }
+
+  /** Bytes of a content that is whole here; undefined for any other. Within a transaction, as that sees it. */
+  sizeOf(reader: KvReader, manifest: BlobHash): number | undefined {
+    return this.#jobs.completeSize(reader, manifest);
+  }
+
+  /** The contents that are whole here, in the order of their manifests' hashes, after one of them. */
+  heldAfter(reader: KvReader, after: BlobHash | undefined, limit: number): readonly HeldContent[] {
+    return heldAfter(this.#jobs, reader, after, limit);
+  }
+
+  /** The verified bytes of a stored blob, or undefined. */
+  readBlob(hash: BlobHash, sizeBytes?: number): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    return this.#store.read(hash, sizeBytes);
+  }
+
+  /**
+   * The verified bytes of a blob that this peer gave, kept nowhere; undefined when it does not give them. Wants for one
+   * blob share one transfer, which may be from another peer: then it is asked again, now alone. Rejects with `MeshError`
+   * `timeout` when it could never be asked alone.
+   */
+  async fetchFrom(peer: PeerId, hash: BlobHash, sizeBytes: number): Promise<Uint8Array | undefined> {
+    const holders = new HolderGroup(() => [peer]);
+    const options = { holders, unstored: true, signal: this.#stopping.signal };
+    for (let left = askedAloneMax; left > 0; left -= 1) {
+      const fetched = await this.#fetcher.fetch({ hash, sizeBytes }, options);
+      if (fetched === undefined || fetched.from === peer) return fetched?.bytes;
+    }
+    throw new MeshError('timeout', `others gave what ${peer} was asked for`);
   }
 
   /** Looks for new jobs, and for contents that were dropped, now. */

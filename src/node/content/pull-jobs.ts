@@ -129,11 +129,16 @@ export class PullJobs {
   /** Forgets a content: its marker, its job and who waits for it. False when there was neither. */
   drop(transaction: KvTransaction, manifest: BlobHash): boolean {
     const wasWhole = this.#unmark(transaction, manifest);
-    const wasDead = this.#dead.remove(transaction, manifest) !== undefined;
-    const job = this.#find(transaction, manifest);
+    return this.end(transaction, manifest) || wasWhole;
+  }
+
+  /** Forgets a job, a dead one too, and who waits for it. What became whole by another way meanwhile stays so. False when there was none. */
+  end(transaction: KvTransaction, hash: BlobHash): boolean {
+    const wasDead = this.#dead.remove(transaction, hash) !== undefined;
+    const job = this.#find(transaction, hash);
     if (job !== undefined) this.#remove(transaction, job);
-    for (const [key] of [...transaction.range(subjectRange(manifest))]) transaction.delete(key);
-    return wasWhole || wasDead || job !== undefined;
+    for (const [key] of [...transaction.range(subjectRange(hash))]) transaction.delete(key);
+    return wasDead || job !== undefined;
   }
 
   /** Takes from a content those that wait for it and no longer should; true when nobody is left of several. */

@@ -237,7 +237,7 @@ export class Puller {
       // What it was part of has been dropped since.
       this.#queue.finish(job);
       batcher
-        .add((transaction) => void jobs.drop(transaction, job.hash))
+        .add((transaction) => void jobs.end(transaction, job.hash))
         .catch((error: unknown) => log.error('content:job_not_dropped', { hash: job.hash, error }));
       return;
     }

@@ -84,8 +84,9 @@ export class Upkeep {
         endedHere = 0;
         for (const manifest of manifests) {
           if (!jobs.withdraw(transaction, manifest, this.#options.shouldHold)) continue;
-          jobs.drop(transaction, manifest);
-          links.condemn(transaction, manifest);
+          jobs.end(transaction, manifest);
+          // An upload has brought it since: then it is held for that version, and no job is a reason to drop it.
+          if (jobs.completeSize(transaction, manifest) === undefined) links.condemn(transaction, manifest);
           endedHere += 1;
         }
       });

@@ -49,6 +49,8 @@ interface Dependencies {
   readonly record: (event: EventBody) => void;
   /** Members can be dialled at other addresses than before, see `addressesOf`. */
   readonly moved: () => void;
+  /** How far a member's clock is ahead of this one, for display; undefined when that is not known. */
+  readonly clockOffsetMs: (node: NodeId) => number | undefined;
 }
 
 interface Options {
@@ -171,7 +173,7 @@ export class ClusterModel {
 
   /** Every member, as this node sees it. */
   nodes(): readonly NodeInfo[] {
-    const { members, network, clock } = this.#dependencies;
+    const { members, network, clock, clockOffsetMs } = this.#dependencies;
     const connected = new Set(network.connectedPeers());
     const own = this.#ownInfo();
     return members.members.map((member) =>
@@ -184,8 +186,15 @@ export class ClusterModel {
         inStateForMs: this.liveness.inStateForMs(member.nodeId) ?? 0,
         nowMs: clock.nowMs(),
         monotonicMs: clock.monotonicMs(),
+        clockOffsetMs: clockOffsetMs(member.nodeId),
       }),
     );
+  }
+
+  /** Free bytes of a member's disk, by its newest heartbeat or as measured here; undefined while nobody has said. */
+  freeBytesOf(nodeId: NodeId): number | undefined {
+    if (nodeId === this.#options.nodeId) return this.#measured?.freeBytes;
+    return this.#heartbeats.of(nodeId)?.heartbeat.freeBytes;
   }
 
   #ownInfo(): { readonly space: Space | undefined; readonly load: number } {

@@ -16,6 +16,7 @@ interface Seen {
   readonly inStateForMs: number;
   readonly nowMs: number;
   readonly monotonicMs: number;
+  readonly clockOffsetMs: number | undefined;
 }
 
 /** A member as the API shows it: what the control log decides, what the node says of itself, and what is seen of it. */
@@ -46,5 +47,6 @@ export function nodeInfoOf(member: ControlMember, seen: Seen): NodeInfo {
     usedBytes: space === undefined ? null : Math.max(0, space.capacityBytes - space.freeBytes),
     load: own?.load ?? heard?.heartbeat.load ?? null,
     lastHeartbeatMs: own !== undefined ? 0 : heard === undefined ? null : Math.round(seen.monotonicMs - heard.atMs),
+    clockOffsetMs: own !== undefined ? 0 : seen.clockOffsetMs === undefined ? null : Math.round(seen.clockOffsetMs),
   };
 }

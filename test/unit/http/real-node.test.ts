@@ -149,3 +149,92 @@ describe('the API over a whole node', () => {
     expect((await ask('GET', '/readyz')).json).toEqual({ status: 'ready' });
   });
 });
+
+describe('replication over a whole node', () => {
+  const post = (path: string, body: unknown) =>
+    http.ask('POST', path, { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  const own = async () => (await ask('GET', '/v1/status')).json.nodeId as string;
+
+  it('tells who is to hold an object, and what of its policy cannot be met with one node', async () => {
+    const { json } = await ask('GET', '/v1/replication/placement?ns=docs&key=alone');
+    expect(json).toMatchObject({ desired: [{ name: 'n1', presence: 'online' }], substitutes: [] });
+    expect(json.lacks).toMatchObject([{ kind: 'replicas', placed: 1 }]);
+    expect((await ask('GET', '/v1/replication/placement?ns=docs&key=..')).json.code).toBe('invalid_key');
+    expect((await ask('GET', '/v1/replication/placement?ns=D&key=a')).json.code).toBe('invalid_namespace');
+  });
+
+  it('lists the copies of every version, page by page, the newest first', async () => {
+    const first = (await http.put('/v1/objects/docs/copied', 'one')).json.version;
+    const second = (await http.put('/v1/objects/docs/copied', 'two')).json.version;
+    const { json } = await ask('GET', '/v1/replicas/docs/copied?limit=1');
+    expect(json).toMatchObject({
+      versions: [
+        {
+          version: second,
+          size: 3,
+          holders: [{ name: 'n1', desired: true, proved: true, suspect: false }],
+          missing: [],
+        },
+      ],
+      next: second,
+      unanswered: [],
+    });
+    const older = await ask('GET', `/v1/replicas/docs/copied?after=${second}`);
+    expect(older.json).toMatchObject({ versions: [{ version: first }], next: null });
+    expect((await ask('GET', `/v1/replicas/docs/copied?version=${first}`)).json.versions).toHaveLength(1);
+    const removed = (await ask('DELETE', '/v1/objects/docs/copied')).json.version;
+    expect((await ask('GET', `/v1/replicas/docs/copied?version=${removed}`)).json.code).toBe('deleted');
+    expect((await ask('GET', '/v1/replicas/docs/copied')).json.versions).toHaveLength(2);
+    for (const [path, code] of [
+      ['none', 'not_found'],
+      ['copied?version=x', 'invalid_version'],
+      [`copied?version=${unknownId}`, 'version_not_found'],
+      [`copied?after=${unknownId}`, 'invalid_request'],
+      ['copied?limit=65', 'invalid_request'],
+    ]) {
+      expect((await ask('GET', `/v1/replicas/docs/${path}`)).json.code, path).toBe(code);
+    }
+  });
+
+  it('audits on demand, and tells how replication stands by that', async () => {
+    await http.put('/v1/objects/docs/audited', 'text');
+    const audit = await ask('POST', '/v1/replication/audit?wait=30');
+    expect(audit.json).toMatchObject({ complete: true, auditors: [{ name: 'n1', state: 'done' }], unanswered: [] });
+    const { json } = await ask('GET', '/v1/replication/status');
+    // One node cannot hold the copies that the default policy asks for.
+    expect(json).toMatchObject({ complete: true, healthy: false, lastAudit: { name: 'n1' }, unanswered: [] });
+    const { subjects, degraded } = json.totals as { subjects: number; degraded: number };
+    expect([subjects > 0, degraded]).toEqual([true, subjects]);
+    expect((await ask('GET', '/v1/replication/plan')).json).toEqual({ repairs: [], next: null, unanswered: [] });
+    expect((await ask('GET', '/v1/replication/plan?after=x')).json.code).toBe('invalid_request');
+  });
+
+  it('previews what a node that joins would fetch, and refuses what is no member', async () => {
+    const { json } = await post('/v1/replication/preview', { change: { kind: 'join' }, limit: 1 });
+    expect(json.totals).toMatchObject({ degraded: expect.any(Number) });
+    expect((json.totals as { copies: number }).copies).toBeGreaterThan(0);
+    expect(json.moves).toHaveLength(1);
+    const stranger = { kind: 'leave', nodeId: 'b'.repeat(26) };
+    expect((await post('/v1/replication/preview', { change: stranger })).json.code).toBe('unknown_node');
+    const labels = { kind: 'labels', nodeId: await own(), labels: { 'no label': 'x' } };
+    expect((await post('/v1/replication/preview', { change: labels })).json.code).toBe('invalid_request');
+    const after = { change: { kind: 'join' }, after: 'x' };
+    expect((await post('/v1/replication/preview', after)).json.code).toBe('invalid_request');
+  });
+
+  it('drains a node, and does not call the last holder safe', async () => {
+    const id = await own();
+    expect((await ask('GET', `/v1/nodes/${id}/drain`)).json).toMatchObject({
+      draining: false,
+      safe: false,
+      intents: 0,
+    });
+    expect((await ask('POST', `/v1/nodes/${id}/drain`)).status).toBe(200);
+    const { json } = await ask('GET', `/v1/nodes/${id}/drain`);
+    expect(json).toMatchObject({ name: 'n1', draining: true, safe: false, unanswered: [] });
+    expect(json.remaining).toBe(json.contents);
+    expect((await ask('DELETE', `/v1/nodes/${id}/drain`)).status).toBe(200);
+    expect((await ask('GET', `/v1/nodes/${id}/drain`)).json.draining).toBe(false);
+    expect((await ask('GET', `/v1/nodes/${'b'.repeat(26)}/drain`)).json.code).toBe('unknown_node');
+  });
+});

@@ -186,6 +186,32 @@ describe('a node that is to hold a content no more', () => {
   });
 });
 
+describe('a content that was wanted for one version, and then came with another', () => {
+  it('stays when the first is to be held here no more, whether its job had been given up or waits', async () => {
+    for (const waitMs of [0, 26 * 3_600_000]) {
+      const mesh = new ContentMesh();
+      let isWanted = true;
+      const alice = await mesh.start('alice');
+      const bob = await mesh.start('bob', {}, { shouldHold: ({ key }) => isWanted || key !== 'v1' });
+      const bytes = mesh.bytes(50_000);
+      const staged = await mesh.run(alice.plane.ingest([bytes], 'files'));
+      staged.release(false);
+      await mesh.want(bob, staged.content);
+      await mesh.clock.advance(waitMs);
+      const own = await mesh.run(bob.plane.ingest([bytes], 'files'));
+      await mesh.run(bob.kv.transact((transaction) => bob.plane.keep(transaction, own)));
+      own.release(true);
+      isWanted = false;
+      await mesh.run(bob.plane.reconsider());
+      expect(bob.plane.holds(own.content)).toBe(true);
+      expect([bob.plane.pending(), bob.plane.deadCount()]).toEqual([0, 0]);
+      bob.plane.kick();
+      await mesh.clock.advance(60_000);
+      expectSame(await mesh.read(bob, own.content), bytes);
+    }
+  });
+});
+
 describe('the way content is cut', () => {
   it('follows the namespace, for small contents too', async () => {
     const mesh = new ContentMesh();

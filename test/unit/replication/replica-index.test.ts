@@ -6,8 +6,8 @@ import type { FeedPage, FollowedSet } from '../../../protocols/wire/set-followin
 import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
 import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
 import { MemoryLog } from '../../../src/adapters/memory/log.ts';
+import { heldAfter } from '../../../src/node/content/held-contents.ts';
 import { PullJobs } from '../../../src/node/content/pull-jobs.ts';
-import { heldAfter } from '../../../src/replication/held-contents.ts';
 import { ContentInventory } from '../../../src/replication/inventory.ts';
 import { valueOfSize } from '../../../src/replication/journaled-set.ts';
 import { ReplicaIndex } from '../../../src/replication/replica-index.ts';

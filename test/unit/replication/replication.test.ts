@@ -50,7 +50,7 @@ describe('a write', () => {
     await mesh.settle(20_000);
     for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
     expect(mesh.nodes.map(({ replication }) => replication.intents.pending)).toEqual([0, 0, 0, 0, 0]);
-    expect(mesh.get('north').contents.dropped.length).toBeGreaterThan(0);
+    expect(mesh.get('north').contents.drops.length).toBeGreaterThan(0);
     expect(await auditAll()).toEqual({
       subjects: 40,
       healthy: 40,
@@ -104,7 +104,7 @@ describe('a write', () => {
     for (const name of ['east', 'south', 'west', 'home']) mesh.get(name).contents.mayPull = () => true;
     await mesh.settle(120_000);
     expect(seen[0]).toBe(2);
-    expect(mesh.get('north').replication.provedCopies(written.manifest)).toBe(3);
+    expect(intents.provedCopies(written.manifest)).toBe(3);
   });
 });
 
@@ -221,7 +221,7 @@ describe('a holder that lies', () => {
     const lost = written.filter((each) => mesh.desired(each).includes('home'));
     expect(mesh.nodes.flatMap(({ falseProofs }) => falseProofs).some(({ node }) => node === home.nodeId)).toBe(true);
     for (const each of lost) {
-      const [known] = auditors().flatMap(({ replication }) => replication.replicasOf(each.manifest) ?? []);
+      const [known] = auditors().map(({ replication }) => replication.index.holders(each.manifest));
       expect(known).toBeDefined();
     }
   });

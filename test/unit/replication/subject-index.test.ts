@@ -122,14 +122,17 @@ test('tells a transaction of contents that came since it caught up, or that they
 });
 
 test('finds what a damaged record hid once that can be read again', async () => {
-  const { versions, open, run, all } = setUp();
+  const { kv, versions, open, run, all } = setUp();
   versions.write('a', 'root');
   const damaged = versions.write('a', 'middle', ['root']);
   versions.write('a', 'head', ['middle']);
   versions.damaged.add(damaged);
   const index = open();
+  expect(index.newContents(kv)).toBeUndefined();
   await run(index.catchUp());
   expect(await all(index)).toHaveLength(1);
+  // What it has could be any content: none of them is known to be needed by nobody else.
+  expect(index.newContents(kv)).toBeUndefined();
   // Another change of the document does not make it forget.
   versions.write('a', 'next', ['head']);
   await run(index.catchUp());
@@ -138,6 +141,7 @@ test('finds what a damaged record hid once that can be read again', async () => 
   const later = open();
   await run(later.catchUp());
   expect(await all(later)).toHaveLength(4);
+  expect(later.newContents(kv)).toEqual(new Set());
   versions.reads = 0;
   await run(later.catchUp());
   expect(versions.reads).toBe(0);

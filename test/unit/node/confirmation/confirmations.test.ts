@@ -54,6 +54,18 @@ describe('automatic confirmation', () => {
     await confirmedOn(mesh, ['alice'], 'plan', written.version);
   });
 
+  test('goes on while an object is written faster than copies of its contents are proved', async () => {
+    const mesh = await start();
+    const written: string[] = [];
+    for (let index = 0; index < 100; index += 1) {
+      written.push((await mesh.put('alice', 'plan', `text ${index}`)).version);
+      await mesh.settle(40);
+    }
+    const confirmed = written.indexOf(confirmedHead(mesh, 'alice', 'plan') ?? '');
+    expect(confirmed).toBeGreaterThan(30);
+    await confirmedOn(mesh, names, 'plan', written.at(-1) ?? '');
+  });
+
   test('goes on after a restart with what was not confirmed', async () => {
     const mesh = await start();
     mesh.partition(['alice'], ['bob', 'carol']);

@@ -1,8 +1,13 @@
-import type { BlobHash } from '../../crdt/ids.ts';
-import { hashedRange, hashOfKey, isCompleteKey } from '../node/content/content-keys.ts';
-import type { PullJobs } from '../node/content/pull-jobs.ts';
-import type { KvReader } from '../ports/kv.ts';
-import type { HeldContent } from './inventory.ts';
+import type { BlobHash } from '../../../crdt/ids.ts';
+import type { KvReader } from '../../ports/kv.ts';
+import { hashedRange, hashOfKey, isCompleteKey } from './content-keys.ts';
+import type { PullJobs } from './pull-jobs.ts';
+
+/** A content that is here whole. */
+export interface HeldContent {
+  readonly manifest: BlobHash;
+  readonly sizeBytes: number;
+}
 
 /**
  * The contents that are here whole, in the order of their manifests' hashes, after one of them. It goes past every

@@ -1,0 +1,87 @@
+import { expect, test, vi } from 'vitest';
+import { blake3, toBase32 } from '../../../crdt/digest.ts';
+import type { BlobHash, DocId, NodeId, VersionId } from '../../../crdt/ids.ts';
+import type { PlacementNode } from '../../../crdt/placement.ts';
+import type { Order } from '../../../protocols/replicas/server.ts';
+import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
+import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
+import { MemoryLog } from '../../../src/adapters/memory/log.ts';
+import { fullNodes } from '../../../src/replication/absences.ts';
+import { OrderTaker } from '../../../src/replication/order-taker.ts';
+import { PlacementDirectory } from '../../../src/replication/placement-directory.ts';
+import { PlacementMap } from '../../../src/replication/placement-map.ts';
+import { assess } from '../../../src/replication/plan.ts';
+import type { Subject } from '../../../src/replication/subject.ts';
+import type { SubjectRecord } from '../../../src/replication/subject-index.ts';
+
+const idOf = <Id extends string>(text: string): Id => toBase32(blake3(Buffer.from(text))) as Id;
+const nodes = ['a', 'b', 'c', 'd'].map((name): PlacementNode => ({ nodeId: name as NodeId, weight: 1, labels: {} }));
+const subject: Subject = {
+  doc: idOf<DocId>('doc'),
+  ns: 'docs',
+  key: 'key',
+  version: idOf<VersionId>('version'),
+  manifest: idOf<BlobHash>('content'),
+  sizeBytes: 10,
+};
+
+test('who said of little room is full, who said nothing is not', () => {
+  const free = new Map([
+    ['a' as NodeId, 0],
+    ['b' as NodeId, 2 ** 40],
+  ]);
+  const full = fullNodes(['a', 'b', 'c'] as NodeId[], (node) => free.get(node));
+  expect([...full]).toEqual(['a']);
+});
+
+test('what a full node lacks is planned for another, and what it has counts', () => {
+  const placement = new PlacementMap(nodes, new Map());
+  const { holders } = placement.desired(subject.ns, subject.key);
+  const [first, second, third] = holders as [NodeId, NodeId, NodeId];
+  const other = nodes.map(({ nodeId }) => nodeId).find((node) => !holders.includes(node)) as NodeId;
+  const assessed = (full: NodeId, copies: readonly NodeId[]) =>
+    assess(
+      {
+        placement,
+        gone: new Set(),
+        away: new Set(),
+        full: new Set([full]),
+        copies: () => copies.map((nodeId) => ({ nodeId, isProved: true, isSuspect: false })),
+        subjectsOf: () => [subject],
+      },
+      subject,
+    );
+  const lacking = assessed(third, [first, second]);
+  expect(lacking.pulls.map(({ to, isWaiting }) => [to, isWaiting])).toEqual([[other, false]]);
+  expect(assessed(third, [first, second, third])).toMatchObject({ health: 'healthy', pulls: [] });
+});
+
+test('an order for a version that is not here is taken up once the version was brought', async () => {
+  const clock = new VirtualClock();
+  const kv = new MemoryKv(clock);
+  const state = { members: new Map(), namespaces: new Map() };
+  const placement = new PlacementDirectory({ state: () => state, nodesOf: () => nodes });
+  const self = placement.desired(subject.ns, subject.key).holders[0] as NodeId;
+  const content = { manifest: subject.manifest, size: subject.sizeBytes, b3: 'b3' };
+  let record: SubjectRecord | undefined;
+  const wanted: string[] = [];
+  const taker = new OrderTaker({
+    kv,
+    versions: { changedAfter: () => [], headsOf: () => [], record: () => record },
+    placement,
+    absent: () => ({ gone: new Set(), away: new Set(), nextMs: undefined }),
+    self,
+    want: async (contents) => {
+      for (const each of contents) wanted.push(each.content.manifest);
+    },
+    bring: async () => {
+      record = { ns: subject.ns, key: subject.key, parents: [], generation: 1, content, node: 'w' as NodeId };
+    },
+    log: new MemoryLog(),
+  });
+  const { ns, key, version, manifest } = subject;
+  const order: Order = { ns, key, version, manifest, holders: [] };
+  expect(await taker.take([order])).toBe(0);
+  await vi.waitFor(() => expect(wanted).toEqual([manifest]));
+  await taker.stop();
+});
