@@ -1,9 +1,10 @@
 import type { Role } from '../../crdt/control/member.ts';
 import type { Draw } from './draw.ts';
+import { type PlacementFault, placementFaults } from './placement-faults.ts';
 import type { Simulation } from './simulation.ts';
 
 type NetworkFault = 'partition' | 'heal' | 'cutOneWay' | 'clog' | 'dropConnection' | 'dropAfter';
-type NodeFault = 'crash' | 'stop' | 'pause' | 'jumpClock' | 'slowDown';
+type NodeFault = 'crash' | 'stayAway' | 'stop' | 'pause' | 'jumpClock' | 'slowDown';
 type DiskFault =
   | 'failWrites'
   | 'failFlush'
@@ -14,8 +15,9 @@ type DiskFault =
   | 'restoreBackup'
   | 'rollBack'
   | 'wipe'
+  | 'loseDisk'
   | 'cloneDirectory';
-type ClusterFault = 'changeRoles';
+type ClusterFault = 'changeRoles' | PlacementFault;
 type FaultName = NetworkFault | NodeFault | DiskFault | ClusterFault;
 
 export type FaultMix = Readonly<Partial<Record<FaultName, number>>>;
@@ -97,6 +99,7 @@ export class FaultSchedule {
       ...this.#networkFaults(name),
       ...this.#nodeFaults(name),
       ...this.#diskFaults(name),
+      ...placementFaults(this.#sim, this.#draw, name),
       changeRoles: () => this.#changeRoles(name),
     };
   }
@@ -145,6 +148,10 @@ export class FaultSchedule {
         sim.crash(name);
         this.#startLater(name);
       },
+      stayAway: () => {
+        sim.crash(name);
+        this.#after(draw.between(12_000, 90_000), () => this.#start(name));
+      },
       stop: () => {
         // A backup of a stopped node has the clean-stop marker in it: rolled back to that, it can notice nothing.
         const isBackedUp = draw.chance(0.4);
@@ -183,6 +190,14 @@ export class FaultSchedule {
       wipe: () => {
         sim.wipe(name);
         this.#startLater(name);
+      },
+      loseDisk: () => {
+        // Coordinators that forget are for other scenarios: without a majority of them no log says what is placed where.
+        const up = sim.up().filter((each) => sim.member(each).roles?.includes('coordinator') !== true);
+        if (up.length === 0) return;
+        const victim = draw.pick(up);
+        sim.wipe(victim);
+        this.#after(draw.between(15_000, 60_000), () => this.#start(victim));
       },
       cloneDirectory: () => this.#stop(name, () => this.#lend(name)),
     };

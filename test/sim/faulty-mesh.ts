@@ -91,6 +91,7 @@ export class FaultyMesh extends SimulatedNodes {
     if (!machine.paused) return;
     this.trace.note(`resume ${name}`);
     machine.paused = false;
+    machine.resumedMs = this.clock.monotonicMs();
     machine.clock.resume();
     for (const member of this.members) {
       if (member.name !== name && !this.#clogged.has(`${member.name} ${name}`)) {
@@ -149,6 +150,7 @@ export class FaultyMesh extends SimulatedNodes {
   fillDisk(name: string): void {
     this.#note('fillDisk', name);
     const machine = this.get(name);
+    machine.hadFullDisk = true;
     machine.blobs.setCapacity(machine.blobs.usedBytes);
     machine.kv.failTransactions('disk_full', Number.MAX_SAFE_INTEGER);
   }

@@ -1,5 +1,6 @@
 import { toBase32 } from '../../crdt/digest.ts';
-import type { DocId, VersionId } from '../../crdt/ids.ts';
+import type { BlobHash, DocId, VersionId } from '../../crdt/ids.ts';
+import { hashedRange, hashOfKey, isCompleteKey } from '../../src/node/content/content-keys.ts';
 import type { KvReader } from '../../src/ports/kv.ts';
 import type { KnownVersion } from './version-library.ts';
 
@@ -49,6 +50,59 @@ export class Holdings {
     const object = this.#objects.get(doc);
     if (object === undefined) return [];
     return [...object.ids].filter((id) => !object.superseded.has(id)).sort();
+  }
+}
+
+/** The contents that one node's store calls whole, and when and how each of those that it calls so no more ceased to be. */
+export class HeldContents {
+  readonly #whole = new Set<BlobHash>();
+  readonly #ceased = new Map<BlobHash, { readonly atMs: number; readonly byFault: boolean }>();
+
+  has(manifest: BlobHash): boolean {
+    return this.#whole.has(manifest);
+  }
+
+  all(): ReadonlySet<BlobHash> {
+    return this.#whole;
+  }
+
+  /** True when it is whole here, or was at some time since. */
+  hadSince(manifest: BlobHash, sinceMs: number): boolean {
+    const ceased = this.#ceased.get(manifest);
+    return this.#whole.has(manifest) || (ceased !== undefined && ceased.atMs >= sinceMs);
+  }
+
+  /** True when it ceased to be whole here at some time. */
+  hadBefore(manifest: BlobHash): boolean {
+    return this.#ceased.has(manifest);
+  }
+
+  /** True when it ceased to be whole here since, and by a fault of the disk. */
+  failedSince(manifest: BlobHash, sinceMs: number): boolean {
+    const ceased = this.#ceased.get(manifest);
+    return ceased?.byFault === true && ceased.atMs >= sinceMs;
+  }
+
+  /** False when it was whole here before. */
+  add(manifest: BlobHash): boolean {
+    if (this.#whole.has(manifest)) return false;
+    this.#whole.add(manifest);
+    return true;
+  }
+
+  /** The store calls it whole no more, since it was dropped, or found rotten (`byFault`). False when it did not before. */
+  delete(manifest: BlobHash, atMs: number, byFault: boolean): boolean {
+    if (!this.#whole.delete(manifest)) return false;
+    this.#ceased.set(manifest, { atMs, byFault });
+    return true;
+  }
+
+  /** Another disk (`byFault`), or what a stop or a power cut left of this one. */
+  replace(store: KvReader, atMs: number, byFault: boolean): void {
+    const before = [...this.#whole];
+    this.#whole.clear();
+    for (const [key] of store.range(hashedRange('blob'))) if (isCompleteKey(key)) this.#whole.add(hashOfKey(key));
+    for (const manifest of before) if (!this.#whole.has(manifest)) this.#ceased.set(manifest, { atMs, byFault });
   }
 }
 

@@ -10,6 +10,8 @@ import { blobsProtocol } from '../../protocols/blobs/limits.ts';
 import { encodeGossip, gossipTopic, hintOf } from '../../protocols/gossip/messages.ts';
 import { heartbeatTopic } from '../../protocols/membership/heartbeat.ts';
 import { descriptorTopic } from '../../protocols/membership/messages.ts';
+import { replicasProtocol } from '../../protocols/replicas/limits.ts';
+import { serveReplicas } from '../../protocols/replicas/server.ts';
 import {
   decodeSyncRequest,
   encodeSyncMessage,
@@ -22,6 +24,7 @@ import type { PackedAnswer } from '../../protocols/wire/item-sets.ts';
 import type { MemoryNetwork } from '../../src/adapters/memory/network.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
 import { Draw } from './draw.ts';
+import { lyingHolder } from './lying-holder.ts';
 import { MachineClock, type ProcessClock } from './machine-clock.ts';
 import { namespace, type Simulation } from './simulation.ts';
 import type { KnownVersion } from './version-library.ts';
@@ -70,6 +73,9 @@ export class HostilePeer {
   async join(): Promise<void> {
     this.#network.handle(syncProtocol, (stream) => this.#answerSync(stream));
     this.#network.handle(blobsProtocol, (stream) => this.#answerBlobs(stream));
+    const onLie = (kind: string): void => this.#count(`lie:${kind}`);
+    const liar = lyingHolder({ draw: this.#draw, library: this.#sim.library, onLie });
+    this.#network.handle(replicasProtocol, (stream) => serveReplicas(stream, liar, { clock: this.#clock }));
     const { cluster } = this.#sim;
     const topics = Array.from({ length: slots }, (_, slot) => gossipTopic(cluster, slot));
     for (const topic of [...topics, descriptorTopic(cluster), heartbeatTopic(cluster)]) {

@@ -1,4 +1,4 @@
-import type { BlobHash, VersionId } from '../../crdt/ids.ts';
+import type { BlobHash, NodeId, VersionId } from '../../crdt/ids.ts';
 
 /** What the mesh has promised to its clients, and what no one can hold it to. */
 export class Ledger {
@@ -10,4 +10,6 @@ export class Ledger {
    */
   readonly excusedVersions = new Set<VersionId>();
   readonly excusedContents = new Set<BlobHash>();
+  /** Nodes that a script has lie about what they hold. */
+  readonly liars = new Set<NodeId>();
 }

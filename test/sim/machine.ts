@@ -8,7 +8,7 @@ import type { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
 import type { MemoryNetwork } from '../../src/adapters/memory/network.ts';
 import type { Node } from '../../src/node/mesh-node.ts';
 import type { KvKey, KvReader } from '../../src/ports/kv.ts';
-import { Holdings } from './holdings.ts';
+import { HeldContents, Holdings } from './holdings.ts';
 import { MachineClock, type ProcessClock } from './machine-clock.ts';
 import type { SimLog } from './sim-log.ts';
 
@@ -46,6 +46,12 @@ export class Machine {
   process: Process | undefined;
   lives = 0;
   paused = false;
+  /** When it went on last after standing still, on the clock all share. */
+  resumedMs = Number.NEGATIVE_INFINITY;
+  /** It had no room for content at some time. */
+  hadFullDisk = false;
+  /** Its disk was exchanged, rolled back or emptied at some time. */
+  hadAnotherDisk = false;
   /** No process has run since one was stopped in good order. */
   stoppedCleanly = false;
   /** Time added to each flush of the store, in milliseconds. */
@@ -53,9 +59,11 @@ export class Machine {
   readonly backups: Backup[] = [];
   /** What the store holds now. */
   holdings = new Holdings();
+  /** The contents that it calls whole. */
+  readonly contents = new HeldContents();
   /** Acknowledged here: this disk must have them until it is rolled back. */
   readonly owed = new Set<VersionId>();
-  /** Manifests of contents that came in here with an acknowledged write. */
+  /** Manifests of contents that came in here with an acknowledged write, and were not dropped since as the rules have it. */
   readonly owedContents = new Set<BlobHash>();
   /** Contents of which some bit was flipped here, at any time. */
   readonly spoiledContents = new Set<BlobHash>();

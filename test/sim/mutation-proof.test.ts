@@ -7,8 +7,9 @@ import { sweep } from './sweep.ts';
 interface Proof {
   readonly fault: AdapterFaultName | SourceFaultName;
   readonly kind: 'adapter' | 'source';
-  /** Within so many seeds of the scenario, counted from 1, some run must fail. */
+  /** Within so many seeds of the scenario, counted from `from` (1 when absent), some run must fail. */
   readonly seeds: number;
+  readonly from?: number;
   readonly scenario?: ScenarioName;
   /** The checkers that are there to find it. */
   readonly finders: readonly string[];
@@ -18,8 +19,8 @@ const proofs: readonly Proof[] = [
   { fault: 'reuse-dots', kind: 'adapter', seeds: 12, finders: ['unique-dots'] },
   { fault: 'keep-clean-stop-marker', kind: 'adapter', seeds: 24, scenario: 'disks', finders: ['unique-dots'] },
   { fault: 'acknowledge-before-flush', kind: 'adapter', seeds: 6, finders: ['no-loss'] },
-  { fault: 'flush-nothing', kind: 'adapter', seeds: 6, finders: ['no-loss'] },
-  { fault: 'complete-before-flush', kind: 'source', seeds: 8, finders: ['no-loss'] },
+  { fault: 'flush-nothing', kind: 'adapter', seeds: 6, finders: ['no-loss', 'drops'] },
+  { fault: 'complete-before-flush', kind: 'source', seeds: 8, finders: ['no-loss', 'drops'] },
   { fault: 'drop-branch-on-merge', kind: 'source', seeds: 2, finders: ['heads'] },
   { fault: 'accept-unverified-chunk', kind: 'source', seeds: 4, finders: ['verified-bytes'] },
   { fault: 'accept-wrong-generation', kind: 'source', seeds: 4, finders: ['causality'] },
@@ -28,16 +29,20 @@ const proofs: readonly Proof[] = [
   {
     fault: 'confirm-without-majority',
     kind: 'source',
-    seeds: 4,
+    seeds: 6,
     scenario: 'partitions',
     finders: ['confirmations', 'convergence'],
   },
+  { fault: 'drop-unproved-copy', kind: 'source', from: 9, seeds: 4, scenario: 'placement', finders: ['drops'] },
+  { fault: 'count-claimed-copy', kind: 'source', seeds: 4, scenario: 'placement', finders: ['proofs', 'drops'] },
+  { fault: 'stand-in-before-delay', kind: 'source', seeds: 8, scenario: 'placement', finders: ['patience'] },
+  { fault: 'believe-any-proof', kind: 'source', seeds: 4, scenario: 'placement', finders: ['proofs', 'drops'] },
 ];
 
 test.each(proofs)('$fault is found within $seeds seeds', { timeout: 120_000 }, async (proof) => {
   const requests = Array.from({ length: proof.seeds }, (_, index) => ({
     scenario: proof.scenario ?? 'default',
-    seed: index + 1,
+    seed: (proof.from ?? 1) + index,
     nodes: 5,
     ...(proof.kind === 'adapter' ? { fault: proof.fault as AdapterFaultName } : {}),
   }));

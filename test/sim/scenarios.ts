@@ -4,7 +4,9 @@ import { Draw } from './draw.ts';
 import { allFaults, type FaultMix, FaultSchedule } from './fault-schedule.ts';
 import { HostilePeer } from './hostile-peer.ts';
 import { type AdapterFaultName, adapterFaults } from './mutants/adapter-faults.ts';
+import { dcs } from './placement-faults.ts';
 import type { LinkProfile } from './sim-links.ts';
+import type { SimulationOptions } from './simulated-nodes.ts';
 import { namespace, Simulation } from './simulation.ts';
 import { b3Of, usualWorkload, Workload, type WorkloadOptions } from './workload.ts';
 
@@ -22,6 +24,10 @@ export interface Scenario {
   readonly slotReplicas?: readonly number[];
   /** Links without faults of their own. */
   readonly steadyLinks?: boolean;
+  /** Members have labels, a policy wants them apart, and content moves soon: see `placedContent`. */
+  readonly placedContent?: boolean;
+  /** Mean times between two operations, of which a run draws one; 20 to 300 ms when absent. */
+  readonly paces?: readonly number[];
   /** How long each node's scrub takes to look at everything. */
   readonly scrubPeriodMs?: number;
 }
@@ -135,6 +141,37 @@ export const scenarios = {
     hostile: false,
     workload: { ...usualWorkload, keys: 4 },
   },
+  placement: {
+    ...usual,
+    about:
+      'labels, policies and capacities that change, nodes that drain, stay away and come back, and a holder that lies',
+    operations: 120,
+    faults: {
+      partition: 4,
+      heal: 8,
+      cutOneWay: 2,
+      clog: 2,
+      dropConnection: 4,
+      dropAfter: 4,
+      crash: 6,
+      stayAway: 8,
+      stop: 3,
+      pause: 2,
+      slowDown: 4,
+      fillDisk: 4,
+      rotBlob: 4,
+      loseDisk: 6,
+      changePolicy: 8,
+      changeLabels: 8,
+      changeCapacity: 6,
+      drain: 6,
+      changeStorage: 4,
+    },
+    faultsPerOperation: 0.3,
+    workload: { ...usualWorkload, keys: 24, filesShare: 0.2 },
+    placedContent: true,
+    paces: [300, 1_000, 2_000],
+  },
 } satisfies Record<string, Scenario>;
 
 export type ScenarioName = keyof typeof scenarios;
@@ -164,6 +201,18 @@ function nodeNames(count: number): string[] {
   return Array.from({ length: count }, (_, index) => first[index] ?? `node-${index + 1}`);
 }
 
+/** Labels for all members, and times so short that nodes are missed, replaced and back within one run. */
+function placedContent(names: readonly string[], shape: Draw): Partial<SimulationOptions> {
+  const labels = names.map(
+    (name, index) => [name, { dc: dcs[index % dcs.length] as string, rack: `r${index}` }] as const,
+  );
+  return {
+    labels: Object.fromEntries(labels),
+    membership: { heartbeatIntervalMs: 1_000, suspectAfterMs: 4_000, offlineAfterMs: 12_000 },
+    replication: { repairDelayMs: shape.pick([15_000, 40_000]), auditEveryMs: 60_000, followEveryMs: 2_000 },
+  };
+}
+
 /** A run that is set up and has not begun. */
 export function prepare(options: RunOptions): { sim: Simulation; play: () => Promise<Workload> } {
   const scenario: Scenario = scenarios[options.scenario];
@@ -184,6 +233,7 @@ export function prepare(options: RunOptions): { sim: Simulation; play: () => Pro
     seed,
     nodes: names,
     ...placed,
+    ...(scenario.placedContent ? placedContent(names, shape) : {}),
     hostile: scenario.hostile ? ['mallory'] : [],
     links: scenario.steadyLinks ? calm : drawLinks(shape),
     flushDelayMs: [0.5, shape.between(1, 30)],
@@ -206,7 +256,7 @@ async function play(sim: Simulation, scenario: Scenario, operations: number): Pr
   await sim.startAll();
   const mallory = scenario.hostile ? new HostilePeer(sim, 'mallory') : undefined;
   await mallory?.join();
-  const meanGapMs = pace.pick([20, 100, 300]) * scale;
+  const meanGapMs = pace.pick(scenario.paces ?? [20, 100, 300]) * scale;
   while (workload.started < operations) {
     await sim.advance(-Math.log(1 - pace.random.fraction()) * meanGapMs);
     faults.catchUp();

@@ -1,27 +1,29 @@
+import type { Labels } from '../../crdt/control/member.ts';
 import { toBase32 } from '../../crdt/digest.ts';
 import { decodeGenesis, encodeGenesis, type Member, slotsOfCluster } from '../../crdt/genesis.ts';
-import type { ClusterId, DocId, NodeId, PeerId, VersionId } from '../../crdt/ids.ts';
-import { slotOf } from '../../crdt/object-document.ts';
+import type { BlobHash, ClusterId, DocId, NodeId, PeerId, VersionId } from '../../crdt/ids.ts';
 import { peerIdOf, publicKeyOf, signerFromSeed } from '../../crdt/signature.ts';
-import { SlotPlacement } from '../../crdt/slot-placement.ts';
-import { SlotSet } from '../../crdt/slot-set.ts';
 import type { BlobPool } from '../../src/adapters/memory/blob-store.ts';
 import { VirtualClock } from '../../src/adapters/memory/clock.ts';
 import { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
 import { MemoryHub } from '../../src/adapters/memory/network.ts';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
 import { composeNode } from '../../src/compose.ts';
+import { completeKey, hashOfKey, isCompleteKey, jobIndexKey } from '../../src/node/content/content-keys.ts';
+import type { MembershipSettings } from '../../src/node/membership/settings.ts';
 import type { NodeAdapters } from '../../src/node/node-parts.ts';
 import { textOfRow } from '../../src/node/rows.ts';
-import { owedRows } from '../../src/node/slots/slot-rows.ts';
 import type { SlotSettings } from '../../src/node/slots/slots.ts';
 import { objectKey, versionKey } from '../../src/node/storage-keys.ts';
 import type { KvKey, KvReader } from '../../src/ports/kv.ts';
+import type { PlacementMap } from '../../src/replication/placement-map.ts';
+import type { ReplicationSettings } from '../../src/replication/replication.ts';
 import { allCheckers } from './checkers/all.ts';
 import type { Checker, CheckerFactory, World } from './checkers/checker.ts';
 import { holdingsOnDisk } from './checkers/recovery.ts';
 import { Ledger } from './ledger.ts';
 import { Machine, type Process } from './machine.ts';
+import { Placements } from './placements.ts';
 import { SharedVerifier } from './shared-verifier.ts';
 import { calmLinks, type LinkProfile, SimLinks } from './sim-links.ts';
 import { SimLog } from './sim-log.ts';
@@ -33,10 +35,14 @@ import { watchedBlobs } from './watched-blobs.ts';
 /** How long, in virtual time, anything a script waits for may take. */
 const patienceMs = 120_000;
 
+/** Others stand in for a node that has been offline for so long, unless a run says otherwise. */
+const repairDelayMsDefault = 30_000;
+
 /** The leading bytes of the rows a simulation reads for itself. */
 const anyHash = 'a'.repeat(52);
 const versionRoom = versionKey(anyHash as VersionId)[0];
 const objectRoom = objectKey(anyHash as DocId)[0];
+const blobRoom = completeKey(anyHash as BlobHash)[0];
 
 export interface SimulationOptions {
   readonly seed: string;
@@ -53,6 +59,12 @@ export interface SimulationOptions {
   readonly slotPlacement?: SlotSettings;
   /** How long each node's scrub takes to look at everything; two weeks when absent, which no run lasts. */
   readonly scrubPeriodMs?: number;
+  /** Labels of members, by name, as the cluster is founded with them. */
+  readonly labels?: Readonly<Record<string, Labels>>;
+  /** How patient replication is; half a minute until others stand in for a node, when absent. */
+  readonly replication?: ReplicationSettings;
+  /** How fast hearts beat, and how soon a silent node is offline. */
+  readonly membership?: MembershipSettings;
   /** Puts faulty adapters in the place of sound ones, to show that the checkers notice. */
   readonly tamper?: (adapters: NodeAdapters, name: string) => NodeAdapters;
   /** All of them when absent. With none, nobody looks on at all, and a node may be handed what no node would store. */
@@ -77,21 +89,22 @@ export class SimulatedNodes implements World {
   readonly hostile: ReadonlySet<NodeId>;
   readonly library: VersionLibrary;
   readonly ledger = new Ledger();
+  readonly placements: Placements;
   /** Conflicts that nodes told of, over all their lives. */
   conflictsRaised = 0;
+  readonly repairDelayMs: number;
   /** Faults injected so far, by kind. */
   readonly faults = new Map<string, number>();
   readonly #options: SimulationOptions;
   readonly #checkers: readonly { readonly name: string; readonly checker: Checker }[];
   readonly #keySeeds = new Map<string, Uint8Array>();
-  readonly #slots: number;
-  #placement: { readonly size: number; readonly placement: SlotPlacement } | undefined;
   readonly #blobs: BlobPool = new Map();
   readonly #verifier = new SharedVerifier();
   #violation: Violation | undefined;
 
   constructor(options: SimulationOptions) {
     this.#options = options;
+    this.repairDelayMs = options.replication?.repairDelayMs ?? repairDelayMsDefault;
     this.random = new SeededRandom(options.seed);
     this.trace = new Trace(() => this.clock.monotonicMs());
     this.links = new SimLinks(this.random.split('network'), this.trace, options.links ?? calmLinks);
@@ -108,7 +121,9 @@ export class SimulatedNodes implements World {
     const genesis = decodeGenesis(this.genesisText);
     if (!genesis.ok) throw new Error(genesis.error);
     this.cluster = genesis.value.id;
-    this.#slots = slotsOfCluster(genesis.value.genesis);
+    const { machines, hostile } = this;
+    const slots = slotsOfCluster(genesis.value.genesis);
+    this.placements = new Placements({ machines, hostile, slots, slotPlacement: options.slotPlacement });
     const keys = new Map(this.members.map((member) => [member.nodeId, publicKeyOf(member.peerId)]));
     this.library = new VersionLibrary(genesis.value.id, (node) => keys.get(node));
     const factories = options.checkers ?? allCheckers;
@@ -158,49 +173,19 @@ export class SimulatedNodes implements World {
 
   /** The machines that are to hold a document, by the longest control log there is; all where slots are not placed. */
   holdersOf(doc: DocId): Machine[] {
-    const machines = [...this.machines.values()];
-    const placement = this.#placementNow();
-    if (placement === undefined) return machines;
-    const holders = placement.holdersOf(slotOf(doc, this.#slots));
-    return machines.filter(({ member }) => holders.includes(member.nodeId));
+    return this.placements.holdersOf(doc);
   }
 
-  /** Why some node does not stand with its slots as it should in the end; undefined when all do. */
-  unsettledSlots(): string | undefined {
-    const placement = this.#placementNow();
-    if (placement === undefined) return undefined;
-    for (const { name, member, process, kv } of this.machines.values()) {
-      const size = process?.node.cluster.checkpoint().size;
-      if (size !== this.#placement?.size) return `${name} has ${size} entries of the control log`;
-      const count = (state: string): number => process?.metrics.value('anabranch_slots', { state }) ?? 0;
-      const own = placement.slotsOf(member.nodeId);
-      const kept = own.size;
-      if (count('kept') !== kept) return `${name} keeps ${count('kept')} slots, not ${kept}`;
-      if (count('held') !== kept) return `${name} answers for ${count('held')} of ${kept} slots`;
-      // A hostile holder never says that it has everything.
-      const unending = SlotSet.all(this.#slots)
-        .minus(own)
-        .list()
-        .filter((slot) => this.#hasHostileHolder(placement, slot));
-      if (count('leaving') > unending.length) return `${name} hands over ${count('leaving')} slots`;
-      if (!owedRows.isEmpty(kv)) return `${name} owes documents to holders of their slots`;
-    }
-    return undefined;
+  contentPlacement(): PlacementMap | undefined {
+    return this.placements.contents();
   }
 
-  #hasHostileHolder(placement: SlotPlacement, slot: number): boolean {
-    return placement.holdersOf(slot).some((holder) => this.hostile.has(holder));
+  contentHoldersOf(object: { readonly ns: string; readonly key: string }): readonly Machine[] {
+    return this.placements.contentHoldersOf(object);
   }
 
-  #placementNow(): SlotPlacement | undefined {
-    const { slotPlacement } = this.#options;
-    if (slotPlacement === undefined) return undefined;
-    for (const { process } of this.machines.values()) {
-      const size = process?.ready ? process.node.cluster.checkpoint().size : 0;
-      if (process === undefined || size <= (this.#placement?.size ?? 0)) continue;
-      this.#placement = { size, placement: new SlotPlacement(process.node.nodes(), this.#slots, slotPlacement) };
-    }
-    return this.#placement?.placement;
+  nowMs(): number {
+    return this.clock.monotonicMs();
   }
 
   // --- time ---
@@ -270,6 +255,8 @@ export class SimulatedNodes implements World {
   replaceDisk(machine: Machine, swap: () => void): void {
     if (machine.process !== undefined) this.#kill(machine);
     swap();
+    machine.hadAnotherDisk = true;
+    machine.contents.replace(machine.kv, this.nowMs(), true);
     machine.holdings = holdingsOnDisk(machine, this);
     for (const id of [...machine.owed]) if (machine.kv.get(versionKey(id)) === undefined) machine.owed.delete(id);
     machine.owedContents.clear();
@@ -316,8 +303,12 @@ export class SimulatedNodes implements World {
     const nodeId = toBase32(this.random.split(`id:${name}`).bytes(16)) as NodeId;
     const member = { name, nodeId, peerId: peerIdOf(signerFromSeed(keySeed).publicKey), addresses: [] };
     const { nodes, coordinators = nodes.slice(0, nodes.length < 3 ? 1 : 3) } = this.#options;
-    const votes = coordinators.includes(name);
-    return votes ? { ...member, roles: ['coordinator', 'storage'] } : member;
+    const labels = this.#options.labels?.[name];
+    return {
+      ...member,
+      ...(coordinators.includes(name) ? { roles: ['coordinator', 'storage'] } : {}),
+      ...(labels === undefined ? {} : { labels }),
+    };
   }
 
   #build(member: Member): Machine {
@@ -361,6 +352,8 @@ export class SimulatedNodes implements World {
       ...(syncIntervalMs === undefined ? {} : { syncIntervalMs }),
       ...(slotPlacement === undefined ? {} : { slotPlacement }),
       ...(scrubPeriodMs === undefined ? {} : { content: { scrub: { periodMs: scrubPeriodMs } } }),
+      ...(this.#options.membership === undefined ? {} : { membership: this.#options.membership }),
+      replication: { repairDelayMs: this.repairDelayMs, ...this.#options.replication },
     });
     return { life, node, network, clock, log, metrics, ready: false, died: Promise.withResolvers() };
   }
@@ -377,6 +370,7 @@ export class SimulatedNodes implements World {
 
   #ended(machine: Machine): void {
     machine.holdings = holdingsOnDisk(machine, this);
+    machine.contents.replace(machine.kv, this.nowMs(), false);
     for (const { name, checker } of this.#checkers) checker.ended?.(machine, (message) => this.violate(name, message));
     if (machine.process?.clock.isDead === false) this.#countConflicts(machine.process);
     machine.process?.clock.kill();
@@ -391,19 +385,42 @@ export class SimulatedNodes implements World {
     this.trace.mix(machine.name);
     if (!this.isWatched) return;
     const added: KnownVersion[] = [];
+    const dropped: BlobHash[] = [];
+    const gained: BlobHash[] = [];
     const docs = new Set<DocId>();
     for (const key of keys) {
       this.trace.mix(key.subarray(0, 12));
       if (key[0] === objectRoom) docs.add(toBase32(key.subarray(1)) as DocId);
+      if (key[0] === blobRoom && isCompleteKey(key)) {
+        const manifest = hashOfKey(key);
+        if (store.get(key) === undefined) {
+          if (this.#isDropped(machine, store, manifest)) dropped.push(manifest);
+        } else if (machine.contents.add(manifest)) gained.push(manifest);
+      }
       if (key[0] !== versionRoom) continue;
       const known = this.#learn(store, key);
       if (known === undefined || machine.holdings.has(known.version.id)) continue;
       machine.holdings.add(known);
       added.push(known);
     }
-    const commit = { machine, store, keys, added, docs };
+    const commit = { machine, store, keys, added, docs, dropped, gained };
     for (const { name, checker } of this.#checkers) {
       checker.committed?.(commit, (message) => this.violate(name, message));
+    }
+  }
+
+  /** True for a content that was whole, and that the node gave up: one that was found rotten has a job from then on. */
+  #isDropped({ contents }: Machine, store: KvReader, manifest: BlobHash): boolean {
+    const isRotten = store.get(jobIndexKey(manifest)) !== undefined;
+    return contents.delete(manifest, this.nowMs(), isRotten) && !isRotten;
+  }
+
+  /** A client was given all bytes of a version by a node. */
+  protected served(machine: Machine, id: VersionId, bytes: Uint8Array): void {
+    const known = this.library.get(id);
+    if (known === undefined) return;
+    for (const { name, checker } of this.#checkers) {
+      checker.served?.(machine, known, bytes, (message) => this.violate(name, message));
     }
   }
 

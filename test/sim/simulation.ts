@@ -2,13 +2,12 @@ import type { BlobHash, DocId, VersionId } from '../../crdt/ids.ts';
 import { documentId } from '../../crdt/object-document.ts';
 import type { Version } from '../../crdt/version.ts';
 import type { ObjectGraph, Outcome, WrittenVersion } from '../../src/node/api.ts';
-import { completeKey } from '../../src/node/content/content-keys.ts';
 import type { Node } from '../../src/node/mesh-node.ts';
 import type { ObjectRow } from '../../src/node/rows.ts';
 import { listingKey, objectKey } from '../../src/node/storage-keys.ts';
-import type { KvKey } from '../../src/ports/kv.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { strangeness } from './checkers/membership.ts';
+import { unsettledReplicas } from './checkers/replicas.ts';
 import { FaultyMesh } from './faulty-mesh.ts';
 import type { Machine } from './machine.ts';
 import { certificatesOf, parsedRow } from './parsed-rows.ts';
@@ -126,6 +125,7 @@ export class Simulation extends FaultyMesh {
     return outcome;
   }
 
+  /** Reads a version to its end; any node has it, from its own disk or through those that hold it. */
   async readBytes(name: string, key: string, version?: string): Promise<Outcome<Uint8Array>> {
     const input = { ns: namespace, key, ...(version === undefined ? {} : { version }) };
     const node = this.node(name);
@@ -137,12 +137,14 @@ export class Simulation extends FaultyMesh {
     if (!opened.ok) return opened;
     const parts: Uint8Array[] = [];
     for await (const part of opened.value) parts.push(part);
-    return { ok: true, value: Buffer.concat(parts) };
+    const bytes = Buffer.concat(parts);
+    this.served(this.get(name), found.value.version, bytes);
+    return { ok: true, value: bytes };
   }
 
   /**
-   * Lets time pass until every node is up and holds all that any of them holds, contents too, and then asks the
-   * checkers. More than `limitMs` of virtual time is a violation of its own: the mesh does not converge.
+   * Lets time pass until every node is up, holds all versions that any of them holds and the contents that are placed
+   * on it, and knows of the others' copies, and then asks the checkers. More than `limitMs` of virtual time is a violation of its own: the mesh does not converge.
    */
   async runUntilQuiet(limitMs = 600_000): Promise<void> {
     const startMs = this.clock.monotonicMs();
@@ -170,13 +172,14 @@ export class Simulation extends FaultyMesh {
     }
     return (
       this.#missingVersion(union) ??
-      this.unsettledSlots() ??
+      this.placements.unsettled() ??
       this.#missingContent(union) ??
       this.#damagedObject() ??
       this.#hiddenRot() ??
       this.#missingCertificate() ??
       this.#unconfirmed() ??
-      strangeness([...this.machines.values()])
+      strangeness([...this.machines.values()]) ??
+      unsettledReplicas(this)
     );
   }
 
@@ -216,10 +219,16 @@ export class Simulation extends FaultyMesh {
       const [first] = this.holdersOf(doc);
       if (first === undefined || first.holdings.versionsOf(doc).size === 0) continue;
       const row = parsedRow<ObjectRow>(first.kv, objectKey(doc));
-      const isOurs = row?.heads.some(({ node }) => writers.has(node)) === true;
+      // What is confirmed by itself has copies; of a content that is nowhere there are none.
+      const isOurs = row?.heads.some(({ id, node }) => writers.has(node) && !this.#isExcused(id)) === true;
       if (isOurs && row.confirmed === undefined) return `nothing of ${row.ns}/${row.key} is confirmed`;
     }
     return undefined;
+  }
+
+  #isExcused(id: VersionId): boolean {
+    const manifest = this.library.get(id)?.version.record.content?.manifest;
+    return manifest !== undefined && this.ledger.excusedContents.has(manifest);
   }
 
   /** Looks at every object through every node, which is how a node comes upon a rotten record. */
@@ -254,26 +263,16 @@ export class Simulation extends FaultyMesh {
   }
 
   #missingContent(union: ReadonlySet<VersionId>): string | undefined {
-    const keys = new Map<BlobHash, KvKey>();
-    for (const { name, kv, holdings } of this.machines.values()) {
-      for (const manifest of this.#contentsOf(holdings.ids())) {
-        const key = keys.get(manifest) ?? completeKey(manifest);
-        keys.set(manifest, key);
-        if (kv.get(key) === undefined) return `${name} waits for content ${manifest}`;
-      }
+    for (const id of union) {
+      const record = this.library.get(id)?.version.record;
+      const manifest = record?.content?.manifest;
+      if (record === undefined || manifest === undefined || this.ledger.excusedContents.has(manifest)) continue;
+      const lacking = this.contentHoldersOf(record).find(({ contents }) => !contents.has(manifest));
+      if (lacking !== undefined) return `${lacking.name} waits for content ${manifest} of ${record.key}`;
     }
     return this.#rottenContents(union)
       .map(({ machine, manifest }) => `${machine.name} has not mended content ${manifest}`)
       .at(0);
-  }
-
-  #contentsOf(ids: Iterable<VersionId>): Set<BlobHash> {
-    const manifests = new Set<BlobHash>();
-    for (const id of ids) {
-      const content = this.library.get(id)?.version.record.content;
-      if (content && !this.ledger.excusedContents.has(content.manifest)) manifests.add(content.manifest);
-    }
-    return manifests;
   }
 
   /** Contents that a node believes to have whole, and has not: those that rotted. Of any other the checkers tell. */
@@ -284,9 +283,8 @@ export class Simulation extends FaultyMesh {
       const version = this.library.get(id)?.version;
       const manifest = version?.record.content?.manifest;
       if (version === undefined || manifest === undefined || this.ledger.excusedContents.has(manifest)) continue;
-      const key = completeKey(manifest);
       for (const machine of spoiled) {
-        if (!machine.spoiledContents.has(manifest) || machine.kv.get(key) === undefined) continue;
+        if (!machine.spoiledContents.has(manifest) || !machine.contents.has(manifest)) continue;
         if (!isContentIntact(machine, manifest, 'now')) rotten.push({ machine, version, manifest });
       }
     }

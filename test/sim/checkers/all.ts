@@ -4,11 +4,15 @@ import { cleanStop } from './clean-stop.ts';
 import { confirmations } from './confirmations.ts';
 import { convergence } from './convergence.ts';
 import { documents } from './documents.ts';
+import { drops } from './drops.ts';
 import { events } from './events.ts';
 import { heads } from './heads.ts';
 import { membership } from './membership.ts';
 import { noLoss } from './no-loss.ts';
+import { patience } from './patience.ts';
+import { proofs } from './proofs.ts';
 import { recovery } from './recovery.ts';
+import { replicas } from './replicas.ts';
 import { uniqueDots } from './unique-dots.ts';
 import { verifiedBytes } from './verified-bytes.ts';
 
@@ -25,4 +29,8 @@ export const allCheckers: readonly CheckerFactory[] = [
   cleanStop,
   confirmations,
   membership,
+  drops,
+  proofs,
+  replicas,
+  patience,
 ];

@@ -1,6 +1,7 @@
 import type { Member } from '../../../crdt/genesis.ts';
 import type { BlobHash, ClusterId, DocId, NodeId } from '../../../crdt/ids.ts';
 import type { KvKey, KvReader } from '../../../src/ports/kv.ts';
+import type { PlacementMap } from '../../../src/replication/placement-map.ts';
 import type { Ledger } from '../ledger.ts';
 import type { Machine } from '../machine.ts';
 import type { KnownVersion, VersionLibrary } from '../version-library.ts';
@@ -19,6 +20,14 @@ export interface World {
   readonly isPlaced: boolean;
   /** The machines that are to hold a document: all of them, where slots are not placed. */
   holdersOf(doc: DocId): readonly Machine[];
+  /** Where content is to be, by the longest control log there is; undefined before the first node has started. */
+  contentPlacement(): PlacementMap | undefined;
+  /** The machines that are to hold the content of an object once everybody sees who has left for good. */
+  contentHoldersOf(object: { readonly ns: string; readonly key: string }): readonly Machine[];
+  /** For how long a node is offline until others stand in for it, in milliseconds. */
+  readonly repairDelayMs: number;
+  /** Virtual time, in milliseconds. */
+  nowMs(): number;
   /** Lets virtual time pass until the promise is settled. */
   run<T>(promise: Promise<T>): Promise<T>;
 }
@@ -32,6 +41,10 @@ interface Commit {
   readonly added: readonly KnownVersion[];
   /** Objects whose row was written. */
   readonly docs: ReadonlySet<DocId>;
+  /** Contents that were whole here until then and that the node gave up, by their manifests. */
+  readonly dropped: readonly BlobHash[];
+  /** Contents that were not whole here until then and are so now. */
+  readonly gained: readonly BlobHash[];
 }
 
 /** Says what is wrong. The run ends with the first such sentence. */
@@ -45,6 +58,8 @@ export interface Checker {
   committed?(commit: Commit, violate: Violate): void;
   /** Bytes are being handed to a node's blob store under this name. */
   stored?(machine: Machine, hash: BlobHash, bytes: Uint8Array, violate: Violate): void;
+  /** A client was given all bytes of a version by a node. */
+  served?(machine: Machine, known: KnownVersion, bytes: Uint8Array, violate: Violate): void;
   /** A process has ended, well or not, and the disk is what the next one will find. */
   ended?(machine: Machine, violate: Violate): void;
   /** All nodes are up and in step. */

@@ -30,7 +30,7 @@ export function strangeness(machines: readonly Machine[]): string | undefined {
       if (held === undefined || held !== process?.node.model.ownDescriptor()?.text)
         return `${machine.name} does not hold the descriptor of ${name}`;
       const state = model.liveness.stateOf(member.nodeId);
-      if (state !== 'online') return `${machine.name} sees ${name} as ${state}`;
+      if (state !== 'online' && state !== 'draining') return `${machine.name} sees ${name} as ${state}`;
     }
     if (digestAt(machine) !== expected) return `${machine.name} and ${first?.name} hold different descriptors`;
   }

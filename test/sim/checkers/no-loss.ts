@@ -12,12 +12,14 @@ const anyCompleteKey = completeKey(anyHash as BlobHash);
 
 /**
  * Invariant 1: what was acknowledged is on the disk of the node that said so after every crash, what a node calls whole
- * is so, no version is ever removed, and in the end all are on all nodes that hold their slots, with their contents.
+ * is so, no version is ever removed, and in the end all are on all nodes that hold their slots, and their contents on
+ * all nodes that they are placed on. What a node drops it owes no more; whether it may is for another checker to say.
  */
 export const noLoss: CheckerFactory = {
   name: 'no-loss',
   create: (world) => ({
-    committed: ({ machine, store, keys }, violate) => {
+    committed: ({ machine, store, keys, dropped }, violate) => {
+      for (const manifest of dropped) machine.owedContents.delete(manifest);
       for (const key of keys) {
         if (key[0] === versionRoom && store.get(key) === undefined) violate(`${machine.name} removed a version`);
       }
@@ -51,15 +53,14 @@ export const noLoss: CheckerFactory = {
         violate(`version ${id}, acknowledged by ${acknowledgedBy}, is not on ${lacking?.name ?? 'any node'}`);
         return;
       }
-      for (const machine of machines.values()) {
-        for (const id of machine.holdings.ids()) {
-          const content = library.get(id)?.version.record.content ?? null;
-          if (content === null || ledger.excusedContents.has(content.manifest)) continue;
-          if (!isContentIntact(machine, content.manifest, 'now')) {
-            violate(`the content of version ${id} is not whole on ${machine.name}`);
-            return;
-          }
-        }
+      for (const id of new Set([...machines.values()].flatMap(({ holdings }) => [...holdings.ids()]))) {
+        const record = library.get(id)?.version.record;
+        const manifest = record?.content?.manifest;
+        if (record === undefined || manifest === undefined || ledger.excusedContents.has(manifest)) continue;
+        const lacking = world.contentHoldersOf(record).find((machine) => !isContentIntact(machine, manifest, 'now'));
+        if (lacking === undefined) continue;
+        violate(`the content of version ${id} is not whole on ${lacking.name}, where it is placed`);
+        return;
       }
     },
   }),

@@ -1,4 +1,4 @@
-import { blobHashOf, toBase32 } from '../../../crdt/digest.ts';
+import { blake3, blobHashOf, toBase32, toHex } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
 import { blobKey } from '../../../src/node/content/content-keys.ts';
 import type { CheckerFactory } from './checker.ts';
@@ -6,7 +6,10 @@ import type { CheckerFactory } from './checker.ts';
 const anyHash = 'a'.repeat(52) as BlobHash;
 const smallBlobKey = blobKey(anyHash);
 
-/** Invariant 6, for content: what is put under a hash has that hash, in the blob store and in the key-value store. */
+/**
+ * Invariant 6, for content: what is put under a hash has that hash, in the blob store and in the key-value store; and what
+ * a client is given of a version is what its writer took the hash of, whether the node has it or passes it on.
+ */
 export const verifiedBytes: CheckerFactory = {
   name: 'verified-bytes',
   create: () => ({
@@ -22,6 +25,10 @@ export const verifiedBytes: CheckerFactory = {
     },
     stored: (machine, hash, bytes, violate) => {
       if (blobHashOf(bytes) !== hash) violate(`${machine.name} stored unverified bytes as ${hash}`);
+    },
+    served: (machine, { version }, bytes, violate) => {
+      if (toHex(blake3(bytes)) !== version.record.content?.b3)
+        violate(`${machine.name} served other bytes than version ${version.id} names`);
     },
   }),
 };

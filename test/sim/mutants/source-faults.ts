@@ -42,6 +42,26 @@ export const sourceFaults = {
     find: 'return Math.floor(coordinators / 2) + 1;',
     replace: 'return Math.min(1, coordinators);',
   },
+  'drop-unproved-copy': {
+    module: 'src/replication/content-dropper.ts',
+    find: 'this.#judge(manifest, proofs.get(manifest) ?? new Map())',
+    replace: 'this.#judge(manifest, everybody(this.#others(manifest)))',
+  },
+  'count-claimed-copy': {
+    module: 'src/replication/intents.ts',
+    find: "if (result !== 'proved') continue;",
+    replace: "if (result === 'unreachable') continue;",
+  },
+  'stand-in-before-delay': {
+    module: 'src/replication/absences.ts',
+    find: 'if (forMs >= repairDelayMs) {',
+    replace: 'if (forMs >= 0) {',
+  },
+  'believe-any-proof': {
+    module: 'src/replication/replica-prover.ts',
+    find: "if (Buffer.compare(answer, expected) === 0) return 'proved';",
+    replace: "if (answer.length === expected.length) return 'proved';",
+  },
   'complete-before-flush': {
     module: 'src/node/content/puller.ts',
     find: 'if (pull.hasLargeBlobs) await store.flush();',

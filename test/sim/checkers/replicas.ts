@@ -1,0 +1,88 @@
+import type { BlobHash, VersionId } from '../../../crdt/ids.ts';
+import { firstHash, intentRange, secondHash } from '../../../src/replication/storage-keys.ts';
+import type { Machine } from '../machine.ts';
+import type { CheckerFactory, Violate, World } from './checker.ts';
+
+interface ObjectName {
+  readonly ns: string;
+  readonly key: string;
+}
+
+/**
+ * In the end everything is where it is placed, and those who audit see it so: each finds no pull to order, nothing
+ * missing or misplaced, and no copy suspect. What lies on no sound disk any more is excepted.
+ */
+export const replicas: CheckerFactory = {
+  name: 'replicas',
+  create: (world) => ({
+    quiet: async (violate) => {
+      for (const machine of world.machines.values()) await checkPlan(machine, world, violate);
+    },
+  }),
+};
+
+async function checkPlan(machine: Machine, world: World, violate: Violate): Promise<void> {
+  const auditor = machine.process?.node.replicationParts.auditor;
+  if (auditor?.status().isAuditor !== true) return;
+  const { totals, pulls } = await world.run(auditor.plan());
+  for (const { subject, to, isWaiting } of pulls) {
+    // A member that is not missed yet, though it never answers, has its place until then.
+    if (world.hostile.has(to) || world.ledger.excusedContents.has(subject.manifest)) continue;
+    violate(`${machine.name} would ${isWaiting ? 'later ' : ''}have ${to} fetch content ${subject.manifest}`);
+    return;
+  }
+  // Where those who are left are too few, some copies lack for good.
+  if (Array.from(world.library.all()).some(({ version }) => isShort(version.record, world))) return;
+  const excused = excusedVersions(world);
+  const ill = totals.under + totals.mis + totals.unreachable;
+  if (ill > excused)
+    violate(`${machine.name} finds ${ill} versions ill, and ${excused} are lost: ${JSON.stringify(totals)}`);
+}
+
+/** True when nobody is left to stand in for a hostile member. */
+function isShort(object: ObjectName, world: Pick<World, 'contentPlacement' | 'contentHoldersOf'>): boolean {
+  const desired = world.contentPlacement()?.desired(object.ns, object.key).holders.length ?? 0;
+  return world.contentHoldersOf(object).length < desired;
+}
+
+function excusedVersions({ library, ledger }: World): number {
+  const contents = Array.from(library.all(), ({ version }) => version.record.content?.manifest);
+  return contents.filter((manifest) => manifest !== undefined && ledger.excusedContents.has(manifest)).length;
+}
+
+/**
+ * Why replication is not at rest: a node still waits for others to prove what it wrote, or a coordinator does not know
+ * what another node has. Undefined when it is.
+ */
+export function unsettledReplicas(world: World): string | undefined {
+  for (const { name, kv, process } of world.machines.values()) {
+    for (const [key] of kv.range(intentRange())) {
+      const record = world.library.get(secondHash<VersionId>(key))?.version.record;
+      if (world.ledger.excusedContents.has(firstHash(key)) || record === undefined || isShort(record, world)) continue;
+      return `${name} waits for proofs of content ${firstHash<BlobHash>(key)} that it wrote`;
+    }
+    if (process?.node.replicationParts.auditor.status().isAuditor !== true) continue;
+    const unknown = unknownCopy(process.node.replicationParts.index, world);
+    if (unknown !== undefined) return `${name} ${unknown}`;
+  }
+  return undefined;
+}
+
+function unknownCopy(
+  index: {
+    readonly holders: (manifest: BlobHash) => readonly { readonly nodeId: string; readonly isSuspect: boolean }[];
+  },
+  { machines }: Pick<World, 'machines'>,
+): string | undefined {
+  const all = [...machines.values()];
+  for (const manifest of new Set(all.flatMap(({ contents }) => [...contents.all()]))) {
+    const copies = index.holders(manifest);
+    for (const { name, member, contents } of all) {
+      const copy = copies.find(({ nodeId }) => nodeId === member.nodeId);
+      if ((copy !== undefined) !== contents.has(manifest))
+        return `${copy ? 'believes' : 'does not know'} that ${name} has content ${manifest}`;
+      if (copy?.isSuspect) return `suspects ${name} of not having content ${manifest}`;
+    }
+  }
+  return undefined;
+}
