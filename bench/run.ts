@@ -8,7 +8,9 @@ import { benchInterference } from './interference/interference.ts';
 import { benchMemory } from './memory/memory.ts';
 import { benchPlacement } from './placement/placement.ts';
 import { benchPropagation } from './propagation/propagation.ts';
+import { benchRepair } from './repair/repair.ts';
 import { benchReplicate } from './replicate/replicate.ts';
+import { benchSmall } from './small/small.ts';
 import { benchSoak } from './soak/soak.ts';
 import { benchStart } from './start/start.ts';
 import { type BenchCase, table } from './support/cases.ts';
@@ -36,6 +38,8 @@ const benches: Readonly<Record<string, (say: (text: string) => void, options: Be
     soak: benchSoak,
     placement: benchPlacement,
     edit: benchEdit,
+    small: benchSmall,
+    repair: benchRepair,
     interference: benchInterference,
   };
 /** Runs for minutes, so it is no part of `all`. */

@@ -28,7 +28,7 @@ export async function tlsSeconds(bytes: number): Promise<number> {
     const piece = Buffer.alloc(pieceBytes, 1);
     const answered = once(socket, 'data');
     for (let sent = 0; sent < bytes; sent += pieceBytes) {
-      if (!socket.write(piece)) await once(socket, 'drain');
+      if (!socket.write(piece.subarray(0, bytes - sent))) await once(socket, 'drain');
     }
     await answered;
     const seconds = (performance.now() - startMs) / 1_000;
@@ -51,7 +51,7 @@ export async function libp2pSeconds(bytes: number): Promise<number> {
       const startMs = performance.now();
       const answered = new Promise((resolve) => stream.addEventListener('message', resolve, { once: true }));
       for (let sent = 0; sent < bytes; sent += pieceBytes) {
-        const more = stream.send(Buffer.alloc(pieceBytes, 1));
+        const more = stream.send(Buffer.alloc(Math.min(pieceBytes, bytes - sent), 1));
         if (!more || stream.writeBufferLength > waitingBytesMax) {
           await new Promise((resolve) => stream.addEventListener('drain', resolve, { once: true }));
         }

@@ -16,10 +16,16 @@ import { progressLines } from './progress.ts';
 /** Well past any timer that matters: the wait ends with the signal. */
 const foreverMs = 2 ** 31 - 1;
 
+const repairDelayMs = 5_000;
+const heartbeatMs = 500;
+
 export interface SwarmFlags {
   readonly dir?: string;
   readonly nodes?: number;
   readonly httpPort?: number;
+  /** Milliseconds. */
+  readonly repairDelay?: number;
+  readonly heartbeatEvery?: number;
   readonly exit?: boolean;
   readonly tour?: boolean;
   readonly json?: boolean;
@@ -32,7 +38,7 @@ export async function runSwarm(cli: Cli, dir: string, flags: SwarmFlags): Promis
   const narrator = narratorOf(cli, tell);
   const supervisor = new Supervisor(
     { notify: (message) => tell(`${cli.output.style('yellow', '!')} ${message}\n`) },
-    { dir, nodes: flags.nodes, httpPort: flags.httpPort },
+    { dir, nodes: flags.nodes, httpPort: flags.httpPort, serveOptions: serveOptionsOf(flags) },
   );
   // A signal during the start has to end it; the nodes that are up already stop as well.
   stop.addEventListener('abort', () => void supervisor.close().catch(() => undefined), { once: true });
@@ -59,6 +65,11 @@ export async function runSwarm(cli: Cli, dir: string, flags: SwarmFlags): Promis
     await supervisor.close();
     if (anyRunning) tell(`All stopped. What they hold stays in ${printable(dir)}.\n`);
   }
+}
+
+/** On one computer a node that is gone is gone, and nobody wants to wait for long to see what comes of it. */
+function serveOptionsOf({ repairDelay = repairDelayMs, heartbeatEvery = heartbeatMs }: SwarmFlags): string[] {
+  return ['--repair-delay', `${repairDelay / 1_000}s`, '--heartbeat-every', `${heartbeatEvery / 1_000}s`];
 }
 
 function narratorOf(cli: Cli, write: (text: string) => void): Narrator {
@@ -109,6 +120,7 @@ function howToTalk(nodes: readonly SwarmNode[], dir: string, tour: TourResult | 
     'Talk to them from another terminal:',
     `  ${cli} put notes/hello.txt README.md${at}`,
     `  ${cli} log ${object}${at}`,
+    `  ${cli} replicas ${object}${at}`,
     `  ${cli} status --dir ${shellWord(nodes.at(-1)?.dir ?? dir)}`,
     ...(cut === '' ? [] : [`  ${cli} swarm partition ${cut}${at}`, `  ${cli} swarm heal${at}`]),
     `  curl -H "Authorization: Bearer $(cat ${shellWord(first?.tokenFile ?? '')})" ${first?.url}/v1/status`,

@@ -55,7 +55,7 @@ describe('npm run swarm', () => {
     expect(pids).toHaveLength(5);
     const { exitCode, stdout, stderr } = await swarm.result;
     expect({ exitCode, stderr }, stdout).toEqual({ exitCode: 0, stderr: '' });
-    expect(stdout.match(/✓/g)).toHaveLength(7);
+    expect(stdout.match(/✓/g)).toHaveLength(11);
     expect(stdout).toContain('Every step held.');
     expect(pids.filter(isAlive)).toEqual([]);
   });

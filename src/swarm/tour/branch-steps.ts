@@ -1,4 +1,5 @@
 import { describeVersion, drawGraph, shortId } from '../../client/draw-graph.ts';
+import type { WriteOptions } from '../../client/http-client.ts';
 import type { Conflict, ObjectGraph, WrittenVersion } from '../../node/api.ts';
 import { conflictOf, graphsAgree, groupsSettled, type ObjectName, readText } from './mesh-view.ts';
 import { type SwarmControl, TourFault, type TourNode } from './tour-types.ts';
@@ -28,7 +29,7 @@ export interface SideWrite {
 export const planText = 'Plan for the trip\n- leave at noon\n';
 
 export async function writePlan({ nodes, object, signal }: BranchStep, writer: TourNode): Promise<WrittenVersion> {
-  const written = await putText(writer, object, planText, signal);
+  const written = await putText(writer, object, planText, { signal });
   await graphsAgree(nodes, object, { heads: [written.version], confirmed: written.version }, signal);
   await everyoneReads(nodes, object, planText, signal);
   return written;
@@ -53,8 +54,10 @@ export async function writeBothSides(
   const sides: SideWrite[] = [];
   for (const [index, node] of writers.entries()) {
     const text = `${planText}- ${lines[index]} (written on ${node.name})\n`;
-    const { quorum } = await node.client.status(signal);
-    sides.push({ node, text, written: await putText(node, object, text, signal), isConfirmed: quorum.available });
+    const isConfirmed = (await node.client.status(signal)).quorum.available;
+    // By itself it would be confirmed only once there are two proved copies, and there may be no second one on this side.
+    const commit = isConfirmed ? 'quorum' : 'local';
+    sides.push({ node, text, written: await putText(node, object, text, { commit, signal }), isConfirmed });
   }
   if (sides.filter(({ isConfirmed }) => isConfirmed).length !== 1) {
     throw new TourFault('Not exactly one side has a majority of the coordinators.');
@@ -106,7 +109,7 @@ export async function mergeSides(
   const added = sides.map(({ text }) => text.slice(planText.length));
   const text = planText + added.join('');
   const parents = sides.map(({ written }) => written.version);
-  const merged = await putText(writer, object, text, signal, parents);
+  const merged = await putText(writer, object, text, { parents, signal });
   if (merged.kind !== 'merge') throw new TourFault(`The merge was stored as a ${merged.kind}.`);
   const graph = await graphsAgree(nodes, object, { heads: [merged.version], confirmed: merged.version }, signal);
   await everyoneReads(nodes, object, text, signal);
@@ -140,10 +143,9 @@ function putText(
   { client }: TourNode,
   { ns, key }: ObjectName,
   text: string,
-  signal: AbortSignal,
-  parents?: readonly string[],
+  options: Pick<WriteOptions, 'parents' | 'commit' | 'signal'>,
 ): Promise<WrittenVersion> {
-  return client.put(ns, key, Buffer.from(text), { type: 'text/plain; charset=utf-8', signal, parents });
+  return client.put(ns, key, Buffer.from(text), { type: 'text/plain; charset=utf-8', ...options });
 }
 
 async function everyoneReads(

@@ -2,8 +2,9 @@ import { createReadStream } from 'node:fs';
 import { createBlake3, toHex } from '../../../crdt/digest.ts';
 import { formatBytes } from '../../client/draw-graph.ts';
 import { generateFile } from './generated-file.ts';
+import type { ObjectName } from './mesh-view.ts';
 import { listProjectFiles, type ProjectFile } from './project-files.ts';
-import { listOf } from './stage.ts';
+import { listOf, type StepResult } from './stage.ts';
 import { type Narrator, TourFault, type TourNode } from './tour-types.ts';
 import { whenThere } from './until.ts';
 
@@ -68,7 +69,7 @@ async function storeFile(
     throw new TourFault(`${file.path} has the hash ${actual} on ${reader.name}, not ${expected}.`);
 }
 
-/** Makes a large file as it uploads it to one node, and reads it back on every other. */
+/** Makes a large file as it uploads it to one node, and reads it back on every other. Resolves with its name. */
 export async function storeGeneratedFile(
   step: FilesStep,
   {
@@ -76,7 +77,7 @@ export async function storeGeneratedFile(
     writer,
     readers,
   }: { readonly size: number; readonly writer: TourNode; readonly readers: readonly TourNode[] },
-): Promise<string> {
+): Promise<StepResult<ObjectName>> {
   const { narrator, ns, prefix, signal } = step;
   const key = `${prefix}generated-file`;
   const made = createBlake3();
@@ -110,7 +111,8 @@ export async function storeGeneratedFile(
   } finally {
     download.end();
   }
-  return `${listOf(readers)} gave back the same ${formatBytes(size)}. BLAKE3: ${expected}`;
+  const outcome = `${listOf(readers)} gave back the same ${formatBytes(size)}. BLAKE3: ${expected}`;
+  return { outcome, value: { ns, key } };
 }
 
 async function* hashing(

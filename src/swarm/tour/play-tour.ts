@@ -3,8 +3,10 @@ import { formatBytes } from '../../client/draw-graph.ts';
 import type { Listing } from '../../node/api.ts';
 import { tellOfBranches } from './branch-story.ts';
 import { type FilesStep, storeGeneratedFile, storeProjectFiles } from './files-steps.ts';
-import { groupsSettled } from './mesh-view.ts';
+import { groupsSettled, type ObjectName } from './mesh-view.ts';
 import { seconds } from './narrator.ts';
+import { membersOf, placeOf, type ReplicaStep } from './replica-steps.ts';
+import { tellOfTheHolders, tellOfThePolicy, tellOfTheRepair } from './replica-story.ts';
 import { listOf, Stage, TourStopped } from './stage.ts';
 import type { Narrator, SwarmControl, TourNode } from './tour-types.ts';
 
@@ -40,8 +42,12 @@ export async function playTour({ narrator, control }: TourDeps, options: TourOpt
   let run = 1;
   try {
     run = await tellOfMeeting(stage, options);
-    await tellOfFiles(stage, options, run);
+    const replicas: ReplicaStep = { control, nodes: options.nodes, ns: tourNamespace, signal: stage.signal };
+    const spread = await tellOfThePolicy(stage, replicas);
+    const object = await tellOfFiles(stage, options, run);
+    await tellOfTheHolders(stage, replicas, { object, spread });
     await tellBranches(stage, control, options, run);
+    await tellOfTheRepair(stage, replicas, object);
   } catch (error) {
     if (!(error instanceof TourStopped)) throw error;
     narrator.say('\nThe tour stops here, because this step did not hold. Each node keeps a log in its folder.');
@@ -99,7 +105,8 @@ async function emptyWhenAbsent(listing: Promise<Listing>): Promise<Listing> {
   }
 }
 
-async function tellOfFiles(stage: Stage, options: TourOptions, run: number): Promise<void> {
+/** Resolves with the name of the large file. */
+async function tellOfFiles(stage: Stage, options: TourOptions, run: number): Promise<ObjectName> {
   const { nodes, projectRoot, generatedBytes: size = generatedBytesDefault } = options;
   const step: FilesStep = { narrator: stage.narrator, ns: tourNamespace, prefix: prefixOf(run), signal: stage.signal };
   const [first, second = first] = nodes;
@@ -114,18 +121,32 @@ async function tellOfFiles(stage: Stage, options: TourOptions, run: number): Pro
     }),
   );
   const readers = nodes.length === 1 ? nodes : nodes.filter((node) => node !== second);
-  await stage.step(
+  return stage.step(
     'A large file travels in pieces',
-    `A made-up file of ${formatBytes(size)} is written to ${second.name}. The other nodes fetch it piece by piece, check ` +
-      'every piece, and store it. Then it is read back from each of them.',
-    async () => ({ outcome: await storeGeneratedFile(step, { size, writer: second, readers }), value: undefined }),
+    `A made-up file of ${formatBytes(size)} is written to ${second.name}. The nodes that are its homes fetch it piece by ` +
+      'piece, check every piece, and store it. It is read on every other node: one that is no home of it gets the pieces ' +
+      'from those that are, checks them too, and passes them on.',
+    () => storeGeneratedFile(step, { size, writer: second, readers }),
   );
 }
 
-async function tellBranches(stage: Stage, control: SwarmControl, { nodes }: TourOptions, run: number): Promise<void> {
+/** One data centre and the others; half and half where there is only one. */
+async function sidesOf(
+  nodes: readonly TourNode[],
+  signal: AbortSignal,
+): Promise<readonly [readonly TourNode[], readonly TourNode[]]> {
+  const members = await membersOf(nodes, signal);
+  const place = new Map(members.map((member) => [member.name, placeOf(member)]));
+  const isHere = ({ name }: TourNode): boolean => place.get(name) === place.get(nodes[0]?.name ?? '');
+  const here = nodes.filter(isHere);
   const middle = Math.floor(nodes.length / 2);
-  const left = nodes.slice(0, middle);
-  const right = nodes.slice(middle);
+  return here.length === nodes.length
+    ? [nodes.slice(0, middle), nodes.slice(middle)]
+    : [here, nodes.filter((node) => !isHere(node))];
+}
+
+async function tellBranches(stage: Stage, control: SwarmControl, { nodes }: TourOptions, run: number): Promise<void> {
+  const [left, right] = await sidesOf(nodes, stage.signal);
   const [here] = left;
   const there = right[Math.floor(right.length / 2)];
   if (here === undefined || there === undefined) {

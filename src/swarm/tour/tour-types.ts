@@ -5,6 +5,9 @@ export interface SwarmControl {
   /** Nodes of different groups, given by name, lose sight of each other. */
   partition(groups: readonly (readonly string[])[]): Promise<void>;
   heal(): Promise<void>;
+  /** Ends a node's process at once, as a power cut does. */
+  killNode(name: string): Promise<void>;
+  startNode(name: string): Promise<void>;
 }
 
 export interface TourNode {

@@ -52,7 +52,8 @@ describe('the tour', () => {
     await withMesh(3, async (mesh) => {
       const first = await play(mesh);
       expect(first.result).toEqual({ held: true, objects: 'tour/run-1/' });
-      expect(first.text.match(/✓/g)).toHaveLength(7);
+      expect(first.text.match(/✓/g)).toHaveLength(9);
+      expect(first.text).toContain('From --nodes 4 on');
       expect(first.text).not.toContain('✗');
       expect(first.text).toContain('Nothing is stored yet');
       expect(first.text).toContain('Every step held.');
@@ -64,6 +65,22 @@ describe('the tour', () => {
       );
     });
   });
+
+  it('kills a node where others can take its place, and starts it again', async () => {
+    await withMesh(4, async (mesh) => {
+      const { result, text } = await play(mesh);
+      expect(result.held, text).toBe(true);
+      expect(text.match(/✓/g)).toHaveLength(11);
+      const told = text.replace(/\s+/g, ' ');
+      expect(told).toContain('dc1: n1, n4');
+      expect(told).toMatch(
+        /Holders of tour\/run-1\/generated-file: n\d in dc\d, proved n\d in dc\d, proved n\d in dc\d, proved/,
+      );
+      expect(told).toMatch(/The plan without n4: n1 fetches run-1\//);
+      expect(told).toContain('n1, n2, and n3 can read them.');
+      expect(told).toMatch(/\d+ of \d+ versions have a copy to spare, and none has too few/);
+    });
+  }, 60_000);
 
   it('draws both branches and their merge', async () => {
     await withMesh(2, async (mesh) => {
@@ -102,11 +119,13 @@ describe('the tour', () => {
           throw new Error('the scissors are blunt');
         },
         heal: async () => void calls.push('heal'),
+        killNode: async () => void calls.push('kill'),
+        startNode: async () => void calls.push('start'),
       };
       const { result, text } = await play(mesh, control);
       expect(result.held).toBe(false);
-      expect(text).toMatch(/4\. The mesh is cut in two\n.*✗ the scissors are blunt/s);
-      expect(text).not.toContain('5. ');
+      expect(text).toMatch(/6\. The mesh is cut in two\n.*✗ the scissors are blunt/s);
+      expect(text).not.toContain('7. ');
       expect(calls).toEqual(['partition', 'heal']);
     });
   });
