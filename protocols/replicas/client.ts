@@ -15,7 +15,7 @@ import {
   type ReplicaResponse,
   unpackProof,
 } from './messages.ts';
-import type { ChallengeGroup, CheckOrder, KnownHolder, Order } from './server.ts';
+import type { ChallengeGroup, CheckOrder, Order } from './server.ts';
 import {
   type AuditState,
   type CopyView,
@@ -94,13 +94,6 @@ export class ReplicaClient implements FollowedSet {
     const response = await this.#ask({ t: 'check', items });
     if (response.t !== 'checked') throw unexpectedResponse(response);
     return counted(response.results, checks);
-  }
-
-  /** Who holds contents, as far as the peer knows; undefined when it keeps no account of it. */
-  async holders(manifests: readonly BlobHash[]): Promise<KnownHolder[][] | undefined> {
-    const response = await this.#ask({ t: 'holders', manifests: manifests.map((manifest) => rawHash(manifest)) });
-    if (response.t !== 'holders') throw unexpectedResponse(response);
-    return response.holders === null ? undefined : counted(response.holders, manifests);
   }
 
   /** How replication stands at the peer. */

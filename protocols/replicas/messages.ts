@@ -12,16 +12,7 @@ import {
 } from '../wire/item-sets.ts';
 import { rawHashSchema as hash } from '../wire/schemas.ts';
 import { keySchema as key, nodeIdSchema as nodeId, nsSchema as ns, countSchema as sizeBytes } from './fields.ts';
-import {
-  challengesMax,
-  checksMax,
-  holdersMax,
-  leaseMsMax,
-  manifestsMax,
-  orderHoldersMax,
-  ordersMax,
-  pointsMax,
-} from './limits.ts';
+import { challengesMax, checksMax, leaseMsMax, orderHoldersMax, ordersMax, pointsMax } from './limits.ts';
 import { viewRequests, viewResponses } from './view-messages.ts';
 
 /** Byte offsets in the content, ascending: the chunks that have them are asked for. */
@@ -70,8 +61,6 @@ const request = z.discriminatedUnion('t', [
       .min(1)
       .max(checksMax),
   }),
-  /** Asks a coordinator who holds contents. */
-  z.strictObject({ t: z.literal('holders'), manifests: z.array(hash).min(1).max(manifestsMax) }),
   ...viewRequests,
 ]);
 
@@ -95,14 +84,6 @@ const response = z.discriminatedUnion('t', [
   /** How many of the orders were taken up. */
   z.strictObject({ t: z.literal('ordered'), taken: z.int().min(0).max(ordersMax) }),
   z.strictObject({ t: z.literal('checked'), results: z.array(checkAnswer).max(checksMax) }),
-  /** For each content who holds it, and whether that was proved; null from a node that does not know. */
-  z.strictObject({
-    t: z.literal('holders'),
-    holders: z
-      .array(z.array(z.tuple([nodeId, z.boolean()])).max(holdersMax))
-      .max(manifestsMax)
-      .nullable(),
-  }),
   ...viewResponses,
 ]);
 

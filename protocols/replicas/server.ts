@@ -48,9 +48,6 @@ export interface CheckOrder {
   readonly points: readonly number[];
 }
 
-/** A holder of a content, and whether it was proved to be one. */
-export type KnownHolder = readonly [node: NodeId, isProved: boolean];
-
 /** What the answering side does. */
 export interface ReplicaSource {
   /** This node's inventory: the contents it holds whole, and their sizes. */
@@ -61,8 +58,6 @@ export interface ReplicaSource {
   order(peer: PeerId, orders: readonly Order[]): Promise<number>;
   /** Challenges other holders for a peer, one outcome for each. */
   check(peer: PeerId, checks: readonly CheckOrder[]): Promise<readonly CheckAnswer[]>;
-  /** Who holds contents; undefined on a node that keeps no account of it. */
-  holders(manifests: readonly BlobHash[]): readonly (readonly KnownHolder[])[] | undefined;
   /** What it tells of replication in the whole mesh. */
   readonly views: ViewSource;
 }
@@ -70,21 +65,22 @@ export interface ReplicaSource {
 /**
  * Answers a peer's questions about replicas on one stream, one after the other, until the peer ends it. While an answer
  * takes long, the peer is told that it is being worked on. Rejects with the channel's `MeshError`; a request that
- * cannot be read is a `protocol_violation`.
+ * cannot be read is a `protocol_violation`. Once the signal is aborted nothing is told any more: the node stops.
  */
 export async function serveReplicas(
   stream: ByteStream,
   source: ReplicaSource,
-  dependencies: { readonly clock: Clock },
+  dependencies: { readonly clock: Clock; readonly signal?: AbortSignal | undefined },
 ): Promise<void> {
-  const { clock } = dependencies;
   await serveRequests(
     stream,
     {
       protocol: 'replicas',
       decode: decodeReplicaRequest,
       answer: async (channel, request) => {
-        const response = await withSignsOfLife(channel, clock, () => answer(source, request, channel.remotePeer));
+        const response = await withSignsOfLife(channel, dependencies, () =>
+          answer(source, request, channel.remotePeer),
+        );
         await channel.send(encodeReplicaMessage(response));
       },
     },
@@ -92,19 +88,31 @@ export async function serveReplicas(
   );
 }
 
-async function withSignsOfLife<T>(channel: Channel, clock: Clock, work: () => Promise<T>): Promise<T> {
+async function withSignsOfLife<T>(
+  channel: Channel,
+  { clock, signal }: { readonly clock: Clock; readonly signal?: AbortSignal | undefined },
+  work: () => Promise<T>,
+): Promise<T> {
+  let isOver = signal?.aborted === true;
   let cancelTimer = (): void => undefined;
   const tell = (): void => {
+    if (isOver) return;
     cancelTimer = clock.setTimer(workingEveryMs, () => {
       // A channel that has failed says so to the next send that somebody waits for.
       channel.send(encodeReplicaMessage({ t: 'working' })).then(tell, () => undefined);
     });
   };
+  const stop = (): void => {
+    isOver = true;
+    cancelTimer();
+  };
+  signal?.addEventListener('abort', stop, { once: true });
   tell();
   try {
     return await work();
   } finally {
-    cancelTimer();
+    signal?.removeEventListener('abort', stop);
+    stop();
   }
 }
 
@@ -129,10 +137,6 @@ async function answer(source: ReplicaSource, request: ReplicaRequest, peer: Peer
     case 'check': {
       const checks = request.items.map((item) => ({ ...item, manifest: idOf<BlobHash>(item.manifest) }));
       return { t: 'checked', results: [...(await source.check(peer, checks))] };
-    }
-    case 'holders': {
-      const known = source.holders(request.manifests.map((manifest) => idOf<BlobHash>(manifest)));
-      return { t: 'holders', holders: known?.map((list) => list.map(([node, proved]) => [node, proved])) ?? null };
     }
     default:
       return answerView(source.views, request, peer);

@@ -1,13 +1,11 @@
-import type { BlobHash, NodeId, PeerId } from '../../crdt/ids.ts';
-import { holdersMax } from '../../protocols/replicas/limits.ts';
+import type { NodeId, PeerId } from '../../crdt/ids.ts';
 import type { CheckAnswer, ProofAnswer } from '../../protocols/replicas/messages.ts';
-import type { ChallengeGroup, CheckOrder, KnownHolder, Order, ReplicaSource } from '../../protocols/replicas/server.ts';
+import type { ChallengeGroup, CheckOrder, Order, ReplicaSource } from '../../protocols/replicas/server.ts';
 import type { ViewSource } from '../../protocols/replicas/views.ts';
 import type { FollowedSet } from '../../protocols/wire/set-following.ts';
 import type { Kv } from '../ports/kv.ts';
 import type { OrderTaker } from './order-taker.ts';
 import type { ContentShelf, ProofGiver } from './proof-giver.ts';
-import type { ReplicaIndex } from './replica-index.ts';
 import type { ReplicaProver } from './replica-prover.ts';
 
 export interface ReplicaServiceDependencies {
@@ -16,7 +14,6 @@ export interface ReplicaServiceDependencies {
   readonly giver: ProofGiver;
   readonly orders: OrderTaker;
   readonly prover: ReplicaProver;
-  readonly index: ReplicaIndex;
   readonly shelf: ContentShelf;
   readonly nodeOf: (peer: PeerId) => NodeId | undefined;
   readonly isCoordinator: (node: NodeId) => boolean;
@@ -59,15 +56,6 @@ export class ReplicaService implements ReplicaSource {
       results.push(canTell ? await prover.at(node, { manifest, sizeBytes }, points) : 'unreachable');
     }
     return results;
-  }
-
-  holders(manifests: readonly BlobHash[]): KnownHolder[][] | undefined {
-    const { index, isCoordinator, self } = this.#dependencies;
-    if (!isCoordinator(self)) return undefined;
-    return manifests.map((manifest) => {
-      const copies = index.holders(manifest).filter(({ isSuspect }) => !isSuspect);
-      return copies.slice(0, holdersMax).map(({ nodeId, provedMs }): KnownHolder => [nodeId, provedMs !== undefined]);
-    });
   }
 
   #isCoordinator(peer: PeerId): boolean {

@@ -119,6 +119,7 @@ export class Replication {
   readonly #placementFollower: PlacementFollower;
   readonly #falseProofs: Counter;
   readonly #faults: Counter;
+  readonly #stopping = new AbortController();
   #unsubscribe: () => void = () => undefined;
 
   constructor(dependencies: ReplicationDependencies, options: ReplicationOptions) {
@@ -298,6 +299,7 @@ export class Replication {
   /** Before the network starts, and before anything may be dropped. Resolves once the inventory is whole. */
   async start(): Promise<void> {
     const { network, clock } = this.#dependencies;
+    const { signal } = this.#stopping;
     this.leases.start();
     await this.inventory.start();
     const source = new ReplicaService({
@@ -306,7 +308,6 @@ export class Replication {
       giver: this.#giver,
       orders: this.#orders,
       prover: this.prover,
-      index: this.index,
       shelf: this.#dependencies.content,
       nodeOf: (peer) => this.#nodeOf(peer),
       isCoordinator: (node) => this.#isCoordinator(node),
@@ -315,10 +316,8 @@ export class Replication {
     });
     network.handle(
       replicasProtocol,
-      (stream) => this.#serve(serveReplicas(stream, source, { clock }), stream.remotePeer),
-      {
-        inboundStreamsMax,
-      },
+      (stream) => this.#serve(serveReplicas(stream, source, { clock, signal }), stream.remotePeer),
+      { inboundStreamsMax },
     );
     this.#peers.start();
     this.#unsubscribe = network.onPeerChange(({ kind, peer }) => {
@@ -338,6 +337,7 @@ export class Replication {
   /** Ends what is under way; what is on disk is taken up at the next start. */
   async stop(): Promise<void> {
     this.#unsubscribe();
+    this.#stopping.abort();
     this.#peers.stop();
     await Promise.all([
       this.auditor.stop(),

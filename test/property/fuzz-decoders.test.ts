@@ -264,7 +264,6 @@ const edges: Readonly<Record<string, Edge>> = {
         items: [{ ns: 'docs', key: 'a', version: raw, manifest: raw, holders: [north.nodeId] }],
       }),
       encodeReplicaMessage({ t: 'check', items: [{ manifest: raw, node: north.nodeId, points: [0] }] }),
-      encodeReplicaMessage({ t: 'holders', manifests: [raw] }),
       encodeReplicaMessage({ t: 'status' }),
       encodeReplicaMessage({
         t: 'plan',
@@ -288,7 +287,6 @@ const edges: Readonly<Record<string, Edge>> = {
       encodeReplicaMessage({ t: 'ranges', answers: [0, 1, { items: Buffer.concat([raw, raw]) }] }),
       encodeReplicaMessage({ t: 'ranges', answers: [{ split: new Uint8Array(16 * summaryBytes) }] }),
       encodeReplicaMessage({ t: 'proofs', answers: [raw, 0, 1] }),
-      encodeReplicaMessage({ t: 'holders', holders: [[[north.nodeId, true]]] }),
       encodeReplicaMessage({ t: 'checked', results: ['proved', 'wrong'] }),
       encodeReplicaMessage({ t: 'status', intents: 1, late: 0, auditor: null }),
       encodeReplicaMessage({

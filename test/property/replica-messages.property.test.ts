@@ -191,7 +191,6 @@ const requests: fc.Arbitrary<ReplicaRequest> = fc.oneof(
     t: fc.constant('check' as const),
     items: fc.array(fc.record({ manifest: hash, node, points }), { minLength: 1, maxLength: 5 }),
   }),
-  fc.record({ t: fc.constant('holders' as const), manifests: fc.array(hash, { minLength: 1, maxLength: 9 }) }),
 );
 
 const responses: fc.Arbitrary<ReplicaResponse> = fc.oneof(
@@ -248,10 +247,6 @@ const responses: fc.Arbitrary<ReplicaResponse> = fc.oneof(
   fc.record({
     t: fc.constant('checked' as const),
     results: fc.array(fc.constantFrom('proved' as const, 'lacking', 'wrong', 'unreachable'), { maxLength: 9 }),
-  }),
-  fc.record({
-    t: fc.constant('holders' as const),
-    holders: fc.option(fc.array(fc.array(fc.tuple(node, fc.boolean()), { maxLength: 3 }), { maxLength: 5 })),
   }),
 );
 
@@ -345,7 +340,7 @@ describe('messages about replicas', () => {
       { t: 'order', items: [{ ns: 'docs', key: '..', version: raw, manifest: raw, holders: [] }] },
       { t: 'order', items: [{ ns: 'docs', key: 'a', version: raw, manifest: raw, holders: ['somebody'] }] },
       { t: 'check', items: [{ manifest: raw, node: 'a'.repeat(26) }] },
-      { t: 'holders', manifests: Array(65).fill(raw) },
+      { t: 'copies', manifests: Array(65).fill(raw) },
       { t: 'status', more: 1 },
       { t: 'plan' },
       { t: 'plan', after: { waiting: 1 } },
@@ -394,11 +389,6 @@ describe('messages about replicas', () => {
     };
     expect(decodeReplicaRequest(encodeReplicaMessage(longest)).ok).toBe(true);
     expect(encodeReplicaMessage(longest).length).toBeLessThan(messageBytesMax);
-    const named: ReplicaResponse = {
-      t: 'holders',
-      holders: Array.from({ length: 64 }, () => Array.from({ length: 64 }, () => ['a'.repeat(26) as NodeId, true])),
-    };
-    expect(encodeReplicaMessage(named).length).toBeLessThan(messageBytesMax);
     const everybody = Array.from({ length: 16 }, () => 'a'.repeat(26) as NodeId);
     const most = Number.MAX_SAFE_INTEGER;
     const object = { ns: 'n'.repeat(63), key: 'k'.repeat(1_024), version: raw, size: most };

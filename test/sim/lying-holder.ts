@@ -1,5 +1,4 @@
 import { rawHash } from '../../crdt/digest.ts';
-import type { NodeId } from '../../crdt/ids.ts';
 import { replicasProtocol } from '../../protocols/replicas/limits.ts';
 import type { CheckAnswer, ProofAnswer } from '../../protocols/replicas/messages.ts';
 import { type ReplicaSource, serveReplicas } from '../../protocols/replicas/server.ts';
@@ -71,7 +70,6 @@ export function lyingHolder({ draw, library, onLie }: LiarOptions): ReplicaSourc
         onLie('check');
         return draw.pick(['proved', 'lacking', 'wrong']);
       }),
-    holders: (manifests) => manifests.map(() => [['a'.repeat(26) as NodeId, true] as const]),
     views,
   };
 }

@@ -49,9 +49,11 @@ function checkDrop(machine: Machine, manifest: BlobHash, world: World, violate: 
 
 /** It is there whole and would be after a power cut, or was until its disk failed a moment ago. */
 function hasCopy(machine: Machine, manifest: BlobHash, sinceMs: number): boolean {
-  if (machine.contents.has(manifest))
-    return machine.spoiledContents.has(manifest) || isContentIntact(machine, manifest, 'durable');
-  return machine.contents.failedSince(manifest, sinceMs);
+  const { contents, spoiledContents } = machine;
+  const isThere =
+    contents.has(manifest) && (spoiledContents.has(manifest) || isContentIntact(machine, manifest, 'durable'));
+  // One that was fetched again after that may not be durable yet.
+  return isThere || contents.failedSince(manifest, sinceMs);
 }
 
 function lackOf(

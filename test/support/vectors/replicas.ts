@@ -79,7 +79,6 @@ const requests: Readonly<Record<string, ReplicaRequest>> = {
     ],
   },
   'a check': { t: 'check', items: [{ manifest: rawHash(long.hash), node, points: [0] }] },
-  'who holds it': { t: 'holders', manifests: [rawHash(long.hash)] },
 };
 
 const responses: Readonly<Record<string, ReplicaResponse>> = {
@@ -93,8 +92,6 @@ const responses: Readonly<Record<string, ReplicaResponse>> = {
   proofs: { t: 'proofs', answers: [packProof(patternBytes(32)), packProof('lacking'), packProof('busy')] },
   'orders taken': { t: 'ordered', taken: 1 },
   'checks made': { t: 'checked', results: ['proved', 'lacking', 'wrong', 'unreachable'] },
-  holders: { t: 'holders', holders: [[[node, true]]] },
-  'no account of holders': { t: 'holders', holders: null },
 };
 
 export function replicaVectors() {
