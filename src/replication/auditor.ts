@@ -226,7 +226,9 @@ export class ReplicationAuditor {
     await follower.refresh(isThorough);
     await subjects.catchUp(this.#stopping.signal);
     const spotChecks = new SpotChecks(checks);
+    let suspects = 0;
     const { plan, nextMs } = await this.#planAll((subject, copies, seen) => {
+      for (const { isSuspect } of copies) if (isSuspect) suspects += 1;
       this.#progress = { reason, phase: 'plan', subjects: seen };
       spotChecks.offer(subject, copies);
     });
@@ -238,8 +240,9 @@ export class ReplicationAuditor {
       return { reason, startedMs, tookMs: clock.monotonicMs() - startedAtMs, plan, checks: counts };
     };
     this.#last = reportOf(noChecks);
-    // Making copies comes before looking at those there are; the audit after the repairs looks at all of them.
-    const hasToRepair = !isThorough && plan.pulls.some(({ isWaiting }) => !isWaiting);
+    // Making copies comes before looking at those there are; the audit after the repairs looks at all of them. Whoever is
+    // suspect is looked at all the same: it may have what it is asked to fetch, and is not believed to.
+    const hasToRepair = !isThorough && suspects === 0 && plan.pulls.some(({ isWaiting }) => !isWaiting);
     const counts = hasToRepair ? noChecks : await spotChecks.run(() => this.#next?.reason === 'repaired');
     const report = reportOf(counts);
     this.#last = report;

@@ -17,9 +17,10 @@ const droppedPerTurnMax = 64;
 
 /**
  * What became of the wish to drop a content. `changed`: versions come too fast to be looked at, or one cannot be read for
- * now; it can be tried again.
+ * now; it can be tried again. `unmet_policy`: the policy asks for more than the nodes there are could prove, so every copy
+ * stays.
  */
-export type DropResult = 'dropped' | 'absent' | 'changed' | DropRefusal;
+export type DropResult = 'dropped' | 'absent' | 'changed' | 'unmet_policy' | DropRefusal;
 
 export interface ContentDropperDependencies {
   readonly kv: Kv;
@@ -67,7 +68,7 @@ export class ContentDropper {
       const refusal = this.#judge(manifest, everybody(this.#others(manifest)));
       const sizeBytes = this.#dependencies.shelf.sizeOf(this.#dependencies.kv, manifest);
       if (sizeBytes === undefined) results.set(manifest, 'absent');
-      else if (refusal !== undefined) results.set(manifest, refusal);
+      else if (refusal !== undefined) results.set(manifest, isForWantOfProofs(refusal) ? 'unmet_policy' : refusal);
       else contents.push({ manifest, sizeBytes });
     }
     // No more at a time than one message asks about, so that the first leases still run when the last proof is here.
@@ -151,6 +152,11 @@ export class ContentDropper {
       nowMs: clock.monotonicMs(),
     });
   }
+}
+
+/** Refusals that more proofs may do away with. */
+function isForWantOfProofs(refusal: DropRefusal): boolean {
+  return refusal === 'too_few_proofs' || refusal === 'too_little_diversity';
 }
 
 function everybody(nodes: Iterable<NodeId>): Map<NodeId, number> {

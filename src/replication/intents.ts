@@ -8,7 +8,7 @@ import { MeshError } from '../ports/mesh-error.ts';
 import type { Gauge, Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { Absent } from './absences.ts';
-import type { ContentDropper } from './content-dropper.ts';
+import type { ContentDropper, DropResult } from './content-dropper.ts';
 import type { PlacementDirectory } from './placement-directory.ts';
 import type { ContentShelf } from './proof-giver.ts';
 import { ProvedCopies } from './proved-copies.ts';
@@ -46,6 +46,14 @@ export interface WriteIntent {
   readonly manifest: BlobHash;
   readonly sizeBytes: number;
 }
+
+/** What is bound, or was not proved whole just now by enough nodes, can be dropped later. */
+const laterResults: ReadonlySet<DropResult> = new Set<DropResult>([
+  'bound',
+  'changed',
+  'too_few_proofs',
+  'too_little_diversity',
+]);
 
 export interface IntentsDependencies {
   readonly kv: Kv;
@@ -360,8 +368,7 @@ export class WriteIntents {
     const done: Loaded[] = [];
     for (const loaded of surplus) {
       const result = results.get(loaded.intent.manifest);
-      // What is bound, or could not be proved whole just now, can be dropped later.
-      if (result === 'bound' || result === 'changed' || result === 'too_few_proofs') this.#wait(loaded);
+      if (result !== undefined && laterResults.has(result)) this.#wait(loaded);
       else done.push(loaded);
     }
     await this.#forget(done);

@@ -77,6 +77,15 @@ describe('a write', () => {
     for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
   });
 
+  test('keeps its copy, and waits for nothing more, where the policy asks for more than there can be', async () => {
+    await start({ policy: { replicas: 2, required: { dc: ['c'] } } });
+    const written = await mesh.write('north', 'a', 'text');
+    await mesh.settle(20_000);
+    expect(mesh.desired(written)).toEqual(['home']);
+    expect(mesh.holders(written).sort()).toEqual(['home', 'north']);
+    expect(mesh.get('north').replication.intents.pending).toBe(0);
+  });
+
   test('is remembered as not proved yet over a crash of the writer', async () => {
     await start();
     for (const name of ['east', 'south', 'west', 'home']) mesh.get(name).contents.mayPull = () => false;
