@@ -61,7 +61,8 @@ async function untilConfirmed({ client }: RunningProcess): Promise<void> {
 
 async function catchUp([full, empty]: [RunningProcess, RunningProcess]): Promise<CatchUp> {
   await cut(empty, [full]);
-  await fillNode(full, documents, objectBytes);
+  // By itself nothing is confirmed while there is one copy of it.
+  await fillNode(full, documents, objectBytes, 'quorum');
   await untilConfirmed(full);
   await pause(1_000);
   await Promise.all([full, empty].map(longestStallMs));

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { CommitMode } from '../../src/node/api.ts';
 import type { RunningProcess } from '../../test/support/node-processes.ts';
 
 /** Writers side by side when a node is filled. */
@@ -7,12 +8,17 @@ const metricsMsMax = 10_000;
 /** `monitorEventLoopDelay` measures from timer to timer, so its rest value is the timer's period. */
 const loopTimerSeconds = 0.01;
 
-/** Writes so many objects of random content on one node. */
-export async function fillNode({ client }: RunningProcess, count: number, objectBytes: number): Promise<void> {
+/** Writes so many objects of random content on one node, confirmed if that is asked for. */
+export async function fillNode(
+  { client }: RunningProcess,
+  count: number,
+  objectBytes: number,
+  commit: CommitMode = 'local',
+): Promise<void> {
   let next = 0;
   const write = async (): Promise<void> => {
     for (let index = next++; index < count; index = next++) {
-      await client.put('bench', `key-${index}`, randomBytes(objectBytes), { size: objectBytes });
+      await client.put('bench', `key-${index}`, randomBytes(objectBytes), { size: objectBytes, commit });
     }
   };
   await Promise.all(Array.from({ length: writers }, write));

@@ -18,8 +18,9 @@ import { firstHash, intentKey, intentRange, secondHash } from './storage-keys.ts
 
 /** Intents in memory; the others wait on disk, and take the place of those that have waited longest in vain. */
 const loadedMax = 16_384;
-/** Intents looked at in one turn. */
-const perTurnMax = 2_048;
+/** Intents asked about in one turn, and rows taken up in one, so that nothing else waits for either. */
+const perTurnMax = 256;
+const loadedPerTurnMax = 512;
 /** A turn goes past every intent in memory: so many of them for each millisecond of rest between two turns. */
 const lookedAtPerMsMax = 256;
 /** The first wait for the holders to have fetched what was written; it doubles up to the greatest. */
@@ -288,7 +289,7 @@ export class WriteIntents {
     if (this.#isAllLoaded || nowMs < this.#loadAgainMs) return;
     this.#loadAgainMs = nowMs + loadEveryMs;
     while (this.#loaded.size > loadedMax / 2) if (!this.#unloadFirst()) return;
-    const range = { ...intentRange(this.#loadedTo), limit: loadedMax / 2 };
+    const range = { ...intentRange(this.#loadedTo), limit: loadedPerTurnMax };
     let count = 0;
     for (const [key, row] of kv.range(range)) {
       const { ns, key: name, sizeBytes } = JSON.parse(Buffer.from(row).toString()) as IntentRow;
@@ -297,7 +298,10 @@ export class WriteIntents {
       this.#loadedTo = key;
       count += 1;
     }
-    if (count === loadedMax / 2) return;
+    if (count === loadedPerTurnMax) {
+      this.#loadAgainMs = nowMs;
+      return;
+    }
     this.#isAllLoaded = !this.#isOverflown;
     this.#isOverflown = false;
     this.#loadedTo = undefined;

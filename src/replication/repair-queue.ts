@@ -150,8 +150,9 @@ export class RepairQueue {
   #takeArrived(): void {
     const { index, clock } = this.#dependencies;
     let arrivedBytes = 0;
-    for (const [name, { pull }] of this.#entries) {
-      if (!index.holds(pull.to, pull.subject.manifest)) continue;
+    for (const [name, { pull, orderedMs }] of this.#entries) {
+      // The others may have arrived by themselves; that is seen once they are ordered.
+      if (orderedMs === undefined || !index.holds(pull.to, pull.subject.manifest)) continue;
       this.#entries.delete(name);
       arrivedBytes += pull.subject.sizeBytes;
     }

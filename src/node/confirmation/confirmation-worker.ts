@@ -21,11 +21,13 @@ const gatherMs = 10;
 const burstEveryMs = 500;
 /** The longest rest of a lane between two objects while writes are under way. */
 const restMsMax = 1_000;
+/** Objects that a lane looks at in a row without a proposal. */
+const unaskedMax = 4;
 /** First wait before what was unavailable is tried again; it doubles up to the greatest. */
 const retryMsMin = 500;
 const retryMsMax = 30_000;
 /** What waits for copies of its content is looked at again that often, whatever this node was told of them. */
-const copiesLookMs = 30_000;
+const copiesLookMs = 120_000;
 /** How long one confirmation may take. */
 const confirmMsMax = 10_000;
 /** Heads remembered that can never be confirmed as the coordinators see it, while that is not to be seen here yet. */
@@ -203,14 +205,17 @@ export class ConfirmationWorker {
   async #lane(first: DocId): Promise<void> {
     const { clock, available, writesUnderWay } = this.#dependencies;
     const { signal } = this.#stopping;
+    let unasked = 0;
     try {
       for (let doc: DocId | undefined = first; doc !== undefined; doc = this.#queue.take()) {
         const startedMs = clock.monotonicMs();
         await this.#confirmNext(doc);
         if (signal.aborted || !available()) return;
-        const workedMs = Math.max(1, clock.monotonicMs() - startedMs);
-        const restMs = Math.min(restMsMax, workedMs * writesUnderWay());
-        if (restMs > 0) await clock.sleep(restMs, signal);
+        const workedMs = clock.monotonicMs() - startedMs;
+        const restMs = Math.min(restMsMax, Math.max(1, workedMs) * writesUnderWay());
+        // Where nothing was asked of anybody, as when copies are waited for, nobody else would get a turn.
+        unasked = workedMs < 1 ? unasked + 1 : 0;
+        if (restMs > 0 || unasked % unaskedMax === unaskedMax - 1) await clock.sleep(restMs, signal);
       }
     } catch (error) {
       if (!signal.aborted) this.#dependencies.log.warn('confirmation:failed', { error });
