@@ -83,7 +83,7 @@ export async function storeGeneratedFile(
   const made = createBlake3();
   const upload = narrator.progress(`to ${writer.name}`, size, 'bytes');
   const written = await writer.client
-    .put(ns, key, hashing(generateFile('the file of the tour', size), made), {
+    .put(ns, key, hashing(generateFile(`the file of ${prefix}`, size), made), {
       size,
       signal,
       onProgress: (bytes) => upload.update(bytes),

@@ -45,7 +45,7 @@ export async function playTour({ narrator, control }: TourDeps, options: TourOpt
     const replicas: ReplicaStep = { control, nodes: options.nodes, ns: tourNamespace, signal: stage.signal };
     const spread = await tellOfThePolicy(stage, replicas);
     const object = await tellOfFiles(stage, options, run);
-    await tellOfTheHolders(stage, replicas, { object, spread });
+    await tellOfTheHolders(stage, replicas, { object, spread, isFirst: run === 1 });
     await tellBranches(stage, control, options, run);
     await tellOfTheRepair(stage, replicas, object);
   } catch (error) {

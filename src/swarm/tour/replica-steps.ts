@@ -81,10 +81,14 @@ export async function provedEverywhere(
   );
 }
 
-/** Has every coordinator look, until all versions have the copies they should have, and none too many. */
-export function exactlyHealthy(step: ReplicaStep): Promise<ReplicationStatus> {
-  return standing(step, 'every version to have exactly its copies', ({ totals, complete }) => {
-    return complete && totals.healthy === totals.subjects;
+/**
+ * Has every coordinator look, until all versions have the copies they should have, and on a first tour none too many:
+ * later ones meet what the earlier ones left to spare, also of files that they store again.
+ */
+export function exactlyHealthy(step: ReplicaStep, isFirst: boolean): Promise<ReplicationStatus> {
+  const what = `every version to have ${isFirst ? 'exactly ' : ''}its copies`;
+  return standing(step, what, ({ totals: { subjects, healthy, over }, complete }) => {
+    return complete && healthy + (isFirst ? 0 : over) === subjects;
   });
 }
 
@@ -96,12 +100,17 @@ export async function victimOf({ nodes, signal }: ReplicaStep): Promise<TourNode
   return nodes.findLast(({ name }) => !coordinators.has(name));
 }
 
-/** Waits until the plan says what is to be done for want of a node. */
-export function planned({ nodes, signal }: ReplicaStep): Promise<RepairPlanPage> {
+/** Waits until the plan says what is to be done for want of a node: nothing, when the others have enough copies of all. */
+export function planned({ nodes, signal }: ReplicaStep, lost: TourNode): Promise<RepairPlanPage> {
   return until(
     async () => {
-      const page = await firstOf(nodes).client.replication.plan();
-      return page.repairs.length > 0 ? { found: page } : { instead: 'an empty plan' };
+      const { client } = firstOf(nodes);
+      const members = await membersOf(nodes, signal);
+      const isGone = members.some(({ name, state }) => name === lost.name && state === 'offline');
+      const audited = isGone ? (await client.replication.audit(auditSeconds)).status : null;
+      const page = await client.replication.plan();
+      const isNothing = audited?.complete === true && audited.healthy;
+      return page.repairs.length > 0 || isNothing ? { found: page } : { instead: 'an empty plan' };
     },
     { what: 'a plan of repairs', withinMs: repairMsMax, signal },
   );
@@ -131,6 +140,7 @@ export function reportedAsSurplus(step: ReplicaStep): Promise<ReplicationStatus>
 /** The first lines of a plan, in words. */
 export function planLines({ repairs, next }: RepairPlanPage, members: readonly NodeInfo[]): string[] {
   const nameOf = (node: string): string => members.find(({ nodeId }) => nodeId === node)?.name ?? node;
+  if (repairs.length === 0) return ['  nothing: the others have enough copies of everything, some from earlier tours'];
   const lines = repairs.slice(0, plannedShown).map(({ key, size, to, from, waiting }) => {
     const sources = from.map(nameOf).join(' or ');
     const state = waiting === null ? 'now' : `unless ${waiting.for.map(nameOf).join(', ')} comes back`;

@@ -41,7 +41,7 @@ export function tellOfThePolicy(stage: Stage, step: ReplicaStep): Promise<Spread
 export async function tellOfTheHolders(
   stage: Stage,
   step: ReplicaStep,
-  { object, spread }: { readonly object: ObjectName; readonly spread: Spread },
+  { object, spread, isFirst }: { readonly object: ObjectName; readonly spread: Spread; readonly isFirst: boolean },
 ): Promise<void> {
   await stage.step(
     'Every copy is proved',
@@ -54,8 +54,11 @@ export async function tellOfTheHolders(
         `Holders of ${object.ns}/${object.key}:`,
         ...holders.map((holder) => `  ${holder.name} in ${placeOf(holder)}, proved`),
       ]);
-      const { totals } = await exactlyHealthy(step);
-      const outcome = `All ${totals.subjects} versions have exactly the copies they should have.`;
+      const { totals } = await exactlyHealthy(step, isFirst);
+      const outcome =
+        totals.over === 0
+          ? `All ${totals.subjects} versions have exactly the copies they should have.`
+          : `All ${totals.subjects} versions have their copies, ${totals.over} of them some to spare from earlier tours.`;
       return { outcome, value: undefined };
     },
   );
@@ -89,7 +92,7 @@ async function tellOfTheDeath(stage: Stage, left: ReplicaStep, victim: TourNode,
     async () => {
       const members = await membersOf(left.nodes, stage.signal);
       await left.control.killNode(victim.name);
-      stage.narrator.show([`The plan without ${victim.name}:`, ...planLines(await planned(left), members)]);
+      stage.narrator.show([`The plan without ${victim.name}:`, ...planLines(await planned(left, victim), members)]);
       const { totals } = await repaired(left);
       for (const { client } of left.nodes) {
         const read = await client.get(object.ns, object.key, { signal: stage.signal });

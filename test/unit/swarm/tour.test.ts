@@ -82,6 +82,16 @@ describe('the tour', () => {
     });
   }, 60_000);
 
+  it('holds again and again where it has killed a node before, and left copies to spare', async () => {
+    await withMesh(4, async (mesh) => {
+      for (const run of [1, 2, 3]) {
+        const { result, text } = await play(mesh);
+        expect(result, text).toEqual({ held: true, objects: `tour/run-${run}/` });
+        expect(text.match(/✓/g)).toHaveLength(11);
+      }
+    });
+  }, 180_000);
+
   it('draws both branches and their merge', async () => {
     await withMesh(2, async (mesh) => {
       const { text } = await play(mesh);
