@@ -85,22 +85,58 @@ export function loadPortableBlake3(): Blake3Implementation {
   };
 }
 
-const implementation = loadNativeBlake3() ?? loadPortableBlake3();
+/**
+ * Calling the addon costs more than a small hash (2 µs, and 10 µs more for one with a key or in pieces), so WebAssembly
+ * takes what is no longer than these bytes. Most of what the mesh hashes is: names, rows, records.
+ */
+const plainSmallMax = 1_536;
+const keyedSmallMax = 6_144;
+
+const portable = loadPortableBlake3();
+const large = loadNativeBlake3() ?? portable;
 
 /** BLAKE3 of `bytes`: 32 bytes. Never throws. */
 export function blake3(bytes: Uint8Array): Uint8Array {
-  return implementation.hash(bytes);
+  return (bytes.length <= plainSmallMax ? portable : large).hash(bytes);
 }
 
 /** A BLAKE3 fed piece by piece; how the input is split does not change the result. Throws when used after `digest`. */
 export function createBlake3(): Blake3 {
-  return implementation.create();
+  return new PiecewiseBlake3();
+}
+
+/** Gathers the first pieces, so that what turns out small is hashed as one. */
+class PiecewiseBlake3 implements Blake3 {
+  readonly #gathered = Buffer.allocUnsafe(plainSmallMax);
+  #length = 0;
+  #hasher: Blake3 | undefined;
+  #ended = false;
+
+  update(bytes: Uint8Array): void {
+    if (this.#ended) throw new Error(endedError);
+    if (this.#hasher === undefined && this.#length + bytes.length <= plainSmallMax) {
+      this.#gathered.set(bytes, this.#length);
+      this.#length += bytes.length;
+      return;
+    }
+    if (this.#hasher === undefined) {
+      this.#hasher = large.create();
+      this.#hasher.update(this.#gathered.subarray(0, this.#length));
+    }
+    this.#hasher.update(bytes);
+  }
+
+  digest(): Uint8Array {
+    if (this.#ended) throw new Error(endedError);
+    this.#ended = true;
+    return this.#hasher?.digest() ?? blake3(this.#gathered.subarray(0, this.#length));
+  }
 }
 
 /** BLAKE3 in keyed mode: 32 bytes. Throws a RangeError unless the key has 32 bytes. */
 export function keyedBlake3(key: Uint8Array, bytes: Uint8Array): Uint8Array {
   if (key.length !== keyBytes) throw new RangeError(`a BLAKE3 key has ${keyBytes} bytes, not ${key.length}`);
-  return implementation.keyedHash(key, bytes);
+  return (bytes.length <= keyedSmallMax ? portable : large).keyedHash(key, bytes);
 }
 
 /** SHA-256 of `bytes`: 32 bytes. Only formats of others ask for it: Automerge's changes and RFC 6962's Merkle tree. */

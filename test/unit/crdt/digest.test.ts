@@ -57,6 +57,19 @@ describe.each(implementations)('the $name BLAKE3', (implementation) => {
   });
 });
 
+test.each(vectors.blake3)('a hash of $inputLength bytes is the official one however it is fed', (vector) => {
+  const input = patternBytes(vector.inputLength);
+  expect(toHex(blake3(input))).toBe(vector.hash);
+  expect(toHex(keyedBlake3(key, input))).toBe(vector.keyedHash);
+  for (const piece of [1, 700, 1_536, 4_096]) {
+    const hasher = createBlake3();
+    for (let at = 0; at < input.length; at += piece) hasher.update(input.subarray(at, at + piece));
+    expect(toHex(hasher.digest())).toBe(vector.hash);
+    expect(() => hasher.update(input)).toThrow();
+    expect(() => hasher.digest()).toThrow();
+  }
+});
+
 test('both implementations agree on large input', () => {
   const input = patternBytes(3_000_001);
   const [first, ...others] = implementations.map((implementation) => toHex(implementation.hash(input)));
