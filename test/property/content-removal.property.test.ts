@@ -104,11 +104,15 @@ class Play {
     await this.mesh.clock.advance(60_000);
   }
 
-  /** On a disk that takes its time to remove a file, so that everything else can come in between. */
+  /** On a disk that takes its time to look at a file and to remove it, so that everything else can come in between. */
   async #start(disk: Parameters<ContentMesh['start']>[1]): Promise<ContentNode> {
     const { clock } = this.mesh;
     const alice = await this.mesh.start('alice', disk, small);
-    const remove = alice.blobs.delete.bind(alice.blobs);
+    const [sizeOf, remove] = [alice.blobs.sizeOf.bind(alice.blobs), alice.blobs.delete.bind(alice.blobs)];
+    alice.blobs.sizeOf = async (hash) => {
+      await clock.sleep(1);
+      return sizeOf(hash);
+    };
     alice.blobs.delete = async (hash) => {
       await clock.sleep(3);
       await remove(hash);

@@ -19,6 +19,7 @@ import { ByteBudget } from './byte-budget.ts';
 import { type ContentReaderDependencies, openContent, type Reading } from './content-reader.ts';
 import { ContentStore } from './content-store.ts';
 import type { DeadLetter, DeathReason } from './dead-letters.ts';
+import { Doubts } from './doubts.ts';
 import { type HeldContent, heldAfter } from './held-contents.ts';
 import { ingest, type StagedContent } from './ingest.ts';
 import { KvBatcher } from './kv-batcher.ts';
@@ -38,8 +39,6 @@ export type { StagedContent } from './ingest.ts';
 export type { ContentSubject } from './pull-jobs.ts';
 export type { ScrubCounts, ScrubStatus } from './scrubber.ts';
 
-/** Contents reopened in one transaction because a blob they share was damaged. */
-const reopenedMax = 256;
 /** Dead letters listed at once. */
 const deadLettersMax = 1_000;
 /** Bytes on their way from bodies to disk, over all that ingest at a time. */
@@ -100,6 +99,7 @@ export class ContentPlane {
   readonly #sweeper: Sweeper;
   readonly #scrubber: Scrubber;
   readonly #upkeep: Upkeep;
+  readonly #doubts: Doubts;
   readonly #upload: RateLimiter | undefined;
   readonly #download: RateLimiter | undefined;
   readonly #reading: ContentReaderDependencies;
@@ -125,11 +125,6 @@ export class ContentPlane {
     this.#batcher = new KvBatcher(kv);
     const store = new ContentStore({ kv, batcher: this.#batcher, blobs, log, metrics });
     this.#store = store;
-    store.onDamaged((hash, sizeBytes) => {
-      this.#reopenWith(hash, sizeBytes).catch((error: unknown) =>
-        log.error('content:repair_not_noted', { hash, error }),
-      );
-    });
     this.#fetcher = new BlobFetcher({
       network,
       clock,
@@ -167,9 +162,16 @@ export class ContentPlane {
     );
     const kept = { kv, batcher: this.#batcher, store, links, pins: this.#pins, clock, log, metrics };
     this.#sweeper = new Sweeper({ ...kept, isPulling: (manifest) => this.#puller.halt(manifest) });
-    this.#pins.onRelease(() => this.#sweeper.kick());
+    const onReopened = (): void => this.kick();
+    const doubts = new Doubts({ ...kept, jobs, onReopened });
+    this.#doubts = doubts;
+    store.onDamaged((...damage) => void doubts.blobLost(...damage));
+    this.#pins.onRelease(() => {
+      this.#sweeper.kick();
+      doubts.pinsReleased();
+    });
     this.#scrubber = new Scrubber(
-      { ...kept, jobs, sweeper: this.#sweeper, onReopened: () => this.kick() },
+      { ...kept, jobs, sweeper: this.#sweeper, onReopened },
       { ...scrubDefaults, ...options.scrub },
     );
     this.#upkeep = new Upkeep(
@@ -219,7 +221,7 @@ export class ContentPlane {
     this.#download?.close();
     this.#fetcher.close();
     this.#upkeep.stop();
-    await Promise.all([this.#puller.stop(), this.#scrubber.stop(), this.#sweeper.stop()]);
+    await Promise.all([this.#puller.stop(), this.#scrubber.stop(), this.#sweeper.stop(), this.#doubts.stop()]);
     await this.#batcher.idle();
   }
 
@@ -314,6 +316,11 @@ export class ContentPlane {
     return heldAfter(this.#jobs, reader, after, limit);
   }
 
+  /** Somebody found that a content lacks something: if it is called whole here, it is looked at, and wanted again if so. */
+  doubt(manifest: BlobHash): void {
+    this.#doubts.doubt(manifest);
+  }
+
   /** The verified bytes of a stored blob, or undefined. */
   readBlob(hash: BlobHash, sizeBytes?: number): Uint8Array | undefined | Promise<Uint8Array | undefined> {
     return this.#store.read(hash, sizeBytes);
@@ -393,21 +400,6 @@ export class ContentPlane {
   /** Is told of each version that waits for a content whose job was given up. */
   onDead(listener: (subject: ContentSubject, reason: DeathReason) => void): void {
     this.#deadListeners.add(listener);
-  }
-
-  /** A blob was damaged and put aside: contents that need it are whole no more, and are wanted again. */
-  async #reopenWith(hash: BlobHash, sizeBytes: number): Promise<void> {
-    for (let reopened = reopenedMax; reopened === reopenedMax; ) {
-      await this.#batcher.add((transaction) => {
-        const contents = this.#links.contentsWith(transaction, hash, sizeBytes, reopenedMax);
-        reopened = contents.length;
-        for (const manifest of contents) {
-          this.#jobs.reopen(transaction, manifest, this.#jobs.completeSize(transaction, manifest) ?? 0);
-        }
-        if (this.#links.isReached(transaction, hash, sizeBytes)) this.#jobs.wantBlob(transaction, hash, sizeBytes);
-      });
-    }
-    this.kick();
   }
 
   async #serve(stream: ByteStream): Promise<void> {

@@ -83,6 +83,11 @@ export class ContentPull {
     this.weight = from.weight;
   }
 
+  /** What is found damaged on the way this content has again when it is whole. */
+  get #mender(): BlobHash | undefined {
+    return this.job.kind === 'content' ? this.job.hash : undefined;
+  }
+
   /** Ends the attempt early; what is stored stays. */
   stop(): void {
     this.#stopped = true;
@@ -116,7 +121,7 @@ export class ContentPull {
     const { chunk } = sole;
     this.rows.push(sole.manifest);
     const { store, fetcher, clock } = this.#dependencies;
-    if (await store.verify(chunk, sizeBytes)) return true;
+    if (await store.verify(chunk, sizeBytes, this.#mender)) return true;
     if (this.#stopped) throw new Unavailable();
     const giveBack = await this.#dependencies.wants.take(Math.max(sizeBytes, wantBytesMin));
     try {
@@ -178,7 +183,8 @@ export class ContentPull {
 
   /** Verified bytes from here or from a holder. */
   async #obtain(hash: BlobHash, sizeBytes: number): Promise<Uint8Array> {
-    const local = await this.#dependencies.store.read(hash, sizeBytes);
+    // Its size is a guess, by which a manifest of many small chunks may seem to be no file.
+    const local = await this.#dependencies.store.read(hash, undefined, this.#mender);
     this.hasLargeBlobs ||= (local?.length ?? 0) > smallBlobBytesMax;
     return local ?? (await this.#fetch(hash, sizeBytes)).bytes;
   }
@@ -215,7 +221,7 @@ export class ContentPull {
 
   async #pullChunk(chunk: ChunkPart): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (await this.#dependencies.store.verify(chunk.hash, chunk.size)) return;
+    if (await this.#dependencies.store.verify(chunk.hash, chunk.size, this.#mender)) return;
     const { sizeBytes } = await this.#fetch(chunk.hash, chunk.size, true);
     if (sizeBytes !== chunk.size) {
       throw new MeshError('corrupt', `the manifest says ${chunk.size} bytes of a chunk that has ${sizeBytes}`, {

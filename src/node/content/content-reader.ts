@@ -189,12 +189,15 @@ class ContentReading {
 
   /** Verified bytes from here, or from a holder while the content makes progress. `exactBytes` is the size when it is certain. */
   async #obtain(hash: BlobHash, sizeBytes: number, exactBytes: number | undefined): Promise<Uint8Array> {
-    const { store, clock, cache, kv, links } = this.#dependencies;
+    const { store, clock, cache, jobs, kv, links } = this.#dependencies;
     let lastProgressMs = clock.monotonicMs();
     for (;;) {
       this.#throwIfEnded();
       const local = cache.get(hash) ?? (await store.read(hash, exactBytes));
       if (local !== undefined) return local;
+      // A pull that ended since then has brought it.
+      const late = jobs.isComplete(this.#content.manifest) ? await store.read(hash, exactBytes) : undefined;
+      if (late !== undefined) return late;
       const holders = await this.#askFor();
       const unstored = !links.isRoot(kv, this.#content.manifest);
       const latestProgressMs = (): number => this.#latestProgressMs(hash, lastProgressMs);

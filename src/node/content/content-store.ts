@@ -20,6 +20,9 @@ export interface ContentStoreDependencies {
   readonly metrics: Metrics;
 }
 
+/** `mender` is the manifest of a content that lacks the blob from now on and is seeing to that itself. */
+export type DamageListener = (hash: BlobHash, sizeBytes: number, mender: BlobHash | undefined) => void;
+
 /** What the store knows of a blob that was asked for: its bytes, that it is absent, or that it was damaged. */
 type Finding = { readonly kind: 'intact'; readonly bytes: Uint8Array } | { readonly kind: 'absent' | 'damaged' };
 
@@ -30,13 +33,16 @@ type Finding = { readonly kind: 'intact'; readonly bytes: Uint8Array } | { reado
 export class ContentStore {
   readonly #dependencies: ContentStoreDependencies;
   readonly #corrupt: Counter;
-  /** Small blobs whose transaction is under way. */
-  readonly #committing = new Map<BlobHash, Uint8Array>();
-  /** Large blobs whose file is being removed: whoever comes to count on one waits, and then finds it absent. */
-  readonly #removing = new Map<BlobHash, Promise<void>>();
+  /** Small blobs whose transaction is under way, and its end, whatever that is. */
+  readonly #committing = new Map<BlobHash, { readonly bytes: Uint8Array; readonly ended: Promise<void> }>();
+  /**
+   * Files that are being stored, removed or put aside, and the end of that. The changes of one file take place one after
+   * the other, and whoever comes to count on it waits for them: so one that is being removed is found absent.
+   */
+  readonly #changing = new Map<BlobHash, Promise<void>>();
   #storingBytes = 0;
   #room: PromiseWithResolvers<void> | undefined;
-  #onDamaged: (hash: BlobHash, sizeBytes: number) => void = () => undefined;
+  #onDamaged: DamageListener = () => undefined;
 
   constructor(dependencies: ContentStoreDependencies) {
     this.#dependencies = dependencies;
@@ -46,45 +52,48 @@ export class ContentStore {
     });
   }
 
-  /** Is told of every damaged blob that a reader or a peer came upon, once it is put aside. */
-  onDamaged(listener: (hash: BlobHash, sizeBytes: number) => void): void {
+  /** Is told of every damaged blob, once it is put aside. */
+  onDamaged(listener: DamageListener): void {
     this.#onDamaged = listener;
   }
 
-  /** The verified bytes, or undefined. Small blobs are answered at once, without a promise. */
-  read(hash: BlobHash, sizeBytes?: number): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+  /** The verified bytes, or undefined. Small blobs are answered at once, without a promise. For `mender` see `DamageListener`. */
+  read(
+    hash: BlobHash,
+    sizeBytes?: number,
+    mender?: BlobHash,
+  ): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    const committing = this.#committing.get(hash);
+    if (committing !== undefined) return committing.bytes;
     const small = this.#findSmall(hash);
     if (small.kind === 'intact') return small.bytes;
-    if (small.kind === 'damaged') return this.#quarantineSmall(hash, true);
-    return sizeBytes !== undefined && sizeBytes <= smallBlobBytesMax ? undefined : this.#readLarge(hash);
+    if (small.kind === 'damaged') return this.#putSmallAside(hash, mender);
+    return sizeBytes !== undefined && sizeBytes <= smallBlobBytesMax ? undefined : this.#readLarge(hash, mender);
   }
 
   /**
-   * True when a blob of this size is stored and intact. One that is damaged is put aside, for the caller to store afresh.
+   * True when a blob of this size is stored and intact, so that whoever has said before that it is needed may count on
+   * it. One that is damaged is put aside, for the caller to store afresh. For `mender` see `DamageListener`.
    */
-  async verify(hash: BlobHash, sizeBytes: number): Promise<boolean> {
+  async verify(hash: BlobHash, sizeBytes: number, mender?: BlobHash): Promise<boolean> {
+    // One whose transaction may still fail is not stored.
+    await this.#committing.get(hash)?.ended;
     const small = this.#findSmall(hash);
-    if (small.kind === 'damaged') await this.#quarantineSmall(hash, false);
+    if (small.kind === 'damaged') await this.#putSmallAside(hash, mender);
     if (small.kind === 'intact') return small.bytes.length === sizeBytes;
     if (sizeBytes <= smallBlobBytesMax) return false;
-    await this.#removing.get(hash);
+    await this.#changing.get(hash);
     if ((await this.#dependencies.blobs.sizeOf(hash)) === undefined) return false;
-    const large = await this.#findLarge(hash);
-    if (large.kind === 'damaged') await this.#quarantineLarge(hash);
+    const large = await this.#findLarge(hash, mender);
     return large.kind === 'intact' && large.bytes.length === sizeBytes;
   }
 
   /** Looks at a blob as `read` does, when its bytes are of no use: whether it is here, and was as it should be. */
   async inspect(hash: BlobHash): Promise<Finding['kind']> {
     const small = this.#findSmall(hash);
-    if (small.kind === 'damaged') await this.#quarantineSmall(hash, true);
+    if (small.kind === 'damaged') await this.#putSmallAside(hash, undefined);
     if (small.kind !== 'absent') return small.kind;
-    const bytes = await this.#dependencies.blobs.get(hash);
-    const { kind } = judge(hash, bytes);
-    if (kind !== 'damaged') return kind;
-    await this.#quarantineLarge(hash);
-    this.#onDamaged(hash, bytes?.length ?? 0);
-    return kind;
+    return (await this.#findLarge(hash, undefined)).kind;
   }
 
   /** Bytes stored under a hash, unverified, or undefined. */
@@ -99,13 +108,7 @@ export class ContentStore {
 
   /** Removes the file of a blob that nothing counts on any more; the caller has looked in this very turn. */
   removeFile(hash: BlobHash): Promise<void> {
-    const removal = this.#dependencies.blobs.delete(hash).finally(() => this.#removing.delete(hash));
-    // Who waits for the end of it does not care how it ended.
-    this.#removing.set(
-      hash,
-      removal.catch(() => undefined),
-    );
-    return removal;
+    return this.#change(hash, () => this.#dependencies.blobs.delete(hash));
   }
 
   /** Removes a small blob in the caller's transaction. */
@@ -117,23 +120,22 @@ export class ContentStore {
   async put(hash: BlobHash, bytes: Uint8Array): Promise<void> {
     this.#storingBytes += bytes.length;
     try {
-      if (bytes.length > smallBlobBytesMax) {
-        await this.#removing.get(hash);
-        await this.#dependencies.blobs.put(hash, bytes);
-      } else {
-        this.#committing.set(hash, bytes);
-        await this.#dependencies.batcher.add((transaction) => this.putSmall(transaction, hash, bytes));
-      }
+      if (bytes.length > smallBlobBytesMax) await this.#change(hash, () => this.#dependencies.blobs.put(hash, bytes));
+      else await this.#commit(hash, bytes);
     } finally {
-      this.#committing.delete(hash);
       this.#storingBytes -= bytes.length;
       this.#grantRoom();
     }
   }
 
-  /** Stores a blob like `put`, but does not trust a copy that is here already without looking at it. */
+  /**
+   * Stores a blob like `put`, but does not trust a copy that is here already without looking at it. The caller has pinned
+   * it. A small one is written in any case: that the row is being removed by a transaction that is not flushed yet, no
+   * reader can see.
+   */
   async putChecked(hash: BlobHash, bytes: Uint8Array): Promise<void> {
-    if (!(await this.verify(hash, bytes.length))) await this.put(hash, bytes);
+    const isHere = await this.verify(hash, bytes.length);
+    if (!isHere || bytes.length <= smallBlobBytesMax) await this.put(hash, bytes);
   }
 
   /** Writes a small blob in the caller's transaction. */
@@ -159,35 +161,65 @@ export class ContentStore {
     this.#room = undefined;
   }
 
+  async #commit(hash: BlobHash, bytes: Uint8Array): Promise<void> {
+    const stored = this.#dependencies.batcher.add((transaction) => this.putSmall(transaction, hash, bytes));
+    const committing = { bytes, ended: stored.catch(() => undefined) };
+    this.#committing.set(hash, committing);
+    try {
+      await stored;
+    } finally {
+      if (this.#committing.get(hash) === committing) this.#committing.delete(hash);
+    }
+  }
+
+  /** Begins at once when nobody else is changing the file, and is waited for from this turn on in any case. */
+  #change<T>(hash: BlobHash, change: () => Promise<T>): Promise<T> {
+    const before = this.#changing.get(hash);
+    const changed = before === undefined ? change() : before.then(change);
+    const end = (): void => {
+      if (this.#changing.get(hash) === ended) this.#changing.delete(hash);
+    };
+    // Who waits for the end of it does not care how it ended.
+    const ended: Promise<void> = changed.then(end, end);
+    this.#changing.set(hash, ended);
+    return changed;
+  }
+
   #findSmall(hash: BlobHash): Finding {
-    const committing = this.#committing.get(hash);
-    if (committing !== undefined) return { kind: 'intact', bytes: committing };
     return judge(hash, this.#dependencies.kv.get(blobKey(hash)));
   }
 
-  async #findLarge(hash: BlobHash): Promise<Finding> {
-    return judge(hash, await this.#dependencies.blobs.get(hash));
+  async #readLarge(hash: BlobHash, mender: BlobHash | undefined): Promise<Uint8Array | undefined> {
+    await this.#changing.get(hash);
+    const found = await this.#findLarge(hash, mender);
+    return found.kind === 'intact' ? found.bytes : undefined;
   }
 
-  async #readLarge(hash: BlobHash): Promise<Uint8Array | undefined> {
-    const bytes = await this.#dependencies.blobs.get(hash);
-    const found = judge(hash, bytes);
-    if (found.kind === 'intact') return found.bytes;
-    if (found.kind === 'damaged') {
-      await this.#quarantineLarge(hash);
-      this.#onDamaged(hash, bytes?.length ?? 0);
-    }
-    return undefined;
+  /** What is damaged has been put aside when this resolves. */
+  async #findLarge(hash: BlobHash, mender: BlobHash | undefined): Promise<Finding> {
+    const found = judge(hash, await this.#dependencies.blobs.get(hash));
+    return found.kind === 'damaged' ? this.#putLargeAside(hash, mender) : found;
   }
 
-  async #quarantineLarge(hash: BlobHash): Promise<void> {
-    this.#reportDamage(hash);
-    await this.#dependencies.blobs.quarantine(hash);
-  }
-
-  async #quarantineSmall(hash: BlobHash, report: boolean): Promise<undefined> {
-    this.#reportDamage(hash);
+  /** It may have been stored afresh since it was read, so it is judged again, and nobody can store it before it is moved. */
+  async #putLargeAside(hash: BlobHash, mender: BlobHash | undefined): Promise<Finding> {
+    const { blobs } = this.#dependencies;
     let sizeBytes = 0;
+    const found = await this.#change(hash, async () => {
+      const bytes = await blobs.get(hash);
+      const again = judge(hash, bytes);
+      if (again.kind !== 'damaged') return again;
+      sizeBytes = bytes?.length ?? 0;
+      this.#reportDamage(hash);
+      await blobs.quarantine(hash);
+      return again;
+    });
+    if (found.kind === 'damaged') this.#onDamaged(hash, sizeBytes, mender);
+    return found;
+  }
+
+  async #putSmallAside(hash: BlobHash, mender: BlobHash | undefined): Promise<undefined> {
+    let sizeBytes: number | undefined;
     await this.#dependencies.batcher.add((transaction) => {
       const bytes = transaction.get(blobKey(hash));
       // It may have been stored afresh since it was read.
@@ -196,7 +228,9 @@ export class ContentStore {
       transaction.put(quarantineKey(hash), bytes);
       transaction.delete(blobKey(hash));
     });
-    if (report) this.#onDamaged(hash, sizeBytes);
+    if (sizeBytes === undefined) return undefined;
+    this.#reportDamage(hash);
+    this.#onDamaged(hash, sizeBytes, mender);
     return undefined;
   }
 

@@ -55,6 +55,7 @@ export function* portionsOf({ parent, role, children }: Linkage): Generator<Link
  */
 export class Links {
   readonly #isWanted: (reader: KvReader, manifest: BlobHash) => boolean;
+  #watched: { readonly manifest: BlobHash; isSpared: boolean } | undefined;
 
   /** `isWanted` says whether a job stands for a content. */
   constructor(isWanted: (reader: KvReader, manifest: BlobHash) => boolean) {
@@ -108,7 +109,18 @@ export class Links {
 
   /** Ends the taking apart of a manifest. */
   spare(transaction: KvTransaction, manifest: BlobHash): void {
+    if (this.#watched?.manifest === manifest) this.#watched.isSpared = true;
     if (transaction.get(condemnedKey(manifest)) !== undefined) transaction.delete(condemnedKey(manifest));
+  }
+
+  /**
+   * Tells whether anybody has spared a manifest since this call, in a transaction that is flushed or not, however often
+   * it was condemned again. One manifest is watched at a time.
+   */
+  watchSpared(manifest: BlobHash): () => boolean {
+    const watched = { manifest, isSpared: false };
+    this.#watched = watched;
+    return () => watched.isSpared;
   }
 
   isCondemned(reader: KvReader, manifest: BlobHash): boolean {
@@ -120,21 +132,11 @@ export class Links {
     return Array.from(reader.range({ ...hashedRange('condemned', after), limit }), ([key]) => hashOfKey(key));
   }
 
-  /** The contents (by their manifests) that are whole here and need a blob: at most so many. */
-  contentsWith(reader: KvReader, hash: BlobHash, sizeBytes: number, limit: number): BlobHash[] {
-    const found = new Set<BlobHash>();
-    const seen = new Set<BlobHash>([hash]);
-    const above = [hash, ...soleManifestsOf(hash, sizeBytes)];
-    for (let next = above.pop(); next !== undefined && found.size < limit; next = above.pop()) {
-      if (reader.get(completeKey(next)) !== undefined) found.add(next);
-      for (const [key] of reader.range({ ...linkRange(next), limit })) {
-        const parent = parentOfLinkKey(key);
-        if (seen.has(parent)) continue;
-        seen.add(parent);
-        above.push(parent);
-      }
-    }
-    return [...found];
+  /** Manifests that list a blob, in the order of their hashes: those after one, at most so many. */
+  parentsOf(reader: KvReader, child: BlobHash, after: BlobHash | undefined, limit: number): BlobHash[] {
+    const { start, end } = linkRange(child);
+    const range = { start: after === undefined ? start : linksAfter(linkKey(child, after)).start, end, limit };
+    return Array.from(reader.range(range), ([key]) => parentOfLinkKey(key));
   }
 
   /** The blobs among the next links that a manifest is said to list, for when the manifest itself cannot be read. */

@@ -120,10 +120,22 @@ export class PullJobs {
     return true;
   }
 
-  /** A content that was complete is no longer: a job takes the marker's place. */
-  reopen(transaction: KvTransaction, manifest: BlobHash, sizeBytes: number): void {
-    if (!this.#unmark(transaction, manifest)) return;
-    this.#add(transaction, { kind: 'content', hash: manifest, sizeBytes });
+  /**
+   * Something of a content is lacking: if it was complete it is so no longer, and a job takes the marker's place. A job
+   * that there is begins anew under another number, since what it had found to be here may be what is lacking. `sizeBytes`
+   * is the content's size where the marker need not be trusted. Does nothing for a content that is neither.
+   */
+  reopen(transaction: KvTransaction, manifest: BlobHash, sizeBytes?: number): void {
+    const markedBytes = this.completeSize(transaction, manifest);
+    this.#unmark(transaction, manifest);
+    const known = this.#find(transaction, manifest);
+    if (known?.kind === 'content') {
+      const { sequence: _sequence, ...job } = known;
+      this.#remove(transaction, known);
+      this.#add(transaction, job);
+    } else if (markedBytes !== undefined) {
+      this.#add(transaction, { kind: 'content', hash: manifest, sizeBytes: sizeBytes ?? markedBytes });
+    }
   }
 
   /** Forgets a content: its marker, its job and who waits for it. False when there was neither. */

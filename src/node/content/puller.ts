@@ -231,6 +231,12 @@ export class Puller {
       this.#queue.finish(planned);
       return;
     }
+    if (this.#active.has(job.hash)) {
+      // An attempt at an earlier job for the same is still coming to its end.
+      const notBeforeMs = this.#dependencies.clock.monotonicMs() + unavailableDelayMsMin;
+      this.#queue.delay(job, { failures: 0, chunksDone: 0, run: undefined, ...attempt, weight, notBeforeMs });
+      return;
+    }
     const content = job.kind === 'content' ? { manifest: job.hash, size: job.sizeBytes } : undefined;
     const { store, fetcher, clock, batcher, links, kv, jobs, log } = this.#dependencies;
     if (job.kind === 'blob' && !links.isReached(kv, job.hash, job.sizeBytes)) {

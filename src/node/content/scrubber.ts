@@ -10,10 +10,10 @@ import type { ContentStore } from './content-store.ts';
 import { decodeRow, encodeRow, hashSchema } from './json-rows.ts';
 import type { KvBatcher } from './kv-batcher.ts';
 import type { Links } from './links.ts';
-import { loadRoot, walkChunks } from './manifest-walk.ts';
 import type { Pins } from './pins.ts';
 import type { PullJobs } from './pull-jobs.ts';
 import type { Sweeper } from './sweeper.ts';
+import { isWhole } from './whole-check.ts';
 
 export interface ScrubOptions {
   /** How long one look at everything takes, when the rate allows. */
@@ -324,7 +324,7 @@ export class Scrubber {
   /** Resolves with the bytes that were read. */
   async #look(pass: Pass, item: Item): Promise<number> {
     if (item.kind === 'content') {
-      if (!(await this.#isWhole(item.hash))) await this.#reopen(pass, item.hash);
+      if (!(await isWhole(this.#dependencies, item.hash))) await this.#reopen(pass, item.hash);
       return 0;
     }
     const { kv, store, links, pins, sweeper } = this.#dependencies;
@@ -342,34 +342,9 @@ export class Scrubber {
     return sizeBytes;
   }
 
-  /** True when every blob of a content that is called whole is here with its size; the bytes are looked at one by one. */
-  async #isWhole(manifest: BlobHash): Promise<boolean> {
-    const { store, jobs, kv } = this.#dependencies;
-    const size = jobs.completeSize(kv, manifest);
-    // It was dropped or reopened since.
-    if (size === undefined) return true;
-    const load = async (hash: BlobHash): Promise<Uint8Array> => {
-      const bytes = await store.read(hash);
-      if (bytes === undefined) throw new Lacking();
-      return bytes;
-    };
-    try {
-      const root = await loadRoot(manifest, size, load);
-      for await (const chunk of walkChunks(root, load, { start: 0, end: root.size })) {
-        if ((await store.sizeOf(chunk.hash)) !== chunk.size) return false;
-      }
-      return true;
-    } catch (error) {
-      if (error instanceof Lacking || (error instanceof MeshError && error.code === 'corrupt')) return false;
-      throw error;
-    }
-  }
-
   async #reopen(pass: Pass, manifest: BlobHash): Promise<void> {
-    const { batcher, jobs, kv } = this.#dependencies;
-    const size = jobs.completeSize(kv, manifest);
-    if (size === undefined) return;
-    await batcher.add((transaction) => jobs.reopen(transaction, manifest, size));
+    const { batcher, jobs } = this.#dependencies;
+    await batcher.add((transaction) => jobs.reopen(transaction, manifest));
     this.#dependencies.onReopened();
     this.#report(pass, 'incomplete', { manifest });
   }
@@ -387,9 +362,6 @@ export class Scrubber {
     return this.#dependencies.batcher.add((transaction) => transaction.put(stateKey('scrub'), state));
   }
 }
-
-/** Thrown within the walk through a content when a manifest of it is not here. */
-class Lacking extends Error {}
 
 /** A full page may end between a manifest and the marker behind it, which have one hash: both come with the next page then. */
 function wholeHashes(items: readonly Item[]): Item[] {

@@ -1,7 +1,7 @@
 import type { BlobHash } from '../../../crdt/ids.ts';
 import { decodeManifest, type Manifest } from '../../../crdt/manifest.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { Kv, KvReader, KvTransaction } from '../../ports/kv.ts';
+import type { Kv, KvReader } from '../../ports/kv.ts';
 import type { Log } from '../../ports/log.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Counter, Metrics } from '../../ports/metrics.ts';
@@ -34,6 +34,13 @@ export interface SweeperDependencies {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+}
+
+/** A manifest that is being taken apart. */
+interface Dismantling {
+  readonly manifest: BlobHash;
+  /** True once anybody has come to count on it, even if it was condemned again since. */
+  readonly isSpared: () => boolean;
 }
 
 interface Entry {
@@ -203,64 +210,80 @@ export class Sweeper {
     }
   }
 
-  /** True when it is done with; false when somebody counts on part of it for the moment. */
+  /** True when it is done with; false when somebody counts on it, or on part of it, for the moment. */
   async #dismantle(manifest: BlobHash): Promise<boolean> {
     const { kv, links, pins, isPulling } = this.#dependencies;
+    const doomed = { manifest, isSpared: links.watchSpared(manifest) };
     if (pins.has(manifest) || isPulling(manifest)) return false;
-    if (links.isRetained(kv, manifest)) return this.#end(manifest);
+    if (links.isRetained(kv, manifest)) return this.#spareRetained(manifest);
     const decoded = await this.#manifest(manifest);
-    const isFree =
-      decoded === undefined ? await this.#unlinkByRows(manifest) : await this.#unlinkListed(manifest, decoded);
-    return isFree && this.#end(manifest);
+    const isFree = decoded === undefined ? await this.#unlinkByRows(doomed) : await this.#unlinkListed(doomed, decoded);
+    return isFree && this.#end(doomed);
   }
 
-  async #unlinkListed(manifest: BlobHash, decoded: Manifest): Promise<boolean> {
+  /** It was condemned, and is needed all the same: its blobs stay. */
+  async #spareRetained(manifest: BlobHash): Promise<boolean> {
+    const { links, batcher } = this.#dependencies;
+    let isRetained = false;
+    await batcher.add((transaction) => {
+      isRetained = links.isRetained(transaction, manifest);
+      if (isRetained) links.spare(transaction, manifest);
+    });
+    return isRetained;
+  }
+
+  async #unlinkListed(doomed: Dismantling, decoded: Manifest): Promise<boolean> {
     const { kv, links } = this.#dependencies;
+    const { manifest } = doomed;
     const linkage = linkageOf(manifest, decoded);
     const role = decoded.kind === 'tree' ? 'part' : 'chunk';
     const listed = decoded.kind === 'tree' ? decoded.parts : decoded.chunks;
     const children = linkage?.children ?? listed.map(({ hash }) => hash);
     let isFree = true;
-    for (let start = 0; start < children.length && !this.#stopped; start += batchBlobsMax) {
+    for (let start = 0; start < children.length && this.#goesOn(doomed); start += batchBlobsMax) {
       const batch = children.slice(start, start + batchBlobsMax);
       const left = linkage === undefined ? batch : batch.filter((child) => links.isLinked(kv, child, manifest));
-      if (!(await this.#unlink(manifest, role, left))) isFree = false;
+      if (!(await this.#unlink(doomed, role, left))) isFree = false;
       await this.#pause();
     }
-    return isFree && !this.#stopped;
+    return isFree && this.#goesOn(doomed);
   }
 
   /** The manifest cannot be read, so what it listed is found among all links. */
-  async #unlinkByRows(manifest: BlobHash): Promise<boolean> {
+  async #unlinkByRows(doomed: Dismantling): Promise<boolean> {
     const { kv, links } = this.#dependencies;
     let isFree = true;
     let from: Uint8Array | undefined;
     do {
-      const { found, next } = links.search(kv, manifest, from);
+      const { found, next } = links.search(kv, doomed.manifest, from);
       for (const role of ['chunk', 'part'] as const) {
-        if (found[role].length > 0 && !(await this.#unlink(manifest, role, found[role]))) isFree = false;
+        if (found[role].length > 0 && !(await this.#unlink(doomed, role, found[role]))) isFree = false;
       }
       from = next;
       await this.#pause();
-    } while (from !== undefined && !this.#stopped);
-    return isFree && !this.#stopped;
+    } while (from !== undefined && this.#goesOn(doomed));
+    return isFree && this.#goesOn(doomed);
   }
 
-  /** Removes what only this manifest needs, and then the rows that name it. False when some of it is pinned. */
-  async #unlink(manifest: BlobHash, role: LinkRole, children: readonly BlobHash[]): Promise<boolean> {
+  /** Removes what only this manifest needs, and then the rows that name it. False when some of it has to stay for now. */
+  async #unlink(doomed: Dismantling, role: LinkRole, children: readonly BlobHash[]): Promise<boolean> {
     const { kv, store, links, pins, batcher } = this.#dependencies;
+    const { manifest } = doomed;
     const sizes = new Map<BlobHash, number>();
     if (role === 'chunk') for (const child of children) sizes.set(child, (await store.sizeOf(child)) ?? 0);
-    // From here to the removal of the files nothing is awaited, so nobody comes to count on one in between.
+    // From here to the removal of the files nothing is awaited, so nobody comes to count on one in between. The manifest's
+    // own rows do not count below, which is right only as long as nobody counts on the manifest: so that comes first.
+    if (!this.#isDoomed(kv, doomed)) return false;
     const free = children.filter((child) => !pins.has(child));
     const isNeeded = (reader: KvReader, hash: BlobHash): boolean =>
       pins.has(hash) || links.isReached(reader, hash, sizes.get(hash) ?? 0, manifest);
     const large = free.filter((child) => (sizes.get(child) ?? 0) > smallBlobBytesMax && !isNeeded(kv, child));
     await this.#removeFiles(large.map((hash) => ({ hash, size: sizes.get(hash) ?? 0 })));
     let smallBytes = 0;
+    let isDone = false;
     await batcher.add((transaction) => {
-      smallBytes = 0;
-      if (!this.#isDoomed(transaction, manifest)) return;
+      isDone = this.#isDoomed(transaction, doomed);
+      if (!isDone) return;
       for (const child of free) {
         const size = sizes.get(child) ?? 0;
         if (role === 'chunk' && size <= smallBlobBytesMax && !isNeeded(transaction, child)) {
@@ -272,28 +295,36 @@ export class Sweeper {
       }
     });
     this.#removedBytes.add(smallBytes);
-    return free.length === children.length;
+    return isDone && free.length === children.length;
   }
 
-  /** The manifest goes last, unless it is needed again, or as the content of something. */
-  async #end(manifest: BlobHash): Promise<boolean> {
-    const { kv, store, links, pins, batcher } = this.#dependencies;
+  /** The manifest goes last, unless it is needed as the content of something. */
+  async #end(doomed: Dismantling): Promise<boolean> {
+    const { kv, store, links, batcher } = this.#dependencies;
+    const { manifest } = doomed;
     const size = (await store.sizeOf(manifest)) ?? 0;
-    if (pins.has(manifest)) return false;
+    if (!this.#isDoomed(kv, doomed)) return false;
     const isNeeded = (reader: KvReader): boolean => links.isReached(reader, manifest, size);
     if (size > smallBlobBytesMax && !isNeeded(kv)) await this.#removeFiles([{ hash: manifest, size }]);
+    let isDone = false;
     await batcher.add((transaction) => {
+      isDone = this.#isDoomed(transaction, doomed);
+      if (!isDone) return;
       links.spare(transaction, manifest);
-      if (size <= smallBlobBytesMax && !pins.has(manifest) && !isNeeded(transaction)) {
-        store.removeSmall(transaction, manifest);
-      }
+      if (size <= smallBlobBytesMax && !isNeeded(transaction)) store.removeSmall(transaction, manifest);
     });
-    return true;
+    return isDone;
   }
 
-  #isDoomed(transaction: KvTransaction, manifest: BlobHash): boolean {
-    const { links, pins } = this.#dependencies;
-    return links.isCondemned(transaction, manifest) && !pins.has(manifest) && !links.isRetained(transaction, manifest);
+  #goesOn(doomed: Dismantling): boolean {
+    return !this.#stopped && this.#isDoomed(this.#dependencies.kv, doomed);
+  }
+
+  /** True while nobody has come to count on it since its taking apart began. */
+  #isDoomed(reader: KvReader, { manifest, isSpared }: Dismantling): boolean {
+    const { links, pins, isPulling } = this.#dependencies;
+    if (isSpared() || pins.has(manifest) || isPulling(manifest)) return false;
+    return links.isCondemned(reader, manifest) && !links.isRetained(reader, manifest);
   }
 
   /** Called in the turn in which they were judged. */

@@ -62,6 +62,11 @@ export const sourceFaults = {
     find: "if (Buffer.compare(answer, expected) === 0) return 'proved';",
     replace: "if (answer.length === expected.length) return 'proved';",
   },
+  'sweep-what-is-wanted-again': {
+    module: 'src/node/content/sweeper.ts',
+    find: 'if (!this.#isDoomed(kv, doomed)) return false;\n    const free',
+    replace: 'const free',
+  },
   'complete-before-flush': {
     module: 'src/node/content/puller.ts',
     find: 'if (pull.hasLargeBlobs) await store.flush();',

@@ -32,6 +32,8 @@ describe('opening content', () => {
     expect(opened.ok).toBe(true);
     expect(bob.plane.holds(content)).toBe(false);
     if (opened.ok) expectSame(await mesh.run(joined(opened.value)), bytes);
+    // What the pull brought while the reader looked for it was never missing.
+    expect(bob.log.linesOf('content:incomplete')).toEqual([]);
   });
 
   it('brings a reader its part before the rest of a long queue', async () => {
