@@ -17,10 +17,6 @@ interface Reached {
  * The versions reachable from `heads` and not from `have`, parents first by (generation, id): what a peer
  * that holds `have` and its ancestors must be sent. Ids in `have` that `lookup` does not know are passed over.
  *
- * Both sets are walked together from the greatest generation down, the way git finds merge bases, so the
- * cost is the region where the two sides differ and not the whole history. The graph alone decides: a dot
- * that a hostile node issued twice cannot hide a version.
- *
  * @param lookup gives a version's parents and generation, or undefined when it is not held
  */
 export function missingVersions(
@@ -28,6 +24,23 @@ export function missingVersions(
   have: readonly VersionId[],
   lookup: (id: VersionId) => GraphLink | undefined,
 ): VersionId[] {
+  return [...walkMissing(heads, have, lookup)].filter((id) => id !== null).reverse();
+}
+
+/**
+ * What `missingVersions` gives, in the opposite order and as it is found, with a null for every version that was come
+ * across and that the other side has: who walks a long history can rest after any of them. What is remembered meanwhile
+ * is only where the walk goes on.
+ *
+ * Both sets are walked together from the greatest generation down, the way git finds merge bases, so the
+ * cost is the region where the two sides differ and not the whole history. The graph alone decides: a dot
+ * that a hostile node issued twice cannot hide a version.
+ */
+export function* walkMissing(
+  heads: readonly VersionId[],
+  have: readonly VersionId[],
+  lookup: (id: VersionId) => GraphLink | undefined,
+): Generator<VersionId | null> {
   const reached = new Map<VersionId, Reached>();
   const frontier = new GenerationQueue();
   let wantedInFrontier = 0;
@@ -52,18 +65,16 @@ export function missingVersions(
   for (const id of have) reach(id, true);
   for (const id of heads) reach(id, false);
 
-  const missing: Reached[] = [];
-  // A version is taken off only after every descendant of it that was reached, so `had` is final here.
+  // A version is taken off only after every descendant of it that was reached, so `had` is final here, and nothing
+  // reaches it any more.
   while (wantedInFrontier > 0) {
     const entry = frontier.pop();
     if (entry === undefined) break;
-    if (!entry.had) {
-      missing.push(entry);
-      wantedInFrontier -= 1;
-    }
+    reached.delete(entry.id);
+    if (!entry.had) wantedInFrontier -= 1;
     for (const parent of entry.link.parents) reach(parent, entry.had);
+    yield entry.had ? null : entry.id;
   }
-  return missing.reverse().map((entry) => entry.id);
 }
 
 /**

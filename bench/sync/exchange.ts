@@ -1,7 +1,8 @@
 import { peerIdOf } from '../../crdt/signature.ts';
-import { type FeedPosition, SyncClient } from '../../protocols/sync/client.ts';
+import { SyncClient } from '../../protocols/sync/client.ts';
 import { serveSync } from '../../protocols/sync/server.ts';
 import { Channel } from '../../protocols/wire/channel.ts';
+import type { FeedPosition } from '../../protocols/wire/set-following.ts';
 import { MemoryStream } from '../../src/adapters/memory/byte-stream.ts';
 import { SystemClock } from '../../src/adapters/system/clock.ts';
 import { CountedStream } from '../../src/node/counted-stream.ts';
@@ -42,7 +43,7 @@ export async function exchange<T>(
   const served = serveSync(far, answerer.view, { clock, lacking: () => undefined });
   const client = new SyncClient(channel, {
     kept: () => asker.view.slots().kept,
-    slotTree: (slot) => asker.view.slotTree(slot),
+    trees: () => asker.view.trees(),
     digestOf: (doc) => asker.view.digestOf(doc),
     slotOf: (doc) => asker.view.slotOf(doc),
     headsOf: (doc) => asker.view.headsOf(doc),

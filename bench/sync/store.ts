@@ -5,10 +5,12 @@ import type { DocId, NodeId, VersionId } from '../../crdt/ids.ts';
 import { SlotSet } from '../../crdt/slot-set.ts';
 import { decodeVersion, type Version, verifyVersion } from '../../crdt/version.ts';
 import { openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
+import { MemoryLog } from '../../src/adapters/memory/log.ts';
+import { SystemClock } from '../../src/adapters/system/clock.ts';
 import { SystemRandom } from '../../src/adapters/system/random.ts';
 import { Incarnation } from '../../src/node/incarnation.ts';
 import { ObjectStore } from '../../src/node/object-store.ts';
-import { slotTreeWriter } from '../../src/node/slot-tree.ts';
+import { SlotTrees, slotTreeWriter } from '../../src/node/slot-trees.ts';
 import { SyncView } from '../../src/node/sync-view.ts';
 import type { Kv } from '../../src/ports/kv.ts';
 import { testCluster, testNode, write } from '../../test/support/versions.ts';
@@ -34,10 +36,11 @@ export async function openStore(dir: string): Promise<Store> {
   const objects = new ObjectStore({ cluster: testCluster, slots });
   const incarnation = new Incarnation({ kv, random: new SystemRandom() }, toBase32(randomBytes(16)) as NodeId);
   await incarnation.start();
+  const trees = new SlotTrees({ kv, clock: new SystemClock(), log: new MemoryLog(), states: objects });
   return {
     kv,
     objects,
-    view: new SyncView({ kv, objects, incarnation, content: { small: () => undefined }, slots: held }),
+    view: new SyncView({ kv, objects, incarnation, content: { small: () => undefined }, slots: held, trees }),
     rowsRead: counted.rowsRead,
   };
 }

@@ -2,27 +2,25 @@ import { rawHash } from '../../crdt/digest.ts';
 import type { ConfirmedLink } from '../../crdt/document-digest.ts';
 import type { Item, TreeReader } from '../../crdt/fingerprint-tree.ts';
 import type { DocId, VersionId } from '../../crdt/ids.ts';
-import { type Difference, Reconciliation } from '../../crdt/reconcile.ts';
+import { type Difference, type RangeAnswer, type RangeQuestion, Reconciliation } from '../../crdt/reconcile.ts';
 import { SlotSet } from '../../crdt/slot-set.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { Channel } from '../wire/channel.ts';
+import { idOf } from '../wire/ids.ts';
 import { packRange, unpackAnswer, unpackItems } from '../wire/item-sets.ts';
 import { receiveResponse, unexpectedResponse } from '../wire/requests.ts';
+import { differencesOf, type FeedPage, type FeedPosition, followFeed } from '../wire/set-following.ts';
 import {
   alongBytesMax,
   decodeSyncResponse,
   encodeSyncMessage,
   haveHeadsMax,
-  idOf,
   requestHeadsMax,
   type SyncRequest,
   type SyncResponse,
   versionsMax,
   wantsMax,
 } from './messages.ts';
-
-/** Feed messages of one round; past it ranges are compared instead, and cost less. */
-const feedPagesMax = 192;
 
 /** Messages of records being stored while the next one is read. */
 const messagesAheadMax = 4;
@@ -33,8 +31,8 @@ const questionsAheadMax = 1;
 export interface SyncSink {
   /** The slots that are kept here. */
   kept(): SlotSet;
-  /** The fingerprint tree of a slot's documents here. */
-  slotTree(slot: number): TreeReader;
+  /** The fingerprint trees of the slots' documents here, with every change that was here at the call. */
+  trees(): Promise<(slot: number) => TreeReader>;
   /** The digest of a document's state here, or undefined when it is not held. */
   digestOf(doc: DocId): Uint8Array | undefined;
   /** Which slot a document belongs to. */
@@ -53,12 +51,6 @@ export interface SyncSink {
   receive(texts: readonly Uint8Array[], contents: readonly Uint8Array[]): Promise<number>;
   /** Takes in certificates; rejects when the peer sent what can never hold. One of an epoch not known here is passed over. */
   receiveCertificates(texts: readonly string[]): Promise<void>;
-}
-
-/** How far a peer's feed was followed. */
-export interface FeedPosition {
-  readonly feed: string;
-  readonly change: number;
 }
 
 type Offered = Extract<SyncRequest, { t: 'offer' }>['docs'][number];
@@ -107,30 +99,23 @@ export class SyncClient {
   async pullFeed(from: FeedPosition | undefined): Promise<FollowedFeed> {
     const own = this.#sink.kept();
     const slots = own.isAll ? {} : { slots: own.encode() };
-    let after = from?.change ?? 0;
     let held: Pick<FollowedFeed, 'kept' | 'whole'> = { kept: SlotSet.all(own.count), whole: SlotSet.all(own.count) };
-    for (let page = 0; page < feedPagesMax; page += 1) {
+    const feed = async (name: string | null, after: number): Promise<FeedPage<Item>> => {
       const sentMs = this.#sink.nowMs();
-      const response = await this.#compare({ t: 'feed', feed: from?.feed ?? null, after, ...slots });
+      const response = await this.#compare({ t: 'feed', feed: name, after, ...slots });
       if (response.t !== 'feed') throw unexpectedResponse(response);
-      const { feed, last, through, entries, time } = response;
+      const { time, entries } = response;
       if (time !== undefined) this.#sink.heardTime({ sentMs, peerMs: time, receivedMs: this.#sink.nowMs() });
       if (response.slots !== undefined) held = readHeld(response.slots, own.count);
-      if (entries === null) return { complete: false, position: { feed, change: last }, ...held };
-      if (feed !== from?.feed || through < after || through > last) throw violation('a feed that is out of order');
-      await this.#pullChanged(unpackItems(entries), own);
-      const isAtEnd = entries.length === 0 && through === after;
-      const position = { feed, change: isAtEnd ? last : through };
-      if (position.change >= last) return { complete: true, position, ...held };
-      if (position.change === after) throw violation('a feed that does not go on');
-      after = position.change;
-    }
-    return { complete: false, position: { feed: from?.feed ?? '', change: after }, ...held };
+      return { ...response, entries: entries === null ? null : unpackItems(entries) };
+    };
+    const followed = await followFeed({ feed }, from, (items) => this.#pullChanged(items, own));
+    return { ...followed, ...held };
   }
 
   /** Compares the documents of these slots, and takes in what the peer has of those that differ. */
   async pullSlots(slots: readonly number[]): Promise<void> {
-    const reconciliation = new Reconciliation((slot) => this.#sink.slotTree(slot), slots);
+    const reconciliation = new Reconciliation(await this.#sink.trees(), slots);
     for await (const differences of this.#differences(reconciliation)) {
       await this.#pullChanged(differences.flatMap(({ key, theirs }) => (theirs ? [{ key, value: theirs }] : [])));
     }
@@ -143,7 +128,7 @@ export class SyncClient {
   async offerSlots(slots: readonly number[]): Promise<{ readonly offered: number; readonly lacking: number }> {
     let offered = 0;
     let lacking = 0;
-    const reconciliation = new Reconciliation((slot) => this.#sink.slotTree(slot), slots, { onlyOurs: true });
+    const reconciliation = new Reconciliation(await this.#sink.trees(), slots, { onlyOurs: true });
     for await (const differences of this.#differences(reconciliation)) {
       const docs = differences.flatMap(({ key, ours }) => (ours === undefined ? [] : [idOf<DocId>(key)]));
       offered += docs.length;
@@ -181,13 +166,13 @@ export class SyncClient {
     return this.#untilStored(() => this.#pullRecords(docs));
   }
 
-  async *#differences(reconciliation: Reconciliation): AsyncGenerator<readonly Difference[]> {
-    for (let questions = reconciliation.ask(); questions.length > 0; questions = reconciliation.ask()) {
+  #differences(reconciliation: Reconciliation): AsyncGenerator<readonly Difference[]> {
+    const ranges = async (questions: readonly RangeQuestion[]): Promise<RangeAnswer[]> => {
       const response = await this.#compare({ t: 'ranges', ranges: questions.map(packRange) });
       if (response.t !== 'ranges') throw unexpectedResponse(response);
-      yield reconciliation.take(response.answers.map(unpackAnswer));
-    }
-    if (reconciliation.fault !== undefined) throw violation(reconciliation.fault);
+      return response.answers.map(unpackAnswer);
+    };
+    return differencesOf(reconciliation, { ranges });
   }
 
   /** Takes in versions by id, such as those whose stored text is damaged. */

@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { certificateBytesMax } from '../../crdt/certificate.ts';
-import { toBase32 } from '../../crdt/digest.ts';
 import type { Result } from '../../crdt/ids.ts';
 import { rangesMax } from '../../crdt/reconcile.ts';
 import { slotsMax } from '../../crdt/slot-set.ts';
@@ -141,9 +140,4 @@ export function decodeSyncRequest(bytes: Uint8Array): Result<SyncRequest, string
 /** Reads a response, or says why it is none. Never throws. */
 export function decodeSyncResponse(bytes: Uint8Array): Result<SyncResponse, string> {
   return decodeMessage(response, bytes);
-}
-
-/** The id that 32 bytes stand for, under the brand the caller knows it has. */
-export function idOf<Id extends string>(bytes: Uint8Array): Id {
-  return toBase32(bytes) as Id;
 }

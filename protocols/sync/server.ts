@@ -7,20 +7,18 @@ import type { Clock } from '../../src/ports/clock.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
 import type { Channel } from '../wire/channel.ts';
+import { idOf } from '../wire/ids.ts';
 import { feedEntriesMax, packAnswer, packChanges, unpackRange } from '../wire/item-sets.ts';
 import { serveRequests } from '../wire/requests.ts';
+import { Histories, type HistorySource } from './histories.ts';
 import {
   certificatesMax,
   decodeSyncRequest,
   encodeSyncMessage,
-  idOf,
-  recordsMessageBytes,
   type SyncRequest,
   type SyncResponse,
 } from './messages.ts';
-
-/** Records sent in answer to one request, so that one peer's catch-up is cut into turns. */
-const recordsPerAnswerMax = 4_096;
+import { RecordSender, type RecordSource } from './record-sender.ts';
 
 /** What a node says of the slots it keeps. */
 export interface HeldSlots {
@@ -31,7 +29,7 @@ export interface HeldSlots {
 }
 
 /** What the answering side reads. */
-export interface SyncSource {
+export interface SyncSource extends HistorySource, RecordSource {
   /** This node's feed: its name, and the number of its newest change. */
   feed(): { readonly name: string; readonly last: number };
   /** The slots that are kept here, and those of them that are here whole, as far as anybody can know. */
@@ -46,21 +44,15 @@ export interface SyncSource {
     limit: number,
     slots: SlotSet,
   ): { readonly items: readonly Item[]; readonly through: number };
-  /** The fingerprint tree of a slot's documents. */
-  slotTree(slot: number): TreeReader;
+  /** The fingerprint trees of the slots' documents, with every change that was here at the call. */
+  trees(): Promise<(slot: number) => TreeReader>;
   /** True when a document is not here in this state, or a later one. */
   lacks(doc: DocId, heads: readonly VersionId[], confirmed: ConfirmedLink | undefined): boolean;
-  /** Ids of the versions of a document that are not reachable from `have`, parents first. */
-  versionsBeyond(doc: DocId, have: readonly VersionId[]): readonly VersionId[];
-  /** A record's text. */
-  recordText(version: VersionId): Uint8Array | undefined;
   /**
    * Texts of the certificates kept of a document, in order: those of a higher position than the link's, and of another
    * head at the same; all when there is no link.
    */
   certificatesBeside(doc: DocId, link: ConfirmedLink | undefined): readonly string[];
-  /** The content of a version, when it is here and has at most so many bytes. */
-  smallContent(version: VersionId, bytesMax: number): Uint8Array | undefined;
 }
 
 interface SyncServerDependencies {
@@ -70,8 +62,8 @@ interface SyncServerDependencies {
 }
 
 /**
- * Answers a peer's sync requests on one stream, one after the other, until the peer ends it. Nothing is
- * remembered between requests. Rejects with the channel's `MeshError`; a request that cannot be read is a
+ * Answers a peer's sync requests on one stream, one after the other, until the peer ends it. All that is
+ * remembered between requests is what is left of one long history, up to a bound. Rejects with the channel's `MeshError`; a request that cannot be read is a
  * `protocol_violation`.
  */
 export async function serveSync(
@@ -79,12 +71,13 @@ export async function serveSync(
   source: SyncSource,
   dependencies: SyncServerDependencies,
 ): Promise<void> {
+  const histories = new Histories(source, dependencies.clock);
   await serveRequests(
     stream,
     {
       protocol: 'sync',
       decode: decodeSyncRequest,
-      answer: (channel, request) => answer(channel, source, request, dependencies),
+      answer: (channel, request) => answer(channel, source, request, { ...dependencies, histories }),
     },
     dependencies,
   );
@@ -94,22 +87,25 @@ async function answer(
   channel: Channel,
   source: SyncSource,
   request: SyncRequest,
-  { clock, lacking }: SyncServerDependencies,
+  { clock, lacking, histories }: SyncServerDependencies & { readonly histories: Histories },
 ): Promise<void> {
   switch (request.t) {
     case 'feed':
       return channel.send(encodeSyncMessage(feedAnswer(source, request, clock)));
     case 'ranges': {
       const { kept } = source.slots();
-      const treeOf = (slot: number): TreeReader | undefined => (kept.has(slot) ? source.slotTree(slot) : undefined);
+      const trees = await source.trees();
+      const treeOf = (slot: number): TreeReader | undefined => (kept.has(slot) ? trees(slot) : undefined);
       const answers = answerRanges(treeOf, request.ranges.map(unpackRange));
       return channel.send(encodeSyncMessage({ t: 'ranges', answers: answers.map(packAnswer) }));
     }
     case 'records':
-      return answerWants(channel, source, request, clock);
+      return answerWants(channel, source, request, { clock, histories });
     case 'fetch': {
       const versions = request.versions.map((id) => idOf<VersionId>(id));
-      const more = await sendRecords(channel, source, versions, clock);
+      const sender = new RecordSender(channel, source, { clock, along: 0 });
+      const more = !(await sender.send(versions));
+      await sender.flush();
       return channel.send(encodeSyncMessage({ t: 'done', more }));
     }
     case 'offer': {
@@ -178,12 +174,13 @@ async function answerWants(
   channel: Channel,
   source: SyncSource,
   { wants, along }: Pick<Extract<SyncRequest, { t: 'records' }>, 'wants' | 'along'>,
-  clock: Clock,
+  { clock, histories }: { readonly clock: Clock; readonly histories: Histories },
 ): Promise<void> {
   const known = wants.filter(({ have }) => have.length > 0);
   const unknown = wants.filter(({ have }) => have.length === 0);
   await sendCertificates(channel, source, unknown, clock);
-  const more = await sendRecords(channel, source, wantedVersions(source, wants), clock, along);
+  const sender = new RecordSender(channel, source, { clock, along });
+  const more = await sendHistories(sender, histories, wants);
   await sendCertificates(channel, source, known, clock);
   const { whole } = source.slots();
   const partial = whole.isAll
@@ -205,55 +202,18 @@ function linkOf(confirmed: Wants[number]['confirmed']): ConfirmedLink | undefine
   return confirmed && { position: confirmed.position, head: idOf<VersionId>(confirmed.head) };
 }
 
-function* wantedVersions(source: SyncSource, wants: Wants): Generator<VersionId> {
-  for (const { doc, have } of wants) {
-    yield* source.versionsBeyond(
-      idOf<DocId>(doc),
-      have.map((id) => idOf<VersionId>(id)),
-    );
-  }
-}
-
 /** Resolves with whether a bound cut them short. */
-async function sendRecords(
-  channel: Channel,
-  source: SyncSource,
-  versions: Iterable<VersionId>,
-  clock: Clock,
-  along = 0,
-): Promise<boolean> {
-  let texts: Uint8Array[] = [];
-  let contents: Uint8Array[] = [];
-  let bytes = 0;
-  let sent = 0;
+async function sendHistories(sender: RecordSender, histories: Histories, wants: Wants): Promise<boolean> {
   let more = false;
-  for (const version of versions) {
-    if (sent === recordsPerAnswerMax) {
-      more = true;
-      break;
-    }
-    const text = source.recordText(version);
-    if (text === undefined) continue;
-    texts.push(text);
-    bytes += text.length;
-    sent += 1;
-    const content = along > 0 ? source.smallContent(version, along) : undefined;
-    if (content !== undefined) {
-      contents.push(content);
-      bytes += content.length;
-    }
-    if (bytes < recordsMessageBytes) continue;
-    await channel.send(recordsMessage(texts, contents));
-    // While there is credit a send resolves in the same turn: reads and writes of others get theirs in between.
-    await clock.sleep(0);
-    texts = [];
-    contents = [];
-    bytes = 0;
+  for (const { doc, have } of wants) {
+    const named = have.map((id) => idOf<VersionId>(id));
+    const history = await histories.beyond(idOf<DocId>(doc), named);
+    more ||= history.isCut;
+    if (await sender.send(history.missing)) continue;
+    histories.keep(history);
+    more = true;
+    break;
   }
-  if (texts.length > 0) await channel.send(recordsMessage(texts, contents));
+  await sender.flush();
   return more;
-}
-
-function recordsMessage(texts: Uint8Array[], contents: Uint8Array[]): Uint8Array {
-  return encodeSyncMessage({ t: 'records', texts, ...(contents.length === 0 ? {} : { contents }) });
 }

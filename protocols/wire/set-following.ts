@@ -1,5 +1,5 @@
 import type { ItemChange, TreeReader } from '../../crdt/fingerprint-tree.ts';
-import { type RangeAnswer, type RangeQuestion, Reconciliation } from '../../crdt/reconcile.ts';
+import { type Difference, type RangeAnswer, type RangeQuestion, Reconciliation } from '../../crdt/reconcile.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 
 /** Feed pages of one round; past it ranges are compared instead, and cost less. */
@@ -11,15 +11,15 @@ export interface FeedPosition {
   readonly change: number;
 }
 
-/** What a feed says of what came after a change. */
-export interface FeedPage {
+/** What a feed says of what came after a change, in entries that name what changed. */
+export interface FeedPage<Entry = ItemChange> {
   readonly feed: string;
   /** The number of its newest change. */
   readonly last: number;
   /** The number of the last change among the entries. */
   readonly through: number;
   /** In order; null when the change asked about is not one of this feed, or is too long ago. */
-  readonly entries: readonly ItemChange[] | null;
+  readonly entries: readonly Entry[] | null;
 }
 
 /** Somebody's set: a feed of its changes, and answers about its ranges. */
@@ -37,10 +37,10 @@ export type TakeChanges = (changes: readonly ItemChange[]) => Promise<void>;
  * feed can be followed from next time, once everything up to then is here. Rejects with `MeshError`
  * `protocol_violation` for a feed that is none, and as the two others do.
  */
-export async function followFeed(
-  set: FollowedSet,
+export async function followFeed<Entry>(
+  set: { feed(feed: string | null, after: number): Promise<FeedPage<Entry>> },
   from: FeedPosition | undefined,
-  take: TakeChanges,
+  take: (entries: readonly Entry[]) => Promise<void>,
 ): Promise<{ readonly complete: boolean; readonly position: FeedPosition }> {
   let after = from?.change ?? 0;
   for (let page = 0; page < feedPagesMax; page += 1) {
@@ -48,7 +48,9 @@ export async function followFeed(
     if (entries === null) return { complete: false, position: { feed, change: last } };
     if (feed !== from?.feed || through < after || through > last) throw violation('a feed that is out of order');
     if (entries.length > 0) await take(entries);
-    const position = { feed, change: entries.length === 0 ? last : through };
+    // Of a part of the set there may be nothing among some changes, and something after them.
+    const isAtEnd = entries.length === 0 && through === after;
+    const position = { feed, change: isAtEnd ? last : through };
     if (position.change >= last) return { complete: true, position };
     if (position.change === after) throw violation('a feed that does not go on');
     after = position.change;
@@ -63,11 +65,22 @@ export async function followFeed(
  * @param tree the copy as it is at the moment of the call
  */
 export async function compareSets(set: FollowedSet, tree: TreeReader, take: TakeChanges): Promise<void> {
-  const reconciliation = new Reconciliation(() => tree, [0]);
-  for (let questions = reconciliation.ask(); questions.length > 0; questions = reconciliation.ask()) {
-    const differences = reconciliation.take(await set.ranges(questions));
+  for await (const differences of differencesOf(new Reconciliation(() => tree, [0]), set)) {
     const changes = differences.map(({ key, theirs }) => ({ key, value: theirs }));
     if (changes.length > 0) await take(changes);
+  }
+}
+
+/**
+ * What the two sides of a reconciliation differ in, as the answers come; the next is asked for when these are dealt with.
+ * Rejects with `MeshError` `protocol_violation` for answers that are none, and as the set does.
+ */
+export async function* differencesOf(
+  reconciliation: Reconciliation,
+  set: Pick<FollowedSet, 'ranges'>,
+): AsyncGenerator<readonly Difference[]> {
+  for (let questions = reconciliation.ask(); questions.length > 0; questions = reconciliation.ask()) {
+    yield reconciliation.take(await set.ranges(questions));
   }
   if (reconciliation.fault !== undefined) throw violation(reconciliation.fault);
 }

@@ -100,6 +100,7 @@ export class Node implements MeshNode {
     this.#parts.gossip.stop();
     this.#parts.sync.stop();
     await this.#parts.slots.stop();
+    await this.#parts.trees.idle();
     await this.#parts.replication.stop();
     await this.#parts.content.stop();
     await network.stop();

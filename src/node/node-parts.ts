@@ -39,6 +39,7 @@ import { ObjectWriter } from './object-writer.ts';
 import { OpenDocuments } from './open-documents.ts';
 import { PropagationMonitor } from './propagation.ts';
 import { RecordIntake } from './record-intake.ts';
+import { SlotTrees } from './slot-trees.ts';
 import { type SlotSettings, Slots } from './slots/slots.ts';
 import { syncSink } from './sync-sink.ts';
 import { SyncView } from './sync-view.ts';
@@ -98,6 +99,7 @@ export class NodeParts {
   readonly votes: KvAcceptorStore;
   readonly intake: RecordIntake;
   readonly objects: ObjectStore;
+  readonly trees: SlotTrees;
   readonly incarnation: Incarnation;
   readonly events: EventLog;
   readonly recorder: EventRecorder;
@@ -180,8 +182,12 @@ export class NodeParts {
     this.objects = new ObjectStore({
       cluster,
       slots: slotCount,
-      changed: (transaction, change) => duties.changed(transaction, change),
+      changed: (transaction, change) => {
+        this.trees.noted(change.change);
+        duties.changed(transaction, change);
+      },
     });
+    this.trees = new SlotTrees({ kv, clock, log, states: this.objects });
     this.incarnation = new Incarnation({ kv, random }, identity.nodeId);
     this.events = new EventLog(kv);
     this.recorder = new EventRecorder({ kv, events: this.events, log });
@@ -274,7 +280,7 @@ export class NodeParts {
       log,
       metrics,
     });
-    const view = new SyncView({ kv, objects, incarnation: this.incarnation, content, slots });
+    const view = new SyncView({ kv, objects, incarnation: this.incarnation, content, slots, trees: this.trees });
     const intake = new RecordIntake(
       { kv, clock, verifier, objects, journal, control, incarnation: this.incarnation, content, log, metrics },
       cluster,

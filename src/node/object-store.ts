@@ -1,9 +1,15 @@
-import { contextAdd, contextHas, decodeContext, emptyContext, encodeContext } from '../../crdt/causality.ts';
+import {
+  contextAdd,
+  contextHas,
+  contextSize,
+  decodeContext,
+  emptyContext,
+  encodeContext,
+} from '../../crdt/causality.ts';
 import type { Certificate } from '../../crdt/certificate.ts';
 import { supersedes } from '../../crdt/certificate-order.ts';
 import { rawHash } from '../../crdt/digest.ts';
 import { type DocumentState, documentDigest } from '../../crdt/document-digest.ts';
-import { setItem } from '../../crdt/fingerprint-tree.ts';
 import { isReachable, missingVersions } from '../../crdt/graph-difference.ts';
 import type { ClusterId, DocId, Result, VersionId } from '../../crdt/ids.ts';
 import { buildChange, documentId, slotOf } from '../../crdt/object-document.ts';
@@ -25,7 +31,7 @@ import {
   type ObjectRow,
   textOfRow,
 } from './rows.ts';
-import { slotTreeWriter } from './slot-tree.ts';
+import { removeFromTree } from './slot-trees.ts';
 import { objectKey, snapshotKey, versionKey } from './storage-keys.ts';
 import { VersionCache } from './version-cache.ts';
 
@@ -64,7 +70,7 @@ type ChangeWitness = (
 
 /**
  * The versions of every object and the indices over them, as rows of the key-value store. `append` is
- * the only way in; it keeps record, heads, listing, conflict, tree and feed rows in step
+ * the only way in; it keeps record, heads, listing, conflict and feed rows in step
  * within one transaction.
  */
 export class ObjectStore {
@@ -96,6 +102,12 @@ export class ObjectStore {
   object(reader: KvReader, doc: DocId): ObjectRow | undefined {
     const bytes = reader.get(objectKey(doc));
     return bytes === undefined ? undefined : decodeRow<ObjectRow>(bytes, `object ${doc}`);
+  }
+
+  /** The digest of an object's state, which sync compares; undefined when it is not here. */
+  digestOf(reader: KvReader, doc: DocId): Uint8Array | undefined {
+    const row = this.object(reader, doc);
+    return row && documentDigest(doc, stateOf(row));
   }
 
   counts(reader: KvReader): CountsRow {
@@ -136,9 +148,20 @@ export class ObjectStore {
     }
   }
 
-  /** Tells from the graph whether one stored version is an ancestor of another, where dots alone cannot. */
+  /**
+   * Tells whether one stored version is an ancestor of another. A context is exactly its ancestors' dots, so one look is
+   * enough, however long the history between them; only where a dot was issued twice the graph has to be walked.
+   */
   ancestry(reader: KvReader): AncestryLookup {
-    return (ancestor, descendant) => isReachable(ancestor, descendant, (id) => this.sound(reader, id)?.record);
+    return (ancestor, descendant) => {
+      const elder = this.sound(reader, ancestor)?.record;
+      const younger = this.sound(reader, descendant);
+      if (elder === undefined || younger === undefined || !contextHas(younger.context, elder.dot)) return false;
+      const { ns, key } = younger.record;
+      if (elder.ns !== ns || elder.key !== key) return false;
+      if (this.#hasUniqueDots(reader, this.documentId(ns, key))) return true;
+      return isReachable(ancestor, descendant, (id) => this.sound(reader, id)?.record);
+    };
   }
 
   /** Versions whose stored record was found damaged and is not restored yet. */
@@ -230,7 +253,7 @@ export class ObjectStore {
     this.#putRow(transaction, doc, before, after);
     this.#changed(transaction, { doc, change: after.change, maker: record.node });
     const isConfirmed = proof.confirmed?.id === version.id;
-    const confirmed = isConfirmed ? this.#confirmedCount(transaction, before, version.id) : 0;
+    const confirmed = isConfirmed ? this.#confirmedCount(transaction, doc, before?.confirmed?.id, version.id) : 0;
     const preferred = indexObject(transaction, { doc, before, after, added: 1, confirmed });
     const headsAfter = headIdsAfter;
     return { version, doc, headsBefore: headIdsBefore, headsAfter, preferred, row: after, dotReused, isConfirmed };
@@ -280,7 +303,7 @@ export class ObjectStore {
     this.#putRow(transaction, doc, before, after);
     this.#changed(transaction, { doc, change: after.change, maker: makerOf(certificate) });
     if (advanced !== undefined) {
-      const count = this.#confirmedCount(transaction, before, advanced.id);
+      const count = this.#confirmedCount(transaction, doc, before.confirmed?.id, advanced.id);
       indexObject(transaction, { doc, before, after, added: 0, confirmed: count });
     }
     return { doc, row: after, advanced };
@@ -293,7 +316,8 @@ export class ObjectStore {
   forget(transaction: KvTransaction, doc: DocId): void {
     const row = this.object(transaction, doc);
     if (row === undefined || row.change === changeFeed.last(transaction)) return;
-    const confirmed = row.confirmed === undefined ? 0 : this.#confirmedCount(transaction, undefined, row.confirmed.id);
+    const { confirmed: last } = row;
+    const confirmed = last === undefined ? 0 : this.#confirmedCount(transaction, doc, undefined, last.id);
     for (const { id } of this.versions(transaction, doc)) {
       transaction.delete(versionKey(id));
       this.#cache.delete(id);
@@ -301,7 +325,7 @@ export class ObjectStore {
     for (const key of [objectKey(doc), snapshotKey(doc)]) transaction.delete(key);
     certificateRows.delete(transaction, doc);
     changeFeed.remove(transaction, row.change);
-    setItem(slotTreeWriter(transaction, this.slotOf(doc)), rawHash(doc), undefined);
+    removeFromTree(transaction, this.slotOf(doc), doc);
     unindexObject(transaction, row, confirmed);
   }
 
@@ -357,21 +381,31 @@ export class ObjectStore {
     return statement === undefined ? undefined : { position: statement.position, head: statement.head as VersionId };
   }
 
-  /** Puts an object's row, and what sync compares and follows. */
+  /** Puts an object's row at the end of the feed, from which the slots' trees take it. */
   #putRow(transaction: KvTransaction, doc: DocId, before: ObjectRow | undefined, after: ObjectRow): void {
     transaction.put(objectKey(doc), encodeRow(after));
     changeFeed.append(transaction, rawHash(doc), after.change, before?.change);
-    const digest = documentDigest(doc, stateOf(after));
-    setItem(slotTreeWriter(transaction, this.slotOf(doc)), rawHash(doc), digest);
   }
 
   /** By how many the confirmed versions become more with a new confirmed head: fewer, when it does not follow the last. */
-  #confirmedCount(reader: KvReader, before: ObjectRow | undefined, head: VersionId): number {
+  #confirmedCount(reader: KvReader, doc: DocId, last: VersionId | undefined, head: VersionId): number {
+    if (this.#hasUniqueDots(reader, doc)) return this.#historySize(reader, head) - this.#historySize(reader, last);
     const lookup = (id: VersionId) => this.sound(reader, id)?.record;
-    const last = before?.confirmed?.id;
     if (last === undefined) return missingVersions([head], [], lookup).length;
     const gained = missingVersions([head], [last], lookup).length;
     return isReachable(last, head, lookup) ? gained : gained - missingVersions([last], [head], lookup).length;
+  }
+
+  /** How many versions these are, a version and its ancestors, where no dot was issued twice. */
+  #historySize(reader: KvReader, id: VersionId | undefined): number {
+    const version = id === undefined ? undefined : this.sound(reader, id);
+    return version === undefined ? 0 : contextSize(version.context) + 1;
+  }
+
+  /** True when no two versions held of an object have the same dot. */
+  #hasUniqueDots(reader: KvReader, doc: DocId): boolean {
+    const row = this.object(reader, doc);
+    return row !== undefined && contextSize(unwrap(decodeContext(row.dots))) === row.versions;
   }
 }
 

@@ -23,7 +23,7 @@ const room = {
 const separator = 0;
 
 /** Rows about the node itself. */
-export function metaKey(name: 'format' | 'incarnation' | 'clean-stop' | 'counts'): KvKey {
+export function metaKey(name: 'format' | 'incarnation' | 'clean-stop' | 'counts' | 'folded'): KvKey {
   return withRoom(room.meta, Buffer.from(name));
 }
 

@@ -23,7 +23,7 @@ export function syncSink(
   const { clock, view, propagation, certificates } = dependencies;
   return {
     kept: () => view.slots().kept,
-    slotTree: (slot) => view.slotTree(slot),
+    trees: () => view.trees(),
     digestOf: (doc) => view.digestOf(doc),
     slotOf: (doc) => view.slotOf(doc),
     headsOf: (doc) => view.headsOf(doc),

@@ -1,8 +1,8 @@
 import { type Certificate, encodeCertificate } from '../../crdt/certificate.ts';
 import { rawHash } from '../../crdt/digest.ts';
 import type { ConfirmedLink } from '../../crdt/document-digest.ts';
-import { type Item, itemValue, type TreeReader } from '../../crdt/fingerprint-tree.ts';
-import { missingVersions } from '../../crdt/graph-difference.ts';
+import type { Item, TreeReader } from '../../crdt/fingerprint-tree.ts';
+import { walkMissing } from '../../crdt/graph-difference.ts';
 import type { DocId, VersionId } from '../../crdt/ids.ts';
 import type { SlotSet } from '../../crdt/slot-set.ts';
 import type { HeldSlots, SyncSource } from '../../protocols/sync/server.ts';
@@ -12,7 +12,7 @@ import { certificateRows } from './confirmation/certificate-rows.ts';
 import type { ContentPlane } from './content/content-plane.ts';
 import type { Incarnation } from './incarnation.ts';
 import type { ObjectStore } from './object-store.ts';
-import { slotTree } from './slot-tree.ts';
+import type { SlotTrees } from './slot-trees.ts';
 import type { SlotHoldings } from './slots/slot-holdings.ts';
 
 /** Rows of the feed looked at for one answer, some milliseconds' worth, when only some slots are asked for. */
@@ -25,6 +25,7 @@ export class SyncView implements SyncSource {
   readonly #incarnation: Incarnation;
   readonly #content: Pick<ContentPlane, 'small'>;
   readonly #slots: Pick<SlotHoldings, 'kept' | 'whole'>;
+  readonly #trees: Pick<SlotTrees, 'read'>;
 
   constructor(dependencies: {
     readonly kv: Kv;
@@ -32,12 +33,14 @@ export class SyncView implements SyncSource {
     readonly incarnation: Incarnation;
     readonly content: Pick<ContentPlane, 'small'>;
     readonly slots: Pick<SlotHoldings, 'kept' | 'whole'>;
+    readonly trees: Pick<SlotTrees, 'read'>;
   }) {
     this.#kv = dependencies.kv;
     this.#objects = dependencies.objects;
     this.#incarnation = dependencies.incarnation;
     this.#content = dependencies.content;
     this.#slots = dependencies.slots;
+    this.#trees = dependencies.trees;
   }
 
   feed(): { name: string; last: number } {
@@ -66,12 +69,12 @@ export class SyncView implements SyncSource {
     return { items, through };
   }
 
-  slotTree(slot: number): TreeReader {
-    return slotTree(this.#kv, slot);
+  trees(): Promise<(slot: number) => TreeReader> {
+    return this.#trees.read();
   }
 
   digestOf(doc: DocId): Uint8Array | undefined {
-    return itemValue(this.slotTree(this.slotOf(doc)), rawHash(doc));
+    return this.#objects.digestOf(this.#kv, doc);
   }
 
   slotOf(doc: DocId): number {
@@ -108,8 +111,12 @@ export class SyncView implements SyncSource {
     return known.filter(isBeside).map(encodeCertificate);
   }
 
-  versionsBeyond(doc: DocId, have: readonly VersionId[]): VersionId[] {
-    return missingVersions(this.headsOf(doc), have, (id) => this.#objects.sound(this.#kv, id)?.record);
+  walkBeyond(heads: readonly VersionId[], have: readonly VersionId[]): Iterable<VersionId | null> {
+    return walkMissing(heads, have, (id) => this.#objects.sound(this.#kv, id)?.record);
+  }
+
+  parentsOf(version: VersionId): readonly VersionId[] | undefined {
+    return this.#objects.sound(this.#kv, version)?.record.parents;
   }
 
   smallContent(version: VersionId, bytesMax: number): Uint8Array | undefined {

@@ -1,4 +1,4 @@
-import type { DocId, VersionId } from '../../crdt/ids.ts';
+import type { DocId } from '../../crdt/ids.ts';
 import type { Version } from '../../crdt/version.ts';
 import type { KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
@@ -16,8 +16,8 @@ export interface JournalEntry {
 
 /**
  * The one way a version becomes part of this node, written here or received: rows and events in one
- * transaction, and afterwards what is announced. It raises a conflict exactly when an object's heads
- * became more, so hearing of the same versions again is silent, across restarts too.
+ * transaction, and afterwards what is announced. It raises a conflict exactly when a version made an object's heads
+ * more, so hearing of the same versions again is silent, across restarts too.
  */
 export class VersionJournal {
   readonly #objects: ObjectStore;
@@ -98,16 +98,19 @@ export function confirmedEvents({ ns, key, confirmed }: ObjectRow): EventBody[] 
   return [{ type: 'confirmed', data: { ns, key, version: confirmed.id, position: confirmed.position } }];
 }
 
-/** One conflict an object whose heads became more, seen over all that was added to it. */
+/**
+ * One conflict an object whose heads became more with any of what was added to it, and are two or more after all of it:
+ * one that ended and one that began may come together, and one that is over already is not told of.
+ */
 function conflictEvents(appended: readonly Appended[]): EventBody[] {
-  const changes = new Map<DocId, { headsBefore: readonly VersionId[]; last: Appended }>();
+  const changes = new Map<DocId, { readonly isRaised: boolean; readonly last: Appended }>();
   for (const change of appended) {
-    const headsBefore = changes.get(change.doc)?.headsBefore ?? change.headsBefore;
-    changes.set(change.doc, { headsBefore, last: change });
+    const isRaised = change.headsAfter.length > Math.max(1, change.headsBefore.length);
+    changes.set(change.doc, { isRaised: isRaised || changes.get(change.doc)?.isRaised === true, last: change });
   }
   const events: EventBody[] = [];
-  for (const { headsBefore, last } of changes.values()) {
-    if (last.headsAfter.length < 2 || last.headsAfter.length <= headsBefore.length) continue;
+  for (const { isRaised, last } of changes.values()) {
+    if (!isRaised || last.headsAfter.length < 2) continue;
     const { ns, key } = last.version.record;
     events.push({ type: 'conflict', data: { ns, key, heads: last.headsAfter, preferred: last.preferred } });
   }

@@ -6,10 +6,10 @@ import {
   type TreeReader,
   type TreeWriter,
 } from '../../crdt/fingerprint-tree.ts';
+import { LazyFold } from '../node/lazy-fold.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
-import { MeshError } from '../ports/mesh-error.ts';
 import { changeOfJournalKey, foldedKey, journalKey, journalRange, type SetName, treeKey } from './storage-keys.ts';
 
 /** Changes folded into the tree at a time; sorted by key, so that those that share a row write it once. */
@@ -37,12 +37,10 @@ export interface JournaledSetOptions {
 export class JournaledSet {
   readonly #kv: Kv;
   readonly #clock: Clock;
-  readonly #log: Log;
   readonly #set: SetName;
   readonly #keptMax: number;
+  readonly #fold: LazyFold;
   #last: number | undefined;
-  #foldPlannedAt = backlogMax;
-  #folding: Promise<void> | undefined;
 
   constructor(
     dependencies: { readonly kv: Kv; readonly clock: Clock; readonly log: Log },
@@ -50,9 +48,9 @@ export class JournaledSet {
   ) {
     this.#kv = dependencies.kv;
     this.#clock = dependencies.clock;
-    this.#log = dependencies.log;
     this.#set = set;
     this.#keptMax = keptMax;
+    this.#fold = new LazyFold(dependencies, { what: 'inventory', backlogMax, fold: () => this.#foldAll() });
   }
 
   /** Notes in the caller's transaction that the item of a key has this size now, or is gone (null). */
@@ -60,9 +58,7 @@ export class JournaledSet {
     const change = (this.#last ?? this.last(transaction)) + 1;
     this.#last = change;
     transaction.put(journalKey(this.#set, change), sizeBytes === null ? key : journalRow(key, sizeBytes));
-    if (change < this.#foldPlannedAt) return;
-    this.#foldPlannedAt = change + backlogMax;
-    this.#clock.setTimer(0, () => this.#foldInBackground());
+    this.#fold.noted(change);
   }
 
   /** The number of the newest change; 0 when there was none. */
@@ -84,9 +80,7 @@ export class JournaledSet {
 
   /** The tree with every change in it that was there at the call. */
   async tree(): Promise<TreeReader> {
-    // One that is under way may have begun before the newest change.
-    if (this.#folding !== undefined) await this.#folding;
-    await this.#fold();
+    await this.#fold.settled();
     return this.reader();
   }
 
@@ -96,22 +90,8 @@ export class JournaledSet {
   }
 
   /** Resolves when no fold is under way, also when it failed. */
-  async idle(): Promise<void> {
-    await this.#folding?.catch(() => undefined);
-  }
-
-  #foldInBackground(): void {
-    this.#fold().catch((error: unknown) => {
-      if (error instanceof MeshError && error.code === 'shutting_down') return;
-      this.#log.warn('inventory:not_folded', { error });
-    });
-  }
-
-  #fold(): Promise<void> {
-    this.#folding ??= this.#foldAll().finally(() => {
-      this.#folding = undefined;
-    });
-    return this.#folding;
+  idle(): Promise<void> {
+    return this.#fold.idle();
   }
 
   async #foldAll(): Promise<void> {

@@ -97,6 +97,7 @@ class Keeper {
       incarnation: nothing,
       content: nothing,
       slots: nothing,
+      trees: nothing,
     });
   }
 

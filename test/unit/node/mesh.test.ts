@@ -63,6 +63,53 @@ describe('a mesh of nodes', () => {
     }
   });
 
+  it('tells whoever was away of a new conflict that comes with the end of the old one, and of none that is over', async () => {
+    mesh = await Mesh.start(['alice', 'bob', 'carol']);
+    const told = async (name: string) => (await mesh.eventsOf(name, 'conflict')).map(({ data }) => data);
+    const apart = async (): Promise<void> => {
+      mesh.partition(['alice'], ['bob']);
+      await mesh.settle(100);
+    };
+    const together = async (): Promise<void> => {
+      mesh.heal();
+      await mesh.settle(40_000);
+    };
+    await apart();
+    await mesh.put('alice', 'plan', 'north');
+    await mesh.put('bob', 'plan', 'south');
+    await together();
+    const first = mesh.heads('carol', 'plan');
+    expect(first).toHaveLength(2);
+    await mesh.stopNode('carol');
+    await apart();
+    const merges = [
+      await mesh.put('alice', 'plan', 'merged by alice', first),
+      await mesh.put('bob', 'plan', 'merged by bob', first),
+    ].map(({ version }) => version);
+    await together();
+    await mesh.startNode('carol');
+    await mesh.settle(40_000);
+    const second = mesh.heads('carol', 'plan');
+    expect([...second].sort()).toEqual(merges.sort());
+    expect(await told('carol')).toMatchObject([{ heads: first }, { heads: second }]);
+    for (const name of ['alice', 'bob']) expect(await told(name), name).toHaveLength(2);
+
+    await mesh.stopNode('carol');
+    await mesh.put('alice', 'plan', 'all of it', second);
+    await mesh.settle();
+    await apart();
+    await mesh.put('alice', 'plan', 'east');
+    await mesh.put('bob', 'plan', 'west');
+    await together();
+    await mesh.put('bob', 'plan', 'both', mesh.heads('bob', 'plan'));
+    await mesh.settle();
+    await mesh.startNode('carol');
+    await mesh.settle(60_000);
+    expect(mesh.heads('carol', 'plan')).toEqual(mesh.heads('bob', 'plan'));
+    expect(await told('alice')).toHaveLength(3);
+    expect(await told('carol')).toHaveLength(2);
+  });
+
   it('says nothing new when the same records come again, after a restart too', async () => {
     mesh = await Mesh.start(['alice', 'bob']);
     mesh.partition(['alice'], ['bob']);
