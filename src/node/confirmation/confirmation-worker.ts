@@ -28,6 +28,9 @@ const retryMsMin = 500;
 const retryMsMax = 30_000;
 /** What waits for copies of its content is looked at again that often, whatever this node was told of them. */
 const copiesLookMs = 120_000;
+/** How many of these come at once, and how long after each other: the look at very many takes as long as it takes. */
+const lookedAtOnceMax = 512;
+const lookEveryMs = 500;
 /** How long one confirmation may take. */
 const confirmMsMax = 10_000;
 /** Heads remembered that can never be confirmed as the coordinators see it, while that is not to be seen here yet. */
@@ -77,8 +80,6 @@ export class ConfirmationWorker {
   readonly #nodeId: NodeId;
   readonly #queue: ConfirmationQueue;
   readonly #lost = new Map<DocId, VersionId>();
-  /** Objects that wait for copies, by the content they wait for, and the version that has it. */
-  readonly #unbacked = new Map<BlobHash, Map<DocId, VersionId>>();
   /** Versions that have their copies now: proposed when the head that took their place meanwhile still lacks its own. */
   readonly #backed = new Map<DocId, VersionId>();
   readonly #outcomes: Counter;
@@ -91,6 +92,7 @@ export class ConfirmationWorker {
   #retryMs = retryMsMin;
   #saving: Promise<void> = Promise.resolve();
   #cancelLook: (() => void) | undefined;
+  #lookAtMs = Number.POSITIVE_INFINITY;
   #unsubscribe: () => void = () => undefined;
 
   constructor(dependencies: Dependencies, options: { readonly nodeId: NodeId }) {
@@ -108,6 +110,11 @@ export class ConfirmationWorker {
   /** Objects that wait for their confirmation by this node. */
   get pending(): number {
     return this.#queue.size;
+  }
+
+  /** Those of them that wait for copies of their content. */
+  get waitingForCopies(): number {
+    return this.#queue.waitingForCopies;
   }
 
   start(): void {
@@ -140,6 +147,7 @@ export class ConfirmationWorker {
     this.#cancelRetry?.();
     this.#cancelRetry = undefined;
     this.#queue.resume();
+    if (this.#queue.hasCopyWaits) this.#planLook(0);
     this.#gather();
   }
 
@@ -299,35 +307,45 @@ export class ConfirmationWorker {
 
   /** A version lacks copies of its content: its object waits until there are more. */
   #waitForCopies(doc: DocId, head: VersionId): void {
-    const { kv, objects, clock } = this.#dependencies;
-    this.#queue.postpone(doc);
+    const { kv, objects } = this.#dependencies;
     const manifest = objects.sound(kv, head)?.record.content?.manifest;
     // The proof may have come while an earlier version was being confirmed.
     if (manifest === undefined || this.#isBacked(head)) {
-      this.#resume(doc);
+      this.#queue.again(doc);
+      this.#gather();
       return;
     }
-    this.#unbacked.set(manifest, (this.#unbacked.get(manifest) ?? new Map<DocId, VersionId>()).set(doc, head));
+    this.#queue.waitForCopies(doc, { manifest, version: head });
     // Placement may change as well, so that fewer copies are enough.
-    this.#cancelLook ??= clock.setTimer(copiesLookMs, () => {
-      this.#cancelLook = undefined;
-      for (const waiting of [...this.#unbacked.keys()]) this.#proved(waiting);
+    this.#planLook(copiesLookMs);
+  }
+
+  #planLook(delayMs: number): void {
+    const { clock } = this.#dependencies;
+    const atMs = clock.monotonicMs() + delayMs;
+    if (!this.#started || this.#lookAtMs <= atMs) return;
+    this.#cancelLook?.();
+    this.#lookAtMs = atMs;
+    this.#cancelLook = clock.setTimer(delayMs, () => {
+      this.#lookAtMs = Number.POSITIVE_INFINITY;
+      this.#woken(this.#queue.lookAgain(lookedAtOnceMax));
+      this.#gather();
+      if (this.#queue.isLooking) this.#planLook(lookEveryMs);
+      else if (this.#queue.hasCopyWaits) this.#planLook(copiesLookMs);
     });
   }
 
   #proved(manifest: BlobHash): void {
-    const docs = this.#unbacked.get(manifest);
-    if (docs === undefined) return;
-    this.#unbacked.delete(manifest);
-    for (const [doc, version] of docs) {
-      if (this.#isBacked(version)) remember(this.#backed, doc, version, backedKeptMax);
-      this.#resume(doc);
-    }
+    const waited = this.#queue.proved(manifest);
+    this.#woken(waited);
+    if (waited.length > 0) this.#gather();
+    if (this.#queue.hasRoomForLeft) this.#planLook(lookEveryMs);
   }
 
-  #resume(doc: DocId): void {
-    this.#queue.resumeOne(doc);
-    this.#gather();
+  #woken(waited: readonly (readonly [DocId, VersionId])[]): void {
+    for (const [doc, version] of waited) {
+      if (this.#isBacked(version)) remember(this.#backed, doc, version, backedKeptMax);
+    }
   }
 
   #save(): void {

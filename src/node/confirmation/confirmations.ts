@@ -83,7 +83,7 @@ export class Confirmations {
   }
 
   status(): QuorumStatus {
-    return { ...this.#watch.state(), pending: this.#worker.pending };
+    return { ...this.#watch.state(), pending: this.#worker.pending, waitingForCopies: this.#worker.waitingForCopies };
   }
 
   /** Has a version confirmed that was just written with commit mode `quorum`; it is stored whatever the answer. */

@@ -40,7 +40,8 @@ describe('automatic confirmation', () => {
     await confirmedOn(mesh, [...names, 'dave'], 'plan', next.version);
     const status = await mesh.run(nodeOf(mesh, 'dave').status());
     expect(status).toMatchObject({ confirmed: 2, provisional: 0 });
-    expect(status.quorum).toEqual({ epoch: 1, coordinators: 3, reachable: 3, available: true, pending: 0 });
+    const waiting = { pending: 0, waitingForCopies: 0 };
+    expect(status.quorum).toEqual({ epoch: 1, coordinators: 3, reachable: 3, available: true, ...waiting });
     const events = await mesh.eventsOf('dave', 'confirmed');
     expect(events.map(({ data }) => data)).toEqual([
       { ns: 'test', key: 'plan', version: written.version, position: 1 },

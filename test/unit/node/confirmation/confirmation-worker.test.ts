@@ -1,0 +1,139 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { blake3, blobHashOf, rawHash, toBase32 } from '../../../../crdt/digest.ts';
+import type { BlobHash, DocId, VersionId } from '../../../../crdt/ids.ts';
+import type { Outcome } from '../../../../protocols/quorum/register-kind.ts';
+import { VirtualClock } from '../../../../src/adapters/memory/clock.ts';
+import { MemoryKv } from '../../../../src/adapters/memory/kv.ts';
+import { MemoryLog } from '../../../../src/adapters/memory/log.ts';
+import { MemoryMetrics } from '../../../../src/adapters/memory/metrics.ts';
+import { SeededRandom } from '../../../../src/adapters/memory/random.ts';
+import { changeFeed } from '../../../../src/node/change-feed.ts';
+import { ConfirmationWorker } from '../../../../src/node/confirmation/confirmation-worker.ts';
+import type { ObjectStore } from '../../../../src/node/object-store.ts';
+import type { ObjectRow } from '../../../../src/node/rows.ts';
+import { testNode } from '../../../support/versions.ts';
+
+vi.setConfig({ testTimeout: 120_000 });
+
+const patienceMs = 600_000;
+const { nodeId } = testNode('writer');
+
+let clock: VirtualClock;
+let kv: MemoryKv;
+let worker: ConfirmationWorker;
+let proved: (manifest: BlobHash) => void;
+let rows: Map<DocId, ObjectRow>;
+let backed: Set<string>;
+let proposed: string[];
+
+const hashOf = (text: string): string => toBase32(blake3(Buffer.from(text)));
+const docOf = (_ns: string, key: string): DocId => hashOf(`object ${key}`) as DocId;
+const keyOf = new Map<VersionId, string>();
+
+/** Stands for the store: every object has one version, and its id says which. */
+const objects = {
+  object: (_: unknown, doc: DocId) => rows.get(doc),
+  documentId: docOf,
+  damaged: () => [],
+  ancestry: () => () => true,
+  sound: (_: unknown, id: VersionId) => ({ id, record: { content: { manifest: contentOf(keyOf.get(id) ?? '') } } }),
+} as unknown as ObjectStore;
+
+const contentOf = (key: string): BlobHash => blobHashOf(Buffer.from(key));
+
+async function propose(doc: DocId, head: VersionId): Promise<Outcome> {
+  const row = rows.get(doc) as ObjectRow;
+  proposed.push(row.key);
+  rows.set(doc, { ...row, heads: row.heads.map((each) => ({ ...each, node: testNode('confirmed').nodeId })) });
+  return { kind: 'confirmed' } as unknown as Outcome & { head: typeof head };
+}
+
+async function write(keys: readonly string[]): Promise<void> {
+  const written = keys.map((key): [DocId, ObjectRow] => {
+    const id = hashOf(`version ${key}`) as VersionId;
+    keyOf.set(id, key);
+    const head = { id, generation: 1, kind: 'put', size: 1, time: 0, author: 'admin', node: nodeId } as const;
+    const change = rows.size + 1;
+    const row = { ns: 'test', key, heads: [head], versions: 1, dots: {}, increments: 1, change };
+    rows.set(docOf('test', key), row);
+    return [docOf('test', key), row];
+  });
+  await kv.transact((transaction) => {
+    for (const [doc, { change }] of written) changeFeed.append(transaction, rawHash(doc), change, undefined);
+  });
+  for (const [doc, row] of written) worker.changed(doc, row);
+}
+
+const keys = (name: string, count: number): string[] => Array.from({ length: count }, (_, at) => `${name} ${at}`);
+
+beforeEach(() => {
+  clock = new VirtualClock();
+  kv = new MemoryKv(clock);
+  [rows, backed, proposed] = [new Map(), new Set(), []];
+  worker = new ConfirmationWorker(
+    {
+      kv,
+      clock,
+      random: new SeededRandom('worker'),
+      objects,
+      engine: { propose },
+      log: new MemoryLog(),
+      metrics: new MemoryMetrics(),
+      available: () => true,
+      writesUnderWay: () => 0,
+      copies: {
+        isBacked: ({ id }) => backed.has(keyOf.get(id) ?? ''),
+        onProved: (listener) => {
+          proved = listener;
+          return () => undefined;
+        },
+      },
+    },
+    { nodeId },
+  );
+  worker.start();
+});
+afterEach(async () => {
+  await clock.run(worker.stop(), patienceMs);
+});
+
+test('an object that has its copies is confirmed, however many others wait for theirs', async () => {
+  const lacking = keys('lacking', 70_000);
+  for (let start = 0; start < lacking.length; start += 4_096) {
+    await write(lacking.slice(start, start + 4_096));
+    await clock.advance(2_000);
+  }
+  backed.add('other');
+  await write(['other']);
+  await clock.advance(5_000);
+  expect(proposed).toEqual(['other']);
+  for (const key of lacking) backed.add(key);
+  await clock.runUntil(() => proposed.length > lacking.length, patienceMs);
+  expect(new Set(proposed).size).toBe(lacking.length + 1);
+});
+
+test('an object that waited for copies is confirmed as soon as they are proved', async () => {
+  await write(['one', 'other']);
+  await clock.advance(1_000);
+  expect([worker.pending, worker.waitingForCopies]).toEqual([2, 2]);
+  backed.add('one');
+  proved(contentOf('one'));
+  await clock.advance(1_000);
+  expect(proposed).toEqual(['one']);
+  expect([worker.pending, worker.waitingForCopies]).toEqual([1, 1]);
+});
+
+test('what fewer copies are enough for is found without a proof, some at a time', async () => {
+  const waiting = keys('waiting', 2_000);
+  await write(waiting);
+  await clock.advance(10_000);
+  for (const key of waiting) backed.add(key);
+  await clock.advance(100_000);
+  expect(proposed).toEqual([]);
+  await clock.runUntil(() => proposed.length > 0, 60_000);
+  await clock.advance(100);
+  expect(proposed.length).toBeLessThan(1_000);
+  await clock.advance(5_000);
+  expect([...proposed].sort()).toEqual(waiting.sort());
+  expect(worker.pending).toBe(0);
+});
