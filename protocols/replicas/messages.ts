@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { toBase32 } from '../../crdt/digest.ts';
 import type { Result } from '../../crdt/ids.ts';
 import { rangesMax } from '../../crdt/reconcile.ts';
 import { decodeMessage, encodeCbor } from '../wire/cbor.ts';
@@ -109,11 +108,6 @@ export function decodeReplicaRequest(bytes: Uint8Array): Result<ReplicaRequest, 
 /** Reads a response, or says why it is none. Never throws. */
 export function decodeReplicaResponse(bytes: Uint8Array): Result<ReplicaResponse, string> {
   return decodeMessage(response, bytes);
-}
-
-/** The id that 32 bytes stand for, under the brand the caller knows it has. */
-export function idOf<Id extends string>(bytes: Uint8Array): Id {
-  return toBase32(bytes) as Id;
 }
 
 /** A proof's outcome as it stands in a response. */

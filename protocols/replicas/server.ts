@@ -2,6 +2,7 @@ import type { BlobHash, NodeId, PeerId, VersionId } from '../../crdt/ids.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
 import type { Channel } from '../wire/channel.ts';
+import { idOf } from '../wire/ids.ts';
 import { packAnswer, packChanges, unpackRange } from '../wire/item-sets.ts';
 import { serveRequests } from '../wire/requests.ts';
 import type { FollowedSet } from '../wire/set-following.ts';
@@ -10,7 +11,6 @@ import {
   type CheckAnswer,
   decodeReplicaRequest,
   encodeReplicaMessage,
-  idOf,
   type ProofAnswer,
   packProof,
   type ReplicaRequest,

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { capacityStepMax } from '../../crdt/control/capacity.ts';
-import { checkLabels } from '../../crdt/control/member.ts';
+import { checkLabels, coordinatorsMax } from '../../crdt/control/member.ts';
 import { rawHashSchema as hash } from '../wire/schemas.ts';
 import { countSchema as count, keySchema as key, nodeIdSchema as node, nsSchema as ns } from './fields.ts';
 import {
@@ -89,6 +89,8 @@ const audited = z.strictObject({
   reason,
   time,
   took: count,
+  /** The coordinators that it took to share the slots with the answerer, which is one of them. */
+  among: z.array(node).max(coordinatorsMax),
   totals,
   cut: z.boolean(),
   checks: counts(['proved', 'lacking', 'wrong', 'unreachable']),
@@ -145,7 +147,9 @@ export const viewResponses = [
   /** `current` is false when the node itself could not be asked what it has. */
   z.strictObject({
     t: z.literal('drain'),
-    progress: z.strictObject({ contents: count, remaining: count, bytes: count, current: z.boolean() }).nullable(),
+    progress: z
+      .strictObject({ contents: count, remaining: count, bytes: count, unreadable: count, current: z.boolean() })
+      .nullable(),
   }),
   z.strictObject({
     t: z.literal('preview'),

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
-import { rawHash, toBase32 } from '../../crdt/digest.ts';
+import { rawHash } from '../../crdt/digest.ts';
 import type { BlobHash, DocId, NodeId, PeerId, VersionId } from '../../crdt/ids.ts';
+import { idOf } from '../wire/ids.ts';
 import type { viewRequests, viewResponses } from './view-messages.ts';
 
 /** What is asked and told of replication in the whole mesh, with ids as text, and how that stands in messages. */
@@ -14,7 +15,10 @@ export type StandingView = Omit<Response<'status'>, 't'>;
 export type AskedChange = Request<'preview'>['change'];
 /** How far an audit that was asked for is; null at a node that is no coordinator. */
 export type AuditState = Response<'audit'>['state'];
-/** What drains from a node: contents on it, those that are not all proved elsewhere, their bytes, and whether the node was asked for this. */
+/**
+ * What drains from a node: contents on it, those that are not all proved elsewhere, their bytes, objects with a version that
+ * the answerer cannot read (any content could be its), and whether the node was asked for this.
+ */
 export type DrainView = NonNullable<Response<'drain'>['progress']>;
 
 /** A pull of a plan. */
@@ -124,8 +128,6 @@ export async function answerView(source: ViewSource, request: ViewRequest, peer:
     }
   }
 }
-
-const idOf = <Id extends string>(bytes: Uint8Array): Id => toBase32(bytes) as Id;
 
 type PullMessage = NonNullable<Response<'plan'>['page']>['pulls'][number];
 type PlaceMessage = NonNullable<Request<'plan'>['after']>;

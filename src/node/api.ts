@@ -171,6 +171,8 @@ export interface QuorumState {
 export interface QuorumStatus extends QuorumState {
   /** Objects with versions of this node that wait to be confirmed. */
   readonly pending: number;
+  /** Those of them that wait until enough copies of their content are proved, whoever can be reached. */
+  readonly waitingForCopies: number;
 }
 
 export interface ReadInput {

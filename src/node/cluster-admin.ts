@@ -112,13 +112,16 @@ export class ClusterAdmin implements ClusterApi {
   }
 }
 
+/** How the fold begins when it says which operation of an entry it refuses: here an entry has one. */
+const onlyOperation = /^operation 1(?: \([a-z]+\))?: /;
+
 function changeOf(outcome: SubmitOutcome): Outcome<CommittedChange> {
   const { operationId } = outcome;
   switch (outcome.kind) {
     case 'committed':
       return ok({ seq: outcome.seq, hash: outcome.hash, operationId });
     case 'refused':
-      return refuse(refusalCodes[outcome.code] ?? 'log_moved', outcome.message, {
+      return refuse(refusalCodes[outcome.code] ?? 'log_moved', outcome.message.replace(onlyOperation, ''), {
         operationId,
         ...(outcome.progress === undefined ? {} : { progress: outcome.progress }),
       });

@@ -75,11 +75,14 @@ function replicatedContent(
     sizeOf: (reader, manifest) => content.sizeOf(reader, manifest),
     read: (hash, sizeBytes) => content.readBlob(hash, sizeBytes),
     heldAfter: (...page) => content.heldAfter(...page),
+    doubt: (manifest) => content.doubt(manifest),
     want: async (wanted) => {
       await kv.transact((transaction) => {
         for (const each of wanted) content.want(transaction, each.content, each.subject);
       });
       content.kick();
+      // Whoever ordered it did not find it here.
+      for (const { content: ordered } of wanted) if (content.holds(ordered)) content.doubt(ordered.manifest);
     },
     drop: (transaction, manifest) => content.drop(transaction, manifest),
     dropped: () => content.kick(),

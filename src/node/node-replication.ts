@@ -181,15 +181,16 @@ export class NodeReplication implements ReplicationAdmin {
     const { progress, intents, unanswered } = await this.#dependencies.replication.mesh.drain(member.nodeId);
     if (progress === undefined) return this.#nobodyAnswers();
     const draining = member.draining === true;
-    const { contents, remaining, bytes, current } = progress;
+    const { contents, remaining, bytes, unreadable, current } = progress;
     return ok({
       ...this.#present(member.nodeId),
       draining,
       contents,
       remaining,
       remainingBytes: bytes,
+      unreadable,
       intents: intents ?? null,
-      safe: draining && current && remaining === 0 && intents === 0,
+      safe: draining && current && remaining === 0 && unreadable === 0 && intents === 0,
       unanswered: this.#unanswered(unanswered),
     });
   }

@@ -2,6 +2,7 @@ import type { Labels } from '../../crdt/control/member.ts';
 import type { EffectivePolicy } from '../../crdt/control/namespace-policy.ts';
 import type { BlobHash, NodeId, VersionId } from '../../crdt/ids.ts';
 import type { AuditReason } from '../replication/auditor.ts';
+import type { PlanTotals } from '../replication/plan.ts';
 import type { Outcome } from './api.ts';
 
 /** What can be asked of where content should be and is. All of it is answered for the whole mesh, at any node. */
@@ -21,7 +22,7 @@ export interface PresentNode extends NamedNode {
   readonly presence: Presence;
 }
 
-/** What of a policy cannot be met with the nodes there are, and what to do about it. */
+/** What of a policy cannot be met with the nodes there are. */
 export interface PolicyLack {
   readonly kind: 'replicas' | 'diversity';
   /** The label whose values are too few. */
@@ -29,6 +30,8 @@ export interface PolicyLack {
   readonly wanted: number;
   readonly placed: number;
   readonly message: string;
+  /** What to do about it. */
+  readonly advice: string;
 }
 
 /** Who should hold an object's content. */
@@ -104,24 +107,6 @@ export interface MovePreview {
   readonly next: string | null;
 }
 
-/** Versions by how their contents stand, and what is to be done about it. Shared contents count for each version. */
-export interface ReplicationTotals {
-  readonly subjects: number;
-  readonly healthy: number;
-  readonly under: number;
-  readonly mis: number;
-  readonly over: number;
-  readonly unreachable: number;
-  /** Beside those: the policy cannot be met with the nodes there are. */
-  readonly degraded: number;
-  readonly pulls: number;
-  readonly pullBytes: number;
-  readonly waitingPulls: number;
-  readonly waitingBytes: number;
-  readonly surplusCopies: number;
-  readonly surplusBytes: number;
-}
-
 /** The queue of repairs that are under way. */
 export interface RepairState {
   readonly pulls: number;
@@ -145,7 +130,7 @@ export interface AuditorState {
     /** When it began, in milliseconds since the epoch, by its clock. */
     readonly time: number;
     readonly tookMs: number;
-    readonly totals: ReplicationTotals;
+    readonly totals: PlanTotals;
     /** There is more to do than a plan lists. */
     readonly cut: boolean;
     /** What became of the copies it had challenged. */
@@ -170,10 +155,13 @@ export interface UnansweredNode {
 /** How replication stands in the mesh, by the last audits. */
 export interface ReplicationStatus {
   /** Sums over those that answered. */
-  readonly totals: ReplicationTotals;
-  /** Every coordinator that is online has answered, and has audited: the totals tell of every version. */
+  readonly totals: PlanTotals;
+  /**
+   * Every coordinator that is online has answered and has audited since one of them went or came: the totals tell of every
+   * version.
+   */
   readonly complete: boolean;
-  /** Complete, and every version is healthy or has copies to spare. */
+  /** Complete, no version is short of a copy or has one astray, and every policy can be met. Copies to spare do no harm. */
   readonly healthy: boolean;
   readonly repairs: RepairState;
   /** An audit runs. */
@@ -273,9 +261,11 @@ export interface DrainStatus extends PresentNode {
   readonly contents: number;
   readonly remaining: number;
   readonly remainingBytes: number;
+  /** Objects with a version that no coordinator which asked the node can read: any content on it could be theirs. */
+  readonly unreadable: number;
   /** Writes that were made at it and are not all proved elsewhere; null when it does not answer. */
   readonly intents: number | null;
-  /** It may be switched off: it drains, it was asked what it has, and all of that is proved elsewhere. */
+  /** It may be switched off: it drains, it was asked what it has, and all of that is known and proved elsewhere. */
   readonly safe: boolean;
   readonly unanswered: readonly UnansweredNode[];
 }

@@ -1,12 +1,8 @@
 import type { NodeId } from '../../crdt/ids.ts';
 import type { StandingView } from '../../protocols/replicas/views.ts';
-import type {
-  AuditorState,
-  RepairState,
-  ReplicationStatus,
-  ReplicationTotals,
-  UnansweredNode,
-} from './replication-api.ts';
+import { isOneAudit } from '../replication/mesh-merge.ts';
+import { noTotals, type PlanTotals } from '../replication/plan.ts';
+import type { AuditorState, RepairState, ReplicationStatus, UnansweredNode } from './replication-api.ts';
 
 /** What one coordinator told. */
 interface ToldAuditor {
@@ -26,6 +22,7 @@ export function meshStatusOf(
   const isComplete =
     auditors.length > 0 &&
     auditors.every(({ last }) => last !== null) &&
+    isOneAudit(told.map(({ nodeId, auditor }) => ({ nodeId, among: auditor.last?.among ?? [] }))) &&
     unanswered.every(({ presence }) => presence !== 'online');
   const [latest] = auditors
     .flatMap(({ nodeId, name, last }) => (last === null ? [] : [{ time: last.time + last.tookMs, nodeId, name }]))
@@ -64,27 +61,11 @@ function auditorOf({ nodeId, name, auditor: { running, last, repairs } }: ToldAu
   };
 }
 
-const noTotals: ReplicationTotals = {
-  subjects: 0,
-  healthy: 0,
-  under: 0,
-  mis: 0,
-  over: 0,
-  unreachable: 0,
-  degraded: 0,
-  pulls: 0,
-  pullBytes: 0,
-  waitingPulls: 0,
-  waitingBytes: 0,
-  surplusCopies: 0,
-  surplusBytes: 0,
-};
-
-function sumOf(auditors: readonly AuditorState[]): ReplicationTotals {
-  const sum: Record<keyof ReplicationTotals, number> = { ...noTotals };
+function sumOf(auditors: readonly AuditorState[]): PlanTotals {
+  const sum: Record<keyof PlanTotals, number> = { ...noTotals };
   for (const { last } of auditors) {
     if (last === null) continue;
-    for (const name of Object.keys(noTotals) as (keyof ReplicationTotals)[]) sum[name] += last.totals[name];
+    for (const name of Object.keys(noTotals) as (keyof PlanTotals)[]) sum[name] += last.totals[name];
   }
   return sum;
 }

@@ -1,4 +1,5 @@
 import type { NodeId } from '../../crdt/ids.ts';
+import type { Clock } from '../ports/clock.ts';
 
 /** Moving content because a node is offline waits for so long: a restart, or a cable that was pulled, moves nothing. */
 export const repairDelayMsDefault = 10 * 60_000;
@@ -37,6 +38,36 @@ export function absentOf(members: Iterable<NodeId>, liveness: NodeLiveness, repa
     nextMs = Math.min(nextMs ?? Number.POSITIVE_INFINITY, repairDelayMs - forMs);
   }
   return { gone, away, nextMs };
+}
+
+/** Between two looks at who is gone at least: a delay that is over but for a rounding is not looked at over and over. */
+const lookMsMin = 1;
+
+/**
+ * Calls back when others are gone than before: because a delay is over, which no event tells, or because somebody is back.
+ * Returns what ends that.
+ */
+export function watchGone(
+  dependencies: { readonly clock: Clock; readonly liveness: NodeLiveness; readonly absent: () => Absent },
+  onChanged: () => void,
+): () => void {
+  const { clock, liveness, absent } = dependencies;
+  let known: ReadonlySet<NodeId> = new Set();
+  let cancelTimer: (() => void) | undefined;
+  const look = (): void => {
+    cancelTimer?.();
+    const before = known;
+    const { gone, nextMs } = absent();
+    known = gone;
+    cancelTimer = nextMs === undefined ? undefined : clock.setTimer(Math.max(lookMsMin, nextMs), look);
+    if (gone.size !== before.size || [...gone].some((node) => !before.has(node))) onChanged();
+  };
+  const unsubscribe = liveness.onChange(look);
+  look();
+  return () => {
+    unsubscribe();
+    cancelTimer?.();
+  };
 }
 
 /** A disk with less room than this takes no more content: some is needed for the records of all others. */

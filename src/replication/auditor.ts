@@ -21,6 +21,12 @@ const auditEveryMsDefault = 60 * 60_000;
 const firstAuditMs = 30_000;
 /** Changes that come within so long are audited together. */
 const gatherMs = 2_000;
+/** After a plan, unasked audits rest for so many times as long as it took: planning keeps to a tenth of a node's time. */
+const restShare = 9;
+/** And for so long at least. */
+const restMsMin = 1_000;
+/** How long an audit that waits leaves the one before it to its checks; one after repairs, which reports them, leaves it none. */
+const patienceMs = 5_000;
 /** Of an audit whose checks go on. */
 const noChecks: CheckCounts = { proved: 0, lacking: 0, wrong: 0, unreachable: 0 };
 
@@ -95,8 +101,16 @@ export class ReplicationAuditor {
   #cancelTimer: (() => void) | undefined;
   #cancelGather: (() => void) | undefined;
   #cancelDelay: (() => void) | undefined;
+  /** Why an audit is to be made that nobody asked for, once the last plan is long enough ago. */
+  #unasked: AuditReason | undefined;
+  #cancelRest: (() => void) | undefined;
+  #restUntilMs = Number.NEGATIVE_INFINITY;
+  #isPlanning = false;
   #running: Promise<AuditReport> | undefined;
   #next: { readonly reason: AuditReason; readonly result: Promise<AuditReport> } | undefined;
+  /** Ends the checks that go on, and what does so once they have been waited for. */
+  #checking: AbortController | undefined;
+  #cancelHurry: (() => void) | undefined;
   #progress: AuditProgress | null = null;
   #last: AuditReport | null = null;
 
@@ -128,9 +142,11 @@ export class ReplicationAuditor {
   async stop(): Promise<void> {
     this.#unsubscribe();
     this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
+    this.#checking?.abort(this.#stopping.signal.reason);
     this.#cancelTimer?.();
     this.#cancelGather?.();
     this.#cancelDelay?.();
+    this.#cancelRest?.();
     await Promise.allSettled([this.#running, this.#next?.result]);
   }
 
@@ -139,7 +155,7 @@ export class ReplicationAuditor {
     this.#auditSoon('placement');
   }
 
-  /** Everything that was ordered is there: the report is to say so. */
+  /** Everything that was ordered is there: the report is to say so, within a second or two where plans are quick. */
   repaired(): void {
     this.#auditUnasked('repaired');
   }
@@ -150,6 +166,7 @@ export class ReplicationAuditor {
    */
   audit(reason: AuditReason): Promise<AuditReport> {
     if (this.#running === undefined) return this.#begin(reason);
+    this.#hurry(reason);
     this.#next ??= {
       reason,
       result: this.#running
@@ -165,7 +182,7 @@ export class ReplicationAuditor {
   /** What would be ordered now, by what is known now; nothing is asked of anybody and nothing ordered. */
   async plan(): Promise<RepairPlan> {
     await this.#dependencies.subjects.catchUp(this.#stopping.signal);
-    return (await this.#planAll(() => undefined)).plan;
+    return (await this.#planAll(false, () => undefined)).plan;
   }
 
   /** What the last plan lists and is not done: what runs, and what would run if nodes stayed away. */
@@ -201,19 +218,73 @@ export class ReplicationAuditor {
 
   #auditUnasked(reason: AuditReason): void {
     if (!this.#dependencies.coordinators().includes(this.#self)) return;
+    // One by the timer looks at more than any other, so it takes the place of those that wait with it.
+    if (this.#unasked !== 'timer') this.#unasked = reason;
+    this.#auditRested();
+  }
+
+  /** Makes the audit that waits, unless a plan is being made or was made so lately that this is called again later. */
+  #auditRested(): void {
+    const reason = this.#unasked;
+    if (reason === undefined || this.#isPlanning || this.#cancelRest !== undefined) return;
+    if (this.#stopping.signal.aborted) return;
+    const { clock } = this.#dependencies;
+    const restMs = this.#restUntilMs - clock.monotonicMs();
+    if (restMs > 0) {
+      this.#cancelRest = clock.setTimer(restMs, () => {
+        this.#cancelRest = undefined;
+        this.#auditRested();
+      });
+      return;
+    }
+    this.#unasked = undefined;
     this.audit(reason).catch((error: unknown) => {
       if (error instanceof MeshError && error.code === 'shutting_down') return;
       this.#dependencies.log.error('replication:audit_failed', { reason, error });
     });
   }
 
+  /** Copies are looked at for as long as holders take to read, and who waits for an audit need not wait for that. */
+  #hurry(reason: AuditReason): void {
+    const checking = this.#checking;
+    if (checking === undefined) return;
+    const hurried = new Error('another audit waits');
+    if (reason === 'repaired') checking.abort(hurried);
+    else this.#cancelHurry ??= this.#dependencies.clock.setTimer(patienceMs, () => checking.abort(hurried));
+  }
+
+  /** Makes the checks, until they are done or another audit has waited for them; what was not looked at is offered again. */
+  async #check(spotChecks: SpotChecks): Promise<CheckCounts> {
+    this.#checking = new AbortController();
+    if (this.#next !== undefined) this.#hurry(this.#next.reason);
+    try {
+      return await spotChecks.run(this.#checking.signal);
+    } finally {
+      this.#checking = undefined;
+      this.#cancelHurry?.();
+      this.#cancelHurry = undefined;
+    }
+  }
+
   #begin(reason: AuditReason): Promise<AuditReport> {
+    this.#isPlanning = true;
     const running = this.#run(reason).finally(() => {
       this.#running = undefined;
       this.#progress = null;
+      this.#isPlanning = false;
+      // The next one, where there is one, has to plan first.
+      if (this.#next === undefined) this.#auditRested();
     });
     this.#running = running;
     return running;
+  }
+
+  /** A plan is made: what waits to be audited is, after a rest. */
+  #rest(plannedFromMs: number): void {
+    const nowMs = this.#dependencies.clock.monotonicMs();
+    this.#restUntilMs = nowMs + Math.max(restMsMin, restShare * (nowMs - plannedFromMs));
+    this.#isPlanning = false;
+    this.#auditRested();
   }
 
   async #run(reason: AuditReason): Promise<AuditReport> {
@@ -224,15 +295,18 @@ export class ReplicationAuditor {
     const isThorough = reason === 'timer' || reason === 'demand';
     this.#progress = { reason, phase: 'inventories', subjects: 0 };
     await follower.refresh(isThorough);
+    const plannedFromMs = clock.monotonicMs();
     await subjects.catchUp(this.#stopping.signal);
     const spotChecks = new SpotChecks(checks);
     let suspects = 0;
-    const { plan, nextMs } = await this.#planAll((subject, copies, seen) => {
+    const { plan, nextMs } = await this.#planAll(isThorough, (subject, copies, seen) => {
       for (const { isSuspect } of copies) if (isSuspect) suspects += 1;
       this.#progress = { reason, phase: 'plan', subjects: seen };
-      spotChecks.offer(subject, copies);
+      // What has gone or come says nothing of copies that were proved: of those only a thorough audit draws some.
+      if (isThorough || copies.some(({ provedMs }) => provedMs === undefined)) spotChecks.offer(subject, copies);
     });
     repairs.replace(plan.pulls);
+    this.#rest(plannedFromMs);
     this.#planDelay(nextMs);
     this.#progress = { reason, phase: 'checks', subjects: plan.totals.subjects };
     // What stands where is known now; the checks go on for as long as the holders take to read.
@@ -243,10 +317,11 @@ export class ReplicationAuditor {
     // Making copies comes before looking at those there are; the audit after the repairs looks at all of them. Whoever is
     // suspect is looked at all the same: it may have what it is asked to fetch, and is not believed to.
     const hasToRepair = !isThorough && suspects === 0 && plan.pulls.some(({ isWaiting }) => !isWaiting);
-    const counts = hasToRepair ? noChecks : await spotChecks.run(() => this.#next?.reason === 'repaired');
+    const counts = hasToRepair ? noChecks : await this.#check(spotChecks);
     const report = reportOf(counts);
     this.#last = report;
-    log.info('replication:audited', { reason, tookMs: report.tookMs, ...plan.totals, checks: counts });
+    const level = plan.totals.subjects === 0 ? 'debug' : 'info';
+    log[level]('replication:audited', { reason, tookMs: Math.round(report.tookMs), ...plan.totals, checks: counts });
     // Copies that were found wanting are planned around at once.
     if (counts.lacking + counts.wrong > 0) this.#auditSoon('liveness');
     return report;
@@ -259,7 +334,9 @@ export class ReplicationAuditor {
     this.#cancelDelay = this.#dependencies.clock.setTimer(nextMs, () => this.#auditUnasked('liveness'));
   }
 
+  /** Shows the copies of what this coordinator audits; when it is thorough, also those of others' slots that it suspects. */
   async #planAll(
+    isThorough: boolean,
     see: (subject: Subject, copies: readonly CopyRecord[], seen: number) => void,
   ): Promise<{ readonly plan: RepairPlan; readonly nextMs: number | undefined }> {
     const { subjects, placement, index } = this.#dependencies;
@@ -282,12 +359,16 @@ export class ReplicationAuditor {
     for await (const page of subjects.walk()) {
       this.#stopping.signal.throwIfAborted();
       for (const subject of page) {
-        if (!isMine(subject.doc)) continue;
-        planner.add(subject);
-        seen += 1;
+        const isAudited = isMine(subject.doc);
+        if (!isAudited && !isThorough) continue;
         const isThere = ({ nodeId }: CopyRecord): boolean => !gone.has(nodeId) && !away.has(nodeId);
         const others = copiesOf(subject.manifest).filter((copy) => isThere(copy) && copy.nodeId !== this.#self);
-        see(subject, others, seen);
+        if (isAudited) {
+          planner.add(subject);
+          seen += 1;
+        }
+        // Another coordinator's slot, suspected when it was this one's or by a write here: nobody else can clear it.
+        if (isAudited || others.some(({ isSuspect }) => isSuspect)) see(subject, others, seen);
       }
     }
     return { plan: planner.plan(), nextMs };

@@ -107,13 +107,14 @@ export class ContentDropper {
 
   /** Has every node that may hold one of the contents prove it, and bound to keep it. */
   async #collect(contents: readonly ProvedContent[]): Promise<Map<BlobHash, Map<NodeId, number>>> {
-    const asked = new Map<NodeId, ProvedContent[]>();
-    for (const content of contents) {
-      for (const node of this.#others(content.manifest)) asked.set(node, [...(asked.get(node) ?? []), content]);
-    }
+    const questions = contents.flatMap((content) =>
+      Array.from(this.#others(content.manifest), (node) => ({ node, content })),
+    );
+    const byNode = Map.groupBy(questions, ({ node }) => node);
     const proofs = new Map<BlobHash, Map<NodeId, number>>();
     await Promise.all(
-      Array.from(asked, async ([node, group]) => {
+      Array.from(byNode, async ([node, asked]) => {
+        const group = asked.map(({ content }) => content);
         const answers = await this.#dependencies.prover.bind(node, group);
         for (const [index, { boundUntilMs }] of answers.entries()) {
           const { manifest } = group[index] as ProvedContent;

@@ -9,6 +9,7 @@ import type { Gauge, Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { Absent } from './absences.ts';
 import type { ContentDropper, DropResult } from './content-dropper.ts';
+import { HolderQuestions } from './holder-questions.ts';
 import type { PlacementDirectory } from './placement-directory.ts';
 import type { ContentShelf } from './proof-giver.ts';
 import { ProvedCopies } from './proved-copies.ts';
@@ -21,6 +22,8 @@ const loadedMax = 16_384;
 /** Intents asked about in one turn, and rows taken up in one, so that nothing else waits for either. */
 const perTurnMax = 256;
 const loadedPerTurnMax = 512;
+/** Between two turns, unless the first left some that were due: what is written meanwhile shares messages and flushes. */
+const restMsMin = 500;
 /** A turn goes past every intent in memory: so many of them for each millisecond of rest between two turns. */
 const lookedAtPerMsMax = 256;
 /** The first wait for the holders to have fetched what was written; it doubles up to the greatest. */
@@ -80,6 +83,8 @@ interface Loaded {
   readonly sinceMs: number;
   waitMs: number;
   dueMs: number;
+  /** All have proved it, and this node's own copy is being dropped. */
+  isLeaving: boolean;
 }
 
 type IntentRow = Pick<WriteIntent, 'ns' | 'key' | 'sizeBytes'>;
@@ -93,6 +98,7 @@ export class WriteIntents {
   readonly #dependencies: IntentsDependencies;
   readonly #loaded = new Map<string, Loaded>();
   readonly #proved: ProvedCopies;
+  readonly #questions: HolderQuestions;
   readonly #pending: Gauge;
   /** The last row that was loaded in the pass over the disk that is under way. */
   #loadedTo: KvKey | undefined;
@@ -103,13 +109,18 @@ export class WriteIntents {
   #loadAgainMs = 0;
   #cancelTimer: (() => void) | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
+  #restUntilMs = Number.NEGATIVE_INFINITY;
   #turning: Promise<void> | undefined;
+  /** Writes that this node need not hold, until they have been dropped. */
+  #leaving: Loaded[] = [];
+  #dropping: Promise<void> | undefined;
   #unsubscribe: () => void = () => undefined;
   #running = false;
 
   constructor(dependencies: IntentsDependencies) {
     this.#dependencies = dependencies;
     this.#proved = new ProvedCopies();
+    this.#questions = new HolderQuestions(dependencies.clock);
     this.#pending = dependencies.metrics.gauge({
       name: 'anabranch_write_intents',
       help: 'Writes of this node in memory whose desired holders have not all proved their copies.',
@@ -129,6 +140,7 @@ export class WriteIntents {
     this.#unsubscribe();
     this.#cancelTimer?.();
     await this.#turning;
+    await Promise.all([this.#questions.settled(), this.#dropping]);
   }
 
   /** Notes a write in its own transaction. Costs nothing where no other node is to hold its content. */
@@ -169,6 +181,11 @@ export class WriteIntents {
     return this.#proved.onAdded(listener);
   }
 
+  /** What was proved by those who are members no more backs nothing any more. */
+  membersChanged(members: { has(node: NodeId): boolean }): void {
+    this.#proved.keepOnly(members);
+  }
+
   /** Writes that wait for proofs, those that are only on disk excepted. */
   get pending(): number {
     return this.#loaded.size;
@@ -207,7 +224,8 @@ export class WriteIntents {
   #load(intent: WriteIntent, dueMs: number): void {
     const name = nameOf(intent);
     if (this.#loaded.has(name)) return;
-    this.#loaded.set(name, { intent, sinceMs: this.#dependencies.clock.monotonicMs(), waitMs: askAfterMsMin, dueMs });
+    const sinceMs = this.#dependencies.clock.monotonicMs();
+    this.#loaded.set(name, { intent, sinceMs, waitMs: askAfterMsMin, dueMs, isLeaving: false });
     this.#pending.set(this.#loaded.size);
   }
 
@@ -222,11 +240,12 @@ export class WriteIntents {
 
   #plan(delayMs: number): void {
     const { clock } = this.#dependencies;
-    const atMs = clock.monotonicMs() + delayMs;
+    const nowMs = clock.monotonicMs();
+    const atMs = Math.max(nowMs + delayMs, this.#restUntilMs);
     if (!this.#running || this.#turning !== undefined || this.#timerAtMs <= atMs) return;
     this.#cancelTimer?.();
     this.#timerAtMs = atMs;
-    this.#cancelTimer = clock.setTimer(delayMs, () => {
+    this.#cancelTimer = clock.setTimer(atMs - nowMs, () => {
       this.#timerAtMs = Number.POSITIVE_INFINITY;
       this.#turning = this.#turn()
         .catch((error: unknown) => this.#failed(error))
@@ -239,7 +258,7 @@ export class WriteIntents {
 
   #planNext(): void {
     let dueMs = this.#isAllLoaded ? Number.POSITIVE_INFINITY : this.#loadAgainMs;
-    for (const loaded of this.#loaded.values()) dueMs = Math.min(dueMs, loaded.dueMs);
+    for (const loaded of this.#loaded.values()) if (!loaded.isLeaving) dueMs = Math.min(dueMs, loaded.dueMs);
     const restMs = Math.max(1, this.#loaded.size / lookedAtPerMsMax);
     if (Number.isFinite(dueMs)) this.#plan(Math.max(restMs, dueMs - this.#dependencies.clock.monotonicMs()));
   }
@@ -259,13 +278,15 @@ export class WriteIntents {
     const nowMs = clock.monotonicMs();
     const due: Loaded[] = [];
     for (const loaded of this.#loaded.values()) {
-      if (loaded.dueMs > nowMs) continue;
+      if (loaded.dueMs > nowMs || loaded.isLeaving) continue;
       if (this.#isWritten(loaded)) due.push(loaded);
       if (due.length === perTurnMax) break;
     }
     if (due.length === 0) return;
-    await this.#ask(due.map(({ intent }) => intent));
+    this.#ask(due.map(({ intent }) => intent));
+    await this.#questions.answered();
     await this.#resolve(due);
+    if (due.length < perTurnMax) this.#restUntilMs = clock.monotonicMs() + restMsMin;
     this.#pending.set(this.#loaded.size);
   }
 
@@ -308,32 +329,44 @@ export class WriteIntents {
   }
 
   /** Has the holders of these writes prove what they have not proved yet, all of one holder together. */
-  async #ask(intents: readonly WriteIntent[]): Promise<void> {
-    const { prover, peers, peerOf, onProved } = this.#dependencies;
+  #ask(intents: readonly WriteIntent[]): void {
+    const { peerOf, peers } = this.#dependencies;
     const asked = new Map<NodeId, Map<BlobHash, WriteIntent>>();
     for (const intent of intents) {
       for (const node of this.#othersOf(intent)) {
-        if (this.#proved.of(intent.manifest).has(node)) continue;
+        if (this.#questions.isOpen(node) || this.#proved.of(intent.manifest).has(node)) continue;
         asked.set(node, (asked.get(node) ?? new Map<BlobHash, WriteIntent>()).set(intent.manifest, intent));
       }
     }
-    await Promise.all(
-      Array.from(asked, async ([node, byManifest]) => {
-        const peer = peerOf(node);
-        if (peer === undefined || !peers.isConnected(peer)) return;
-        const contents = [...byManifest.values()];
-        const proofs = await prover.sample(node, contents);
-        const lacking: WriteIntent[] = [];
-        for (const [index, { result }] of proofs.entries()) {
-          const intent = contents[index] as WriteIntent;
-          if (result === 'lacking') lacking.push(intent);
-          if (result !== 'proved') continue;
-          onProved(node, intent.manifest);
-          this.#proved.add(intent.manifest, node);
-        }
-        await this.#order(peer, lacking);
-      }),
-    );
+    for (const [node, byManifest] of asked) {
+      const peer = peerOf(node);
+      if (peer === undefined || !peers.isConnected(peer)) continue;
+      this.#questions.begin(node, (isLate) =>
+        this.#askOne({ node, peer }, [...byManifest.values()], isLate).catch((error: unknown) => this.#failed(error)),
+      );
+    }
+  }
+
+  async #askOne(
+    { node, peer }: { readonly node: NodeId; readonly peer: PeerId },
+    contents: readonly WriteIntent[],
+    isLate: () => boolean,
+  ): Promise<void> {
+    const { prover, onProved, clock } = this.#dependencies;
+    const proofs = await prover.sample(node, contents);
+    const lacking: WriteIntent[] = [];
+    for (const [index, { result }] of proofs.entries()) {
+      const intent = contents[index] as WriteIntent;
+      if (result === 'lacking') lacking.push(intent);
+      if (result !== 'proved') continue;
+      onProved(node, intent.manifest);
+      this.#proved.add(intent.manifest, node);
+      // No turn has waited for this.
+      const loaded = isLate() ? this.#loaded.get(nameOf(intent)) : undefined;
+      if (loaded !== undefined) loaded.dueMs = clock.monotonicMs();
+    }
+    if (isLate()) this.#planNext();
+    await this.#order(peer, lacking);
   }
 
   /** Tells a holder of writes that it should have fetched by now. */
@@ -357,25 +390,48 @@ export class WriteIntents {
   }
 
   async #resolve(due: readonly Loaded[]): Promise<void> {
-    const { dropper, self, placement } = this.#dependencies;
+    const { self, placement } = this.#dependencies;
     const kept: Loaded[] = [];
-    const surplus: Loaded[] = [];
     for (const loaded of due) {
       const { ns, key } = loaded.intent;
       if (!this.#isProved(loaded.intent)) this.#wait(loaded);
       else if (placement.holds(self, ns, key)) kept.push(loaded);
-      else surplus.push(loaded);
+      // A drop has all holders prove the whole of it, and the others would wait for one that is silent.
+      else if (this.#questions.hasSilent(this.#othersOf(loaded.intent))) this.#wait(loaded);
+      else {
+        loaded.isLeaving = true;
+        this.#leaving.push(loaded);
+      }
     }
+    this.#dropSoon();
     await this.#forget(kept);
-    if (surplus.length === 0) return;
-    const results = await dropper.drop(surplus.map(({ intent }) => intent.manifest));
-    const done: Loaded[] = [];
-    for (const loaded of surplus) {
-      const result = results.get(loaded.intent.manifest);
-      if (result !== undefined && laterResults.has(result)) this.#wait(loaded);
-      else done.push(loaded);
+  }
+
+  /** Drops what need not be held: beside the turns, for holders read all of it, and one drop after the other. */
+  #dropSoon(): void {
+    if (!this.#running || this.#dropping !== undefined || this.#leaving.length === 0) return;
+    this.#dropping = this.#drop(this.#leaving.splice(0, perTurnMax))
+      .catch((error: unknown) => this.#failed(error))
+      .finally(() => {
+        this.#dropping = undefined;
+        this.#dropSoon();
+        this.#planNext();
+      });
+  }
+
+  async #drop(surplus: readonly Loaded[]): Promise<void> {
+    try {
+      const results = await this.#dependencies.dropper.drop(surplus.map(({ intent }) => intent.manifest));
+      const done: Loaded[] = [];
+      for (const loaded of surplus) {
+        const result = results.get(loaded.intent.manifest);
+        if (result !== undefined && laterResults.has(result)) this.#wait(loaded);
+        else done.push(loaded);
+      }
+      await this.#forget(done);
+    } finally {
+      for (const loaded of surplus) loaded.isLeaving = false;
     }
-    await this.#forget(done);
   }
 
   #isProved(intent: WriteIntent): boolean {
@@ -402,6 +458,7 @@ export class WriteIntents {
       for (const { intent } of done) transaction.delete(intentKey(intent.manifest, intent.version));
     });
     for (const { intent } of done) this.#loaded.delete(nameOf(intent));
+    this.#pending.set(this.#loaded.size);
   }
 
   #othersOf({ ns, key }: Pick<WriteIntent, 'ns' | 'key'>): NodeId[] {

@@ -54,14 +54,21 @@ export class Leases {
     return this.#count;
   }
 
-  /** Gives a lease in the caller's transaction. False when there are too many; one that runs longer stays as it is. */
+  /**
+   * Gives a lease in the caller's transaction. False when there are too many; one that runs longer stays as it is. When
+   * the transaction fails, the content stays bound, which does no harm, but nothing was promised.
+   */
   grant(transaction: KvTransaction, manifest: BlobHash, to: NodeId, lengthMs: number): boolean {
     const untilMs = this.#clock.monotonicMs() + lengthMs;
     const running = this.#untilMs.get(manifest)?.get(to);
     if (running === undefined && this.#count >= leasesMax) return false;
-    if (running !== undefined && running >= untilMs) return true;
-    transaction.put(leaseKey(manifest, to), lengthRow(lengthMs));
-    this.#remember(manifest, to, untilMs);
+    const key = leaseKey(manifest, to);
+    const row = transaction.get(key);
+    // What is remembered may be of a transaction that failed: what a restart reads back must last as long, too.
+    const isWritten = row !== undefined && lengthOf(row) >= lengthMs;
+    if (running !== undefined && running >= untilMs && isWritten) return true;
+    transaction.put(key, lengthRow(lengthMs));
+    this.#remember(manifest, to, Math.max(running ?? untilMs, untilMs));
     this.#planSweep();
     return true;
   }

@@ -47,12 +47,30 @@ export function mergeCopies(accounts: readonly (readonly CopyView[])[]): Gathere
   return [...merged.values()].sort((left, right) => (left.nodeId < right.nodeId ? -1 : 1));
 }
 
-/** Of those who asked the node what it has, whoever sees the most remain is believed; else of all. */
+/**
+ * Of those who asked the node what it has, and can read every version, whoever sees the most remain is believed; else of
+ * those who asked it, or of all.
+ */
 export function mergeDrains(views: readonly DrainView[]): DrainView | undefined {
   const current = views.filter((view) => view.current);
-  const [first, ...others] = current.length === 0 ? views : current;
+  const sound = current.filter(({ unreadable }) => unreadable === 0);
+  const [first, ...others] = [sound, current, views].find(({ length }) => length > 0) ?? [];
   return others.reduce<DrainView | undefined>(
     (most, view) => (most === undefined || view.remaining > most.remaining ? view : most),
     first,
   );
+}
+
+/**
+ * Whether the last audits of those who answered come to one of all versions: each took exactly them to share the slots. While
+ * that is not so, some slots are nobody's, or two coordinators count them.
+ */
+export function isOneAudit(
+  accounts: readonly { readonly nodeId: NodeId; readonly among: readonly NodeId[] }[],
+): boolean {
+  const answered = accounts
+    .map(({ nodeId }) => nodeId)
+    .sort()
+    .join();
+  return accounts.every(({ among }) => [...among].sort().join() === answered);
 }

@@ -57,7 +57,10 @@ export interface Assessment {
   readonly surplus: readonly NodeId[];
 }
 
-/** Totals of a plan. Contents that several versions share count once for each. */
+/**
+ * Versions by how their contents stand, and what is to be done about it, of one plan or of several. Contents that several
+ * versions share count once for each.
+ */
 export interface PlanTotals {
   readonly subjects: number;
   readonly healthy: number;
@@ -65,6 +68,7 @@ export interface PlanTotals {
   readonly mis: number;
   readonly over: number;
   readonly unreachable: number;
+  /** Beside those: the policy cannot be met with the nodes there are. */
   readonly degraded: number;
   /** Copies to be made now, and their bytes. */
   readonly pulls: number;
@@ -77,12 +81,31 @@ export interface PlanTotals {
   readonly surplusBytes: number;
 }
 
+/** Of no version at all. */
+export const noTotals: PlanTotals = {
+  subjects: 0,
+  healthy: 0,
+  under: 0,
+  mis: 0,
+  over: 0,
+  unreachable: 0,
+  degraded: 0,
+  pulls: 0,
+  pullBytes: 0,
+  waitingPulls: 0,
+  waitingBytes: 0,
+  surplusCopies: 0,
+  surplusBytes: 0,
+};
+
 export interface RepairPlan {
   readonly totals: PlanTotals;
   /** The most urgent first: fewest proved copies, then fewest bytes. Each content once for each node. */
   readonly pulls: readonly PlannedPull[];
   /** True when there were more than are listed. */
   readonly isCut: boolean;
+  /** Who was offline as it was made. */
+  readonly absent: ReadonlySet<NodeId>;
 }
 
 /** How one version stands, and what is to be done. A plan never drops anything. */
@@ -155,7 +178,8 @@ export class RepairPlanner {
 
   plan(): RepairPlan {
     this.#sort();
-    return { totals: { ...this.#totals }, pulls: this.#pulls, isCut: this.#isCut };
+    const absent = new Set([...this.#view.gone, ...this.#view.away]);
+    return { totals: { ...this.#totals }, pulls: this.#pulls, isCut: this.#isCut, absent };
   }
 
   #sort(): void {
@@ -168,22 +192,6 @@ export class RepairPlanner {
     this.#pulls = distinct.slice(0, this.#pullsMax);
   }
 }
-
-const noTotals: PlanTotals = {
-  subjects: 0,
-  healthy: 0,
-  under: 0,
-  mis: 0,
-  over: 0,
-  unreachable: 0,
-  degraded: 0,
-  pulls: 0,
-  pullBytes: 0,
-  waitingPulls: 0,
-  waitingBytes: 0,
-  surplusCopies: 0,
-  surplusBytes: 0,
-};
 
 /** In a node that was caught without the content nobody trusts as far as this content goes: others stand in for it. */
 function withSuspects(gone: ReadonlySet<NodeId>, copies: readonly CopyView[]): ReadonlySet<NodeId> {

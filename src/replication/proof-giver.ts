@@ -2,6 +2,7 @@ import type { BlobHash, NodeId, PeerId } from '../../crdt/ids.ts';
 import { ReplicaProof } from '../../crdt/replica-proof.ts';
 import type { ProofAnswer } from '../../protocols/replicas/messages.ts';
 import type { Challenge, ChallengeGroup } from '../../protocols/replicas/server.ts';
+import { withDeadline } from '../../protocols/wire/deadline.ts';
 import { ByteBudget } from '../node/content/byte-budget.ts';
 import { loadRoot, walkChunks } from '../node/content/manifest-walk.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -20,6 +21,10 @@ const burstBytes = 256 * 1024 * 1024;
 const challengeBytesMin = 4 * 1024;
 /** A chunk of a sample is counted as this much. */
 const chunkBytes = 512 * 1024;
+/** What a disk reads in a millisecond at least, if slowly. */
+export const slowBytesPerMs = 5_000;
+/** How long reading one content may take beside that, its turn included: a disk that hangs is not waited for. */
+const patienceMs = 20_000;
 /** Bytes read between two turns of the event loop, where reads need none themselves. */
 const bytesPerTurnMax = 128 * 1024;
 /** Contents bound in one transaction. */
@@ -31,6 +36,8 @@ export interface ContentShelf {
   sizeOf(reader: KvReader, manifest: BlobHash): number | undefined;
   /** The verified bytes of a chunk or a manifest as they are on disk, or undefined when it is not here intact. */
   read(hash: BlobHash, sizeBytes?: number): Uint8Array | undefined | Promise<Uint8Array | undefined>;
+  /** A content was found to lack something: if it is called whole here all the same, it is looked at, and wanted again. */
+  doubt?(manifest: BlobHash): void;
 }
 
 export interface ProofGiverDependencies {
@@ -45,6 +52,14 @@ export interface ProofGiverDependencies {
   readonly metrics: Metrics;
 }
 
+/** What of a content is read to prove it: everything, or what some points lie in. */
+export function readBytesOf(sizeBytes: number, points: readonly number[] | undefined): number {
+  return points === undefined ? sizeBytes : Math.min(sizeBytes, points.length * chunkBytes);
+}
+
+/** What became of binding this node to keep a content. */
+type Binding = 'bound' | 'refused' | 'absent';
+
 interface Allowance {
   bytes: number;
   atMs: number;
@@ -56,6 +71,8 @@ export class ProofGiver {
   readonly #reading = new ByteBudget(readAtOnceMax);
   readonly #allowances = new Map<PeerId, Allowance>();
   readonly #given: Counter;
+  /** Reads that nobody waits for any more, and that have not ended. */
+  #hanging = 0;
 
   constructor(dependencies: ProofGiverDependencies) {
     this.#dependencies = dependencies;
@@ -81,31 +98,37 @@ export class ProofGiver {
     const bound = leaseMs === undefined ? undefined : await this.#bind(node, items, leaseMs);
     const answers: ProofAnswer[] = [];
     for (const [index, challenge] of items.entries()) {
-      const answer = bound?.[index] === false ? 'busy' : await this.#answer(peer, nonce, challenge);
+      const answer = unbound(bound?.[index]) ?? (await this.#answer(peer, nonce, challenge));
       this.#given.add(1, { outcome: answer instanceof Uint8Array ? 'proved' : answer });
       answers.push(answer);
     }
     return answers;
   }
 
-  /** What a peer that has the same bytes answers to a challenge; undefined when they are not here whole and intact. */
-  expected(prover: PeerId, nonce: Uint8Array, challenge: Challenge): Promise<Uint8Array | undefined> {
-    return this.#proof(prover, nonce, challenge);
+  /** What a peer that has the same bytes answers to a challenge; undefined when they cannot be read here whole and intact. */
+  async expected(prover: PeerId, nonce: Uint8Array, challenge: Challenge): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#inTime(challenge, (signal) => this.#proof(prover, nonce, challenge, signal));
+    } catch (error) {
+      if (!isTimeout(error)) throw error;
+      this.#dependencies.log.warn('proofs:not_read', { manifest: challenge.manifest, error });
+      return undefined;
+    }
   }
 
-  /** Whether each content could be bound; those that are not here are not, and are found lacking later. */
-  async #bind(node: NodeId | undefined, items: readonly Challenge[], leaseMs: number): Promise<boolean[]> {
+  /** What is not here when a lease is asked for has none, whatever comes later. */
+  async #bind(node: NodeId | undefined, items: readonly Challenge[], leaseMs: number): Promise<Binding[]> {
     const { kv, leases, shelf } = this.#dependencies;
     // A stranger is no member that could drop anything.
-    if (node === undefined) return items.map(() => false);
-    const bound: boolean[] = [];
+    if (node === undefined) return items.map(() => 'refused');
+    const bound: Binding[] = [];
     for (let start = 0; start < items.length; start += boundPerTurnMax) {
       const part = items.slice(start, start + boundPerTurnMax);
       bound.push(
         ...(await kv.transact((transaction) =>
-          part.map(({ manifest }) => {
-            const isHere = shelf.sizeOf(transaction, manifest) !== undefined;
-            return !isHere || leases.grant(transaction, manifest, node, leaseMs);
+          part.map(({ manifest }): Binding => {
+            if (shelf.sizeOf(transaction, manifest) === undefined) return 'absent';
+            return leases.grant(transaction, manifest, node, leaseMs) ? 'bound' : 'refused';
           }),
         )),
       );
@@ -117,18 +140,44 @@ export class ProofGiver {
     const { kv, shelf, localPeer, log } = this.#dependencies;
     const sizeBytes = shelf.sizeOf(kv, challenge.manifest);
     if (sizeBytes === undefined) return 'lacking';
-    const costBytes =
-      challenge.points === undefined ? sizeBytes : Math.min(sizeBytes, challenge.points.length * chunkBytes);
-    if (!this.#allow(peer, costBytes)) return 'busy';
-    const giveBack = await this.#reading.take(1);
+    if (!this.#allow(peer, readBytesOf(sizeBytes, challenge.points))) return 'busy';
     try {
-      return (await this.#proof(localPeer, nonce, challenge)) ?? 'lacking';
+      const proof = await this.#inTime(challenge, async (signal) => {
+        const giveBack = await this.#reading.take(1);
+        try {
+          return await this.#proof(localPeer, nonce, challenge, signal);
+        } finally {
+          giveBack();
+        }
+      });
+      return proof ?? 'lacking';
     } catch (error) {
       log.warn('proofs:not_given', { manifest: challenge.manifest, error });
       return 'busy';
-    } finally {
-      giveBack();
     }
+  }
+
+  /**
+   * Reads a content for as long as a slow disk takes, and no longer. Rejects with `MeshError` `timeout` then; at once while
+   * as many reads hang as may run, since each of them holds one of the few threads there are for files.
+   */
+  async #inTime<T>({ manifest, points }: Challenge, read: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { kv, shelf, clock } = this.#dependencies;
+    if (this.#hanging >= readAtOnceMax) throw new MeshError('timeout', 'the disk does not answer');
+    const bytes = readBytesOf(shelf.sizeOf(kv, manifest) ?? 0, points);
+    return withDeadline(clock, patienceMs + bytes / slowBytesPerMs, async (signal) => {
+      let isHanging = false;
+      const hang = (): void => {
+        isHanging = true;
+        this.#hanging += 1;
+      };
+      signal.addEventListener('abort', hang, { once: true });
+      try {
+        return await read(signal);
+      } finally {
+        if (isHanging) this.#hanging -= 1;
+      }
+    });
   }
 
   /** A peer may run into debt by one content, however large, and then has to wait until that is paid. */
@@ -143,13 +192,19 @@ export class ProofGiver {
     return true;
   }
 
-  async #proof(prover: PeerId, nonce: Uint8Array, { manifest, points }: Challenge): Promise<Uint8Array | undefined> {
+  async #proof(
+    prover: PeerId,
+    nonce: Uint8Array,
+    { manifest, points }: Challenge,
+    signal: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
     const { kv, shelf, clock } = this.#dependencies;
     const sizeBytes = shelf.sizeOf(kv, manifest);
     if (sizeBytes === undefined) return undefined;
     const proof = new ReplicaProof({ nonce, prover, manifest });
     let sinceTurn = 0;
     const load = async (hash: BlobHash, blobBytes?: number): Promise<Uint8Array> => {
+      signal.throwIfAborted();
       const bytes = await shelf.read(hash, blobBytes);
       if (bytes === undefined) throw new Lacking();
       proof.add(hash, bytes);
@@ -169,10 +224,20 @@ export class ProofGiver {
       return proof.digest();
     } catch (error) {
       const isLacking = error instanceof Lacking || (error instanceof MeshError && error.code === 'corrupt');
-      if (isLacking) return undefined;
-      throw error;
+      if (!isLacking) throw error;
+      shelf.doubt?.(manifest);
+      return undefined;
     }
   }
+}
+
+/** How a content that was to be bound and is not is answered; undefined for one that is, or was not to be. */
+function unbound(binding: Binding | undefined): 'busy' | 'lacking' | undefined {
+  return binding === 'refused' ? 'busy' : binding === 'absent' ? 'lacking' : undefined;
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof MeshError && error.code === 'timeout';
 }
 
 /** A blob of the content is not here, or no longer intact. */

@@ -37,7 +37,7 @@ export interface RepairQueueDependencies {
 export interface RepairProgress {
   readonly pulls: number;
   readonly bytes: number;
-  /** Measured over what has arrived; 0 until something has. */
+  /** Measured over what has arrived; 0 until something has, and when nothing is under way. */
   readonly bytesPerSecond: number;
   /** Milliseconds until all of it should be there; null while that is not known. */
   readonly etaMs: number | null;
@@ -108,8 +108,10 @@ export class RepairQueue {
   progress(): RepairProgress {
     let bytes = 0;
     for (const { pull } of this.#entries.values()) bytes += pull.subject.sizeBytes;
-    const etaMs = bytes === 0 ? 0 : this.#bytesPerSecond > 0 ? Math.ceil((bytes / this.#bytesPerSecond) * 1_000) : null;
-    return { pulls: this.#entries.size, bytes, bytesPerSecond: Math.round(this.#bytesPerSecond), etaMs };
+    // The rate of the last repairs says how long the next may take, and is nobody's when there are none.
+    const rate = this.#entries.size === 0 ? 0 : this.#bytesPerSecond;
+    const etaMs = bytes === 0 ? 0 : rate > 0 ? Math.ceil((bytes / rate) * 1_000) : null;
+    return { pulls: this.#entries.size, bytes, bytesPerSecond: Math.round(rate), etaMs };
   }
 
   #plan(delayMs: number): void {
@@ -134,7 +136,7 @@ export class RepairQueue {
       return;
     }
     const nowMs = clock.monotonicMs();
-    const due = new Map<NodeId, Entry[]>();
+    const due: Entry[] = [];
     const underWay = new Map<NodeId, number>();
     for (const entry of this.#entries.values()) {
       const { to } = entry.pull;
@@ -142,9 +144,10 @@ export class RepairQueue {
       const before = underWay.get(to) ?? 0;
       if (before >= underWayMax) continue;
       underWay.set(to, before + 1);
-      if (!isUnderWay) due.set(to, [...(due.get(to) ?? []), entry]);
+      if (!isUnderWay) due.push(entry);
     }
-    await Promise.all(Array.from(due, ([node, entries]) => this.#order(node, entries)));
+    const byNode = Map.groupBy(due, ({ pull }) => pull.to);
+    await Promise.all(Array.from(byNode, ([node, entries]) => this.#order(node, entries)));
   }
 
   #takeArrived(): void {

@@ -1,6 +1,7 @@
 import type { PeerId } from '../../crdt/ids.ts';
 import { ReplicaClient } from '../../protocols/replicas/client.ts';
 import { leaseMsMax, replicasProtocol } from '../../protocols/replicas/limits.ts';
+import { withDeadline } from '../../protocols/wire/deadline.ts';
 import { KeptChannel } from '../../protocols/wire/kept-channel.ts';
 import type { Clock } from '../ports/clock.ts';
 import { MeshError } from '../ports/mesh-error.ts';
@@ -8,6 +9,8 @@ import type { Network } from '../ports/network.ts';
 
 /** How long one question may take that costs no reads of content. */
 const talkDeadlineMs = 60_000;
+/** Who checks others for us waits for each of them as long as we would: longer than for one who does not answer. */
+const checkDeadlineMs = 150_000;
 /** How long somebody who asks about the mesh waits for one coordinator: for what it knows, and for what it has to go through. */
 const viewDeadlineMs = 8_000;
 const surveyDeadlineMs = 50_000;
@@ -15,22 +18,26 @@ const surveyDeadlineMs = 50_000;
 const queuedMax = 32;
 
 /**
- * Questions, challenges (which take as long as their contents are large) and orders to challenge others have a stream
- * each, and so have questions about the mesh: about what is known, for an audit, and about what has to be gone through.
+ * Questions, challenges (who asks says how long they may take: their contents may be large) and orders to challenge others
+ * have a stream each, and so have questions about the mesh: about what is known, for an audit, and about what has to be gone through.
  * Who is to check others challenges them in turn: on one stream, nodes that have each other checked would wait for one
  * another in a circle.
  */
 const deadlinesMs = {
   talk: talkDeadlineMs,
   prove: leaseMsMax,
-  check: leaseMsMax,
+  check: checkDeadlineMs,
   view: viewDeadlineMs,
   audit: surveyDeadlineMs,
   survey: surveyDeadlineMs,
 } as const;
 export type Purpose = keyof typeof deadlinesMs;
-/** Somebody waits for these: their time runs from the question on, however many wait for the same stream. */
-const waitedFor: ReadonlySet<Purpose> = new Set(['view', 'audit', 'survey']);
+
+/** How long a question may take, its wait for the stream included, where that is not its purpose's; and what ends it early. */
+export interface AskOptions {
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
 
 interface Line {
   readonly channel: KeptChannel;
@@ -70,41 +77,40 @@ export class ReplicaPeers {
 
   /**
    * Holds a conversation with a peer, after those that were begun before; it may be begun a second time, so repeating it
-   * must do no harm. Rejects with `MeshError`: `peer_unreachable` also when too many wait already, `timeout` when the turn of
-   * a question that somebody waits for does not come, or does not end, in its time.
+   * must do no harm. Rejects with `MeshError`: `peer_unreachable` also when too many wait already, `timeout` when its turn
+   * does not come, or it does not end, in its time; and with the signal's reason.
    */
-  async ask<T>(peer: PeerId, purpose: Purpose, converse: (client: ReplicaClient) => Promise<T>): Promise<T> {
+  async ask<T>(
+    peer: PeerId,
+    purpose: Purpose,
+    converse: (client: ReplicaClient) => Promise<T>,
+    { deadlineMs = deadlinesMs[purpose], signal }: AskOptions = {},
+  ): Promise<T> {
     this.#stopping.signal.throwIfAborted();
+    signal?.throwIfAborted();
     if (!this.isConnected(peer)) throw new MeshError('peer_unreachable', `not connected to ${peer}`);
     const line = this.#line(peer, purpose);
     if (line.queued >= queuedMax) throw new MeshError('peer_unreachable', `too much is asked of ${peer} already`);
     line.queued += 1;
-    let isLate = false;
-    const asked = line.last.then(() => {
-      if (isLate) throw new MeshError('timeout', `${peer} had no time for it`);
-      return line.channel.use((channel) => converse(new ReplicaClient(channel)), this.#stopping.signal);
-    });
-    const ended = (): void => {
-      line.queued -= 1;
+    const isTimed = purpose !== 'talk';
+    const untilMs = isTimed ? this.#clock.monotonicMs() + deadlineMs : Number.POSITIVE_INFINITY;
+    const begin = (ended: AbortSignal): Promise<T> => {
+      const asked = line.last.then(() => {
+        ended.throwIfAborted();
+        // The timers of several may be due together.
+        if (this.#clock.monotonicMs() >= untilMs) throw new MeshError('timeout', `${peer} had no time for it`);
+        return line.channel.use((channel) => converse(new ReplicaClient(channel)), ended);
+      });
+      const done = (): void => {
+        line.queued -= 1;
+      };
+      line.last = asked.then(done, done);
+      return asked;
     };
-    line.last = asked.then(ended, ended);
-    if (!waitedFor.has(purpose)) return asked;
-    return this.#withinMs(deadlinesMs[purpose], asked, () => {
-      isLate = true;
-      return new MeshError('timeout', `${peer} did not answer in time`);
-    });
-  }
-
-  async #withinMs<T>(ms: number, asked: Promise<T>, onLate: () => MeshError): Promise<T> {
-    let cancel = (): void => undefined;
-    const late = new Promise<never>((_, reject) => {
-      cancel = this.#clock.setTimer(ms, () => reject(onLate()));
-    });
-    try {
-      return await Promise.race([asked, late]);
-    } finally {
-      cancel();
-    }
+    const stopped = this.#stopping.signal;
+    const ended = signal === undefined ? stopped : AbortSignal.any([stopped, signal]);
+    // What costs no reads waits for its turn for as long as that takes; from then on the channel bounds it.
+    return isTimed ? withDeadline(this.#clock, deadlineMs, begin, ended) : begin(ended);
   }
 
   #line(peer: PeerId, purpose: Purpose): Line {

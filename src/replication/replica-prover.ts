@@ -3,22 +3,24 @@ import { proofNonceBytes } from '../../crdt/replica-proof.ts';
 import { challengesMax, leaseMsMax, pointsMax } from '../../protocols/replicas/limits.ts';
 import type { ProofAnswer } from '../../protocols/replicas/messages.ts';
 import type { Challenge } from '../../protocols/replicas/server.ts';
+import { withDeadline } from '../../protocols/wire/deadline.ts';
 import { loadRoot, walkChunks } from '../node/content/manifest-walk.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
-import type { ProofGiver } from './proof-giver.ts';
+import { type ProofGiver, readBytesOf, slowBytesPerMs } from './proof-giver.ts';
 import type { ReplicaPeers } from './replica-peers.ts';
 
 /** Bytes of content that one message has a peer read, unless a single content has more. */
 const groupBytesMax = 64 * 1024 * 1024;
 /** Chunks that a spot check looks at. */
 const sampledPoints = 3;
-/** What a lease is asked for at least, and how slow the holder's disk may be so that it lasts until the end. */
-const leaseMsMin = 60_000;
-const slowBytesPerMs = 5_000;
+/** How long a holder is waited for beside what reading takes it, and what a lease is asked for at least. */
+const patienceMs = 60_000;
+/** A holder that did not answer in its time is not asked again for so long: whoever has much to ask would wait for each. */
+const silentMs = 60_000;
 
 /**
  * What a challenge came to: the holder has it; says that it has not; answered with something that is no proof; or gave
@@ -39,7 +41,7 @@ export interface Proof {
 }
 
 export interface ReplicaProverDependencies {
-  readonly peers: ReplicaPeers;
+  readonly peers: Pick<ReplicaPeers, 'ask' | 'isConnected'>;
   readonly giver: Pick<ProofGiver, 'expected'>;
   readonly clock: Clock;
   readonly random: Random;
@@ -53,6 +55,13 @@ export interface ReplicaProverDependencies {
   readonly metrics: Metrics;
 }
 
+interface ProveOptions {
+  /** Where each content is looked at; everywhere without it. */
+  readonly pointsOf?: (content: ProvedContent) => readonly number[];
+  readonly isBinding?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Has holders prove that they have contents. What this node holds itself it challenges and compares; of what it does not
  * hold it looks at some chunks, which their hashes verify.
@@ -60,6 +69,8 @@ export interface ReplicaProverDependencies {
 export class ReplicaProver {
   readonly #dependencies: ReplicaProverDependencies;
   readonly #results: Counter;
+  /** Until when nodes that did not answer in time are not asked. */
+  readonly #silentUntilMs = new Map<NodeId, number>();
 
   constructor(dependencies: ReplicaProverDependencies) {
     this.#dependencies = dependencies;
@@ -70,24 +81,42 @@ export class ReplicaProver {
     });
   }
 
-  /** Has a node prove a few chunks of each content. Never rejects. */
-  sample(node: NodeId, contents: readonly ProvedContent[]): Promise<Proof[]> {
-    return this.#proveAll(node, contents, (content) => this.drawPoints(content));
+  /** Has a node prove a few chunks of each content; those that are left are `unreachable` once the signal is aborted. Never rejects. */
+  sample(node: NodeId, contents: readonly ProvedContent[], signal?: AbortSignal): Promise<Proof[]> {
+    return this.#proveAll(node, contents, { pointsOf: (content) => this.drawPoints(content), signal });
+  }
+
+  /** Reads a few chunks of each content of this node itself. Never rejects. */
+  async sampleOwn(self: NodeId, contents: readonly ProvedContent[]): Promise<Proof[]> {
+    const { giver, random, peerOf, log } = this.#dependencies;
+    const peer = peerOf(self);
+    const nonce = random.bytes(proofNonceBytes);
+    return allOf(contents, async (content): Promise<Proof> => {
+      try {
+        const challenge = { manifest: content.manifest, points: this.drawPoints(content) };
+        const isRead = peer !== undefined && (await giver.expected(peer, nonce, challenge)) !== undefined;
+        if (isRead) return { result: 'proved' };
+        log.warn('proofs:own_not_read', { manifest: content.manifest });
+      } catch (error) {
+        log.warn('proofs:own_not_read', { manifest: content.manifest, error });
+      }
+      return { result: 'unreachable' };
+    });
   }
 
   /** Has a node prove every chunk of each content. Never rejects. */
   whole(node: NodeId, contents: readonly ProvedContent[]): Promise<Proof[]> {
-    return this.#proveAll(node, contents, () => undefined);
+    return this.#proveAll(node, contents, {});
   }
 
   /** The same, and has it bound not to drop what it proves for long enough that this node can drop its own copy. */
   bind(node: NodeId, contents: readonly ProvedContent[]): Promise<Proof[]> {
-    return this.#proveAll(node, contents, () => undefined, true);
+    return this.#proveAll(node, contents, { isBinding: true });
   }
 
   /** Has a node prove the chunks at given points of a content. Never rejects. */
   async at(node: NodeId, content: ProvedContent, points: readonly number[]): Promise<ProofResult> {
-    const [proof] = await this.#proveAll(node, [content], () => points);
+    const [proof] = await this.#proveAll(node, [content], { pointsOf: () => points });
     return proof?.result ?? 'unreachable';
   }
 
@@ -100,20 +129,15 @@ export class ReplicaProver {
     return [...drawn].sort((left, right) => left - right);
   }
 
-  async #proveAll(
-    node: NodeId,
-    contents: readonly ProvedContent[],
-    pointsOf: (content: ProvedContent) => readonly number[] | undefined,
-    isBinding = false,
-  ): Promise<Proof[]> {
+  async #proveAll(node: NodeId, contents: readonly ProvedContent[], options: ProveOptions): Promise<Proof[]> {
     const proofs: Proof[] = [];
     for (const group of groupsOf(contents)) {
       const challenges = group.map((content): Challenge => {
-        const points = pointsOf(content);
+        const points = options.pointsOf?.(content);
         // An empty content has no places; all of it is its manifest.
         return { manifest: content.manifest, ...(points === undefined || points.length === 0 ? {} : { points }) };
       });
-      proofs.push(...(await this.#proveGroup(node, group, challenges, isBinding)));
+      proofs.push(...(await this.#proveGroup(node, group, challenges, options)));
     }
     for (const { result } of proofs) this.#results.add(1, { result });
     return proofs;
@@ -123,19 +147,24 @@ export class ReplicaProver {
     node: NodeId,
     contents: readonly ProvedContent[],
     challenges: readonly Challenge[],
-    isBinding: boolean,
+    { isBinding = false, signal }: ProveOptions,
   ): Promise<Proof[]> {
     const { peers, giver, clock, random, peerOf, log } = this.#dependencies;
     const peer = peerOf(node);
-    if (peer === undefined || !peers.isConnected(peer)) return contents.map(() => ({ result: 'unreachable' }));
+    const isAsked = peer !== undefined && peers.isConnected(peer) && signal?.aborted !== true && !this.#isSilent(node);
+    if (!isAsked) return contents.map(() => ({ result: 'unreachable' }));
     const nonce = random.bytes(proofNonceBytes);
-    const bytes = contents.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    const leaseMs = Math.min(leaseMsMax, leaseMsMin + Math.ceil(bytes / slowBytesPerMs));
+    const bytes = contents.reduce((sum, { sizeBytes }, at) => sum + readBytesOf(sizeBytes, challenges[at]?.points), 0);
+    // A lease that has run out is worth nothing, so nobody is waited for longer than one lasts.
+    const leaseMs = Math.min(leaseMsMax, patienceMs + Math.ceil(bytes / slowBytesPerMs));
     const askedMs = clock.monotonicMs();
     try {
       const [answers, expected] = await Promise.all([
-        peers.ask(peer, 'prove', (client) =>
-          client.prove({ nonce, ...(isBinding ? { leaseMs } : {}), items: challenges }),
+        peers.ask(
+          peer,
+          'prove',
+          (client) => client.prove({ nonce, ...(isBinding ? { leaseMs } : {}), items: challenges }),
+          { deadlineMs: leaseMs, signal },
         ),
         allOf(challenges, (challenge) => giver.expected(peer, nonce, challenge)),
       ]);
@@ -143,17 +172,32 @@ export class ReplicaProver {
       for (const [index, challenge] of challenges.entries()) {
         const content = contents[index] as ProvedContent;
         const answer = answers[index] as ProofAnswer;
-        const result = await this.#judge({ node, peer }, { content, challenge, answer, expected: expected[index] });
+        const question = { content, challenge, answer, expected: expected[index], signal };
+        const result = await this.#judge({ node, peer }, question);
         const isBound = isBinding && result === 'proved';
         // The lease runs from some moment after the question, so at least so long from the question on.
         proofs.push({ result, ...(isBound ? { boundUntilMs: askedMs + leaseMs } : {}) });
       }
       return proofs;
     } catch (error) {
-      const isFault = error instanceof MeshError && error.code === 'protocol_violation';
+      const code = error instanceof MeshError ? error.code : undefined;
+      if (code === 'timeout') this.#fellSilent(node);
+      const isFault = code === 'protocol_violation';
       log[isFault ? 'warn' : 'debug']('proofs:not_had', { node, error });
       return contents.map(() => ({ result: 'unreachable' }));
     }
+  }
+
+  #fellSilent(node: NodeId): void {
+    this.#silentUntilMs.set(node, this.#dependencies.clock.monotonicMs() + silentMs);
+  }
+
+  #isSilent(node: NodeId): boolean {
+    const untilMs = this.#silentUntilMs.get(node);
+    if (untilMs === undefined) return false;
+    if (untilMs > this.#dependencies.clock.monotonicMs()) return true;
+    this.#silentUntilMs.delete(node);
+    return false;
   }
 
   async #judge(
@@ -163,11 +207,13 @@ export class ReplicaProver {
       challenge,
       answer,
       expected,
+      signal,
     }: {
       readonly content: ProvedContent;
       readonly challenge: Challenge;
       readonly answer: ProofAnswer;
       readonly expected: Uint8Array | undefined;
+      readonly signal: AbortSignal | undefined;
     },
   ): Promise<ProofResult> {
     if (answer === 'lacking') return 'lacking';
@@ -180,7 +226,25 @@ export class ReplicaProver {
     }
     // Nothing here says whether that is right. Every chunk of a content cannot be fetched for a proof; a few can.
     if (challenge.points === undefined && content.sizeBytes > 0) return 'unreachable';
-    return this.#lookAt(peer, content, challenge.points ?? []);
+    return this.#lookInTime({ node, peer }, content, { points: challenge.points ?? [], signal });
+  }
+
+  async #lookInTime(
+    { node, peer }: { readonly node: NodeId; readonly peer: PeerId },
+    content: ProvedContent,
+    { points, signal }: { readonly points: readonly number[]; readonly signal: AbortSignal | undefined },
+  ): Promise<ProofResult> {
+    const { clock, log } = this.#dependencies;
+    if (signal?.aborted === true || this.#isSilent(node)) return 'unreachable';
+    const deadlineMs = patienceMs + readBytesOf(content.sizeBytes, points) / slowBytesPerMs;
+    try {
+      return await withDeadline(clock, deadlineMs, () => this.#lookAt(peer, content, points), signal);
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      if (error.code === 'timeout') this.#fellSilent(node);
+      log.debug('proofs:not_looked_at', { node, error });
+      return 'unreachable';
+    }
   }
 
   /** Fetches what the points lie in, from this peer alone: its hashes say whether it is right. */

@@ -20,6 +20,7 @@ import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import type { Absent } from './absences.ts';
 import type { AuditReport, ReplicationAuditor } from './auditor.ts';
+import type { DemandedAudits } from './demanded-audits.ts';
 import type { DrainProgress } from './drain-progress.ts';
 import type { IndexFollower } from './index-follower.ts';
 import type { WriteIntents } from './intents.ts';
@@ -32,7 +33,8 @@ import type { CopyRecord, ReplicaIndex } from './replica-index.ts';
 const previewedMax = 16_384;
 
 export interface ReplicaViewsDependencies {
-  readonly auditor: Pick<ReplicationAuditor, 'status' | 'remaining' | 'audit'>;
+  readonly auditor: Pick<ReplicationAuditor, 'status' | 'remaining'>;
+  readonly demanded: Pick<DemandedAudits, 'ask'>;
   readonly index: Pick<ReplicaIndex, 'holders'>;
   readonly follower: Pick<IndexFollower, 'refreshOne'>;
   readonly intents: Pick<WriteIntents, 'waiting'>;
@@ -42,7 +44,7 @@ export interface ReplicaViewsDependencies {
   readonly graceMs: (node: NodeId) => number;
   readonly isMember: (node: NodeId) => boolean;
   readonly nodeOf: (peer: PeerId) => NodeId | undefined;
-  readonly isCoordinator: (node: NodeId) => boolean;
+  readonly coordinators: () => readonly NodeId[];
   readonly drainProgress: (node: NodeId) => Promise<DrainProgress | undefined>;
   readonly preview: (change: MeshChange, bounds: PreviewBounds, after?: PreviewPlace) => Promise<MovePage>;
   readonly self: NodeId;
@@ -61,7 +63,7 @@ export class ReplicaViews implements ViewSource {
   }
 
   status(peer: PeerId): StandingView {
-    const { intents, auditor, nodeOf } = this.#dependencies;
+    const { intents, auditor, coordinators, nodeOf } = this.#dependencies;
     if (nodeOf(peer) === undefined) return nothing;
     const { count, late } = intents.waiting();
     if (!this.#tells(peer)) return { intents: count, late, auditor: null };
@@ -71,7 +73,7 @@ export class ReplicaViews implements ViewSource {
       late,
       auditor: {
         running,
-        last: last === null ? null : auditedOf(last),
+        last: last === null ? null : auditedOf(last, coordinators()),
         repairs: { pulls: repairs.pulls, bytes: repairs.bytes, rate: repairs.bytesPerSecond, eta: repairs.etaMs },
       },
     };
@@ -90,9 +92,9 @@ export class ReplicaViews implements ViewSource {
   }
 
   async audit(peer: PeerId, waitMs: number): Promise<AuditState> {
-    const { auditor, clock, log } = this.#dependencies;
+    const { demanded, clock, log } = this.#dependencies;
     if (!this.#tells(peer)) return null;
-    const done = auditor.audit('demand').then(() => 'done' as const);
+    const done = demanded.ask().then(() => 'done' as const);
     let cancel = (): void => undefined;
     const waited = new Promise<'running'>((resolve) => {
       cancel = clock.setTimer(waitMs, () => resolve('running'));
@@ -125,8 +127,8 @@ export class ReplicaViews implements ViewSource {
     const isCurrent = node === self || (await follower.refreshOne(node));
     const progress = await drainProgress(node);
     if (progress === undefined) return undefined;
-    const { contents, remaining, remainingBytes } = progress;
-    return { contents, remaining, bytes: remainingBytes, current: isCurrent };
+    const { contents, remaining, remainingBytes, unreadable } = progress;
+    return { contents, remaining, bytes: remainingBytes, unreadable, current: isCurrent };
   }
 
   async preview(peer: PeerId, { change, after, movesMax }: PreviewQuestion): Promise<PreviewView | undefined> {
@@ -148,8 +150,8 @@ export class ReplicaViews implements ViewSource {
 
   /** Only members are told, and only coordinators know. */
   #tells(peer: PeerId): boolean {
-    const { nodeOf, isCoordinator, self } = this.#dependencies;
-    return isCoordinator(self) && nodeOf(peer) !== undefined;
+    const { nodeOf, coordinators, self } = this.#dependencies;
+    return coordinators().includes(self) && nodeOf(peer) !== undefined;
   }
 
   #copyOf({ nodeId, sizeBytes, provedMs, isSuspect }: CopyRecord): CopyView {
@@ -170,17 +172,15 @@ export class ReplicaViews implements ViewSource {
   }
 }
 
-function auditedOf({
-  reason,
-  startedMs,
-  tookMs,
-  plan,
-  checks,
-}: AuditReport): NonNullable<StandingView['auditor']>['last'] {
+function auditedOf(
+  { reason, startedMs, tookMs, plan, checks }: AuditReport,
+  coordinators: readonly NodeId[],
+): NonNullable<StandingView['auditor']>['last'] {
   return {
     reason,
     time: Math.max(0, startedMs),
     took: Math.max(0, Math.round(tookMs)),
+    among: coordinators.filter((node) => !plan.absent.has(node)),
     totals: plan.totals,
     cut: plan.isCut,
     checks: { proved: checks.proved, lacking: checks.lacking, wrong: checks.wrong, unreachable: checks.unreachable },

@@ -11,10 +11,11 @@ import { MeshError } from '../ports/mesh-error.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { Network } from '../ports/network.ts';
 import type { Random } from '../ports/random.ts';
-import { type Absent, absentOf, fullNodes, type NodeLiveness, repairDelayMsDefault } from './absences.ts';
+import { type Absent, absentOf, fullNodes, type NodeLiveness, repairDelayMsDefault, watchGone } from './absences.ts';
 import { ReplicationAuditor } from './auditor.ts';
 import { ContentDropper } from './content-dropper.ts';
-import { type DrainProgress, drainProgress } from './drain-progress.ts';
+import { DemandedAudits } from './demanded-audits.ts';
+import { type DrainProgress, DrainSurveys } from './drain-progress.ts';
 import { IndexFollower } from './index-follower.ts';
 import { WriteIntents } from './intents.ts';
 import { ContentInventory, type InventoryDependencies } from './inventory.ts';
@@ -109,6 +110,7 @@ export class Replication {
   /** Replication in the whole mesh, as all coordinators know it. */
   readonly mesh: MeshView;
   readonly #views: ReplicaViews;
+  readonly #drains: DrainSurveys;
   readonly #dependencies: ReplicationDependencies;
   readonly #options: ReplicationOptions;
   readonly #peers: ReplicaPeers;
@@ -120,6 +122,8 @@ export class Replication {
   readonly #falseProofs: Counter;
   readonly #faults: Counter;
   readonly #stopping = new AbortController();
+  /** The coordinators as the control log named them when it was last looked at; they share the slots. */
+  #sharedAmong: string | undefined;
   #unsubscribe: () => void = () => undefined;
 
   constructor(dependencies: ReplicationDependencies, options: ReplicationOptions) {
@@ -247,7 +251,7 @@ export class Replication {
         absent,
         full: () => fullNodes(state().members.keys(), dependencies.freeBytesOf),
         members: () => new Set(state().members.keys()),
-        coordinators: () => coordinatorsOf(state()).map(({ nodeId }) => nodeId),
+        coordinators: () => this.#coordinators(),
         slotOf: dependencies.slotOf,
         checks: { ...base, index: this.index, prover: this.prover, peers: this.#peers, peerOf, shelf: content, random },
         clock,
@@ -257,8 +261,14 @@ export class Replication {
       },
       { self, auditEveryMs: options.auditEveryMs },
     );
+    this.#drains = new DrainSurveys({
+      ...{ clock, log, self, placement, absent, index: this.index, subjects: this.subjects, prover: this.prover },
+      isReachable: (node) => node === self || this.#peers.isConnected(peerOf(node) ?? ('' as PeerId)),
+      isDraining: (node) => state().members.get(node)?.draining === true,
+    });
     this.#views = new ReplicaViews({
       auditor: this.auditor,
+      demanded: new DemandedAudits({ audit: () => this.auditor.audit('demand'), clock }),
       index: this.index,
       follower: this.#follower,
       intents: this.intents,
@@ -267,7 +277,7 @@ export class Replication {
       graceMs: (node) => this.graceMs(node),
       isMember: (node) => state().members.has(node),
       nodeOf: (peer) => this.#nodeOf(peer),
-      isCoordinator: (node) => this.#isCoordinator(node),
+      coordinators: () => this.#coordinators(),
       drainProgress: (node) => this.drainProgress(node),
       preview: (...question) => this.preview(...question),
       self,
@@ -325,11 +335,18 @@ export class Replication {
     });
     this.#follower.start();
     this.#repairs.start();
-    this.intents.start((listener) =>
-      network.onPeerChange(({ kind }) => {
+    // Whoever has come, or stands in for one that is gone, can prove what nobody could before.
+    this.intents.start((listener) => {
+      const unsubscribe = network.onPeerChange(({ kind }) => {
         if (kind === 'connected') listener();
-      }),
-    );
+      });
+      const unwatch = watchGone({ ...this.#dependencies, absent: () => this.#absent() }, listener);
+      return () => {
+        unsubscribe();
+        unwatch();
+      };
+    });
+    this.#sharedAmong = this.#coordinators().join();
     this.auditor.start();
     this.#placementFollower.start();
   }
@@ -355,6 +372,12 @@ export class Replication {
   /** The control log has grown. */
   controlChanged(): void {
     this.#placementFollower.changed();
+    this.#drains.controlChanged();
+    this.intents.membersChanged(this.#dependencies.state().members);
+    const before = this.#sharedAmong;
+    this.#sharedAmong = this.#coordinators().join();
+    // Slots that were another's are to be audited by who has them now.
+    if (before !== undefined && before !== this.#sharedAmong) this.auditor.placementChanged();
   }
 
   /** Whether this node is to hold the content of an object: as a desired holder, or in the place of one that is gone. */
@@ -394,10 +417,7 @@ export class Replication {
 
   /** How far a node that drains has come; undefined on a node that keeps no index. */
   async drainProgress(node: NodeId): Promise<DrainProgress | undefined> {
-    const { self } = this.#options;
-    if (!this.#isCoordinator(self)) return undefined;
-    const { index, subjects, placement, prover } = this;
-    return drainProgress(node, { index, subjects, placement, prover, self });
+    return this.#isCoordinator(this.#options.self) ? this.#drains.look(node) : undefined;
   }
 
   /**
@@ -446,7 +466,12 @@ export class Replication {
   }
 
   #isCoordinator(node: NodeId): boolean {
-    return coordinatorsOf(this.#dependencies.state()).some(({ nodeId }) => nodeId === node);
+    return this.#coordinators().includes(node);
+  }
+
+  /** By node id. */
+  #coordinators(): readonly NodeId[] {
+    return coordinatorsOf(this.#dependencies.state()).map(({ nodeId }) => nodeId);
   }
 
   #nodeOf(peer: PeerId): NodeId | undefined {

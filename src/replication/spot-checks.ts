@@ -38,6 +38,12 @@ interface Check {
   readonly others: readonly NodeId[];
 }
 
+/** What the checks of one run have come to, and what ends them. */
+interface Run {
+  readonly counts: Record<ProofResult, number>;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Has copies proved: those that never were, and some drawn at random of the rest. What this node holds it checks itself;
  * otherwise another holder does, and when that one finds fault this node looks for itself, so that nobody is suspect on
@@ -71,25 +77,27 @@ export class SpotChecks {
   }
 
   /**
-   * Makes the checks; resolves with what they came to. Ends early once `isHurried` says so: what was not checked is offered
+   * Makes the checks; resolves with what they came to. Ends early once the signal is aborted: what was not checked is offered
    * to the next audit again. Never rejects but when the node stops.
    */
-  async run(isHurried: () => boolean = () => false): Promise<CheckCounts> {
+  async run(signal: AbortSignal): Promise<CheckCounts> {
     const { kv, shelf } = this.#dependencies;
     const counts: Record<ProofResult, number> = { proved: 0, lacking: 0, wrong: 0, unreachable: 0 };
-    const own = new Map<NodeId, Check[]>();
-    const byOthers = new Map<NodeId, Check[]>();
-    for (const check of [...this.#unproved, ...this.#drawn]) {
-      const isHere = shelf.sizeOf(kv, check.content.manifest) !== undefined;
-      const [group, node] = isHere ? [own, check.node] : [byOthers, this.#checkerOf(check)];
-      group.set(node, [...(group.get(node) ?? []), check]);
-    }
+    const checks = [...this.#unproved, ...this.#drawn];
+    const { here = [], elsewhere = [] } = Object.groupBy(checks, ({ content }) =>
+      shelf.sizeOf(kv, content.manifest) === undefined ? 'elsewhere' : 'here',
+    );
+    const own = Map.groupBy(here, ({ node }) => node);
+    const byOthers = Map.groupBy(elsewhere, (check) => this.#checkerOf(check));
     await Promise.all([
-      ...Array.from(own, async ([node, checks]) => {
-        for (const part of partsOf(checks, isHurried)) await this.#checkOwn(node, part, counts);
+      ...Array.from(own, async ([node, group]) => {
+        for (const part of partsOf(group, signal)) await this.#checkOwn(node, part, { counts, signal });
       }),
-      ...Array.from(byOthers, async ([checker, checks]) => {
-        for (const part of partsOf(checks, isHurried)) await this.#haveChecked(checker, part, counts);
+      ...Array.from(byOthers, async ([checker, group]) => {
+        for (const part of partsOf(group, signal)) {
+          // Whoever let its time pass would do so with the next part.
+          if (!(await this.#haveChecked(checker, part, { counts, signal }))) break;
+        }
       }),
     ]);
     return counts;
@@ -105,34 +113,39 @@ export class SpotChecks {
     return reachable[Math.floor(random.fraction() * reachable.length)] ?? node;
   }
 
-  async #checkOwn(node: NodeId, checks: readonly Check[], counts: Record<ProofResult, number>): Promise<void> {
-    const proofs = await this.#dependencies.prover.sample(
-      node,
-      checks.map(({ content }) => content),
-    );
-    for (const [index, { result }] of proofs.entries()) this.#note(checks[index] as Check, result, counts);
+  async #checkOwn(node: NodeId, checks: readonly Check[], run: Run): Promise<void> {
+    const contents = checks.map(({ content }) => content);
+    const proofs = await this.#dependencies.prover.sample(node, contents, run.signal);
+    for (const [index, { result }] of proofs.entries()) this.#note(checks[index] as Check, result, run);
   }
 
-  async #haveChecked(checker: NodeId, checks: readonly Check[], counts: Record<ProofResult, number>): Promise<void> {
+  /** False when the checker did not answer in time. */
+  async #haveChecked(checker: NodeId, checks: readonly Check[], run: Run): Promise<boolean> {
     const { clock, log } = this.#dependencies;
-    const results = await this.#ask(checker, checks);
+    const results = await this.#ask(checker, checks, run.signal);
     for (const [index, check] of checks.entries()) {
-      const told = results[index] ?? 'unreachable';
+      const told = results?.[index] ?? 'unreachable';
       if (told !== 'wrong' && told !== 'lacking') {
-        this.#note(check, told, counts);
+        this.#note(check, told, run);
         continue;
       }
-      const [look] = await this.#dependencies.prover.sample(check.node, [check.content]);
+      const [look] = await this.#dependencies.prover.sample(check.node, [check.content], run.signal);
       const seen = look?.result ?? 'unreachable';
       if (seen === 'proved')
         log.warn('checks:disagree', { checker, node: check.node, told, manifest: check.content.manifest });
       // Bytes that do not verify are not there; and what was caught with a false proof has answered falsely.
-      this.#note(check, seen === 'lacking' ? told : seen, counts);
+      this.#note(check, seen === 'lacking' ? told : seen, run);
     }
     await clock.sleep(0);
+    return results !== undefined;
   }
 
-  async #ask(checker: NodeId, checks: readonly Check[]): Promise<readonly ProofResult[]> {
+  /** What a checker says of each; undefined when it did not answer in time. */
+  async #ask(
+    checker: NodeId,
+    checks: readonly Check[],
+    signal: AbortSignal,
+  ): Promise<readonly ProofResult[] | undefined> {
     const { peers, peerOf, prover, log } = this.#dependencies;
     const peer = peerOf(checker);
     if (peer === undefined) return [];
@@ -141,32 +154,34 @@ export class SpotChecks {
       const points = prover.drawPoints(content);
       return node === checker ? [] : [{ manifest: content.manifest, node, points: points.length === 0 ? [0] : points }];
     });
-    const looked = await prover.sample(
-      checker,
-      itself.map(({ content }) => content),
-    );
+    const itsContents = itself.map(({ content }) => content);
+    const looked = await prover.sample(checker, itsContents, signal);
     try {
-      const told = orders.length === 0 ? [] : await peers.ask(peer, 'check', (client) => client.check(orders));
+      const told =
+        orders.length === 0 ? [] : await peers.ask(peer, 'check', (client) => client.check(orders), { signal });
       const [next, nextLook] = [told.values(), looked.values()];
       return checks.map(({ node }) =>
         node === checker ? (nextLook.next().value?.result ?? 'unreachable') : (next.next().value ?? 'unreachable'),
       );
     } catch (error) {
-      if (error instanceof MeshError && error.code === 'shutting_down') throw error;
+      const code = error instanceof MeshError ? error.code : undefined;
+      if (code === 'shutting_down') throw error;
       log.debug('checks:not_made', { checker, error });
-      return [];
+      return code === 'timeout' ? undefined : [];
     }
   }
 
-  #note({ node, content }: Check, result: ProofResult, counts: Record<ProofResult, number>): void {
+  #note({ node, content }: Check, result: ProofResult, { counts, signal }: Run): void {
+    // What was broken off says nothing of the node.
+    if (result === 'unreachable' && signal.aborted) return;
     counts[result] += 1;
     if (result !== 'unreachable') this.#dependencies.index.note(node, content.manifest, result);
   }
 }
 
-/** The checks of one message at a time, until somebody is in a hurry. */
-function* partsOf(checks: readonly Check[], isHurried: () => boolean): Generator<readonly Check[]> {
-  for (let start = 0; start < checks.length && !isHurried(); start += checksMax) {
+/** The checks of one message at a time, until they are to end. */
+function* partsOf(checks: readonly Check[], signal: AbortSignal): Generator<readonly Check[]> {
+  for (let start = 0; start < checks.length && !signal.aborted; start += checksMax) {
     yield checks.slice(start, start + checksMax);
   }
 }

@@ -17,7 +17,9 @@ import {
 } from './storage-keys.ts';
 import type { Subject } from './subject.ts';
 
-/** Documents looked at, and versions noted, in one transaction: this bounds how long it holds the event loop. */
+/** Documents of one page of the feed: many more than are written while a page is taken in, so that there is an end. */
+const documentsPerPageMax = 512;
+/** Documents looked at, and versions noted, in one turn: this bounds how long it holds the event loop. */
 const documentsPerTurnMax = 64;
 const versionsPerTurnMax = 128;
 /** Documents with a damaged record that are gone through again at once. */
@@ -103,6 +105,13 @@ export class SubjectIndex {
     return contents;
   }
 
+  /** Documents with a version that could not be read when the index met it; up to `unsoundMax` are counted. */
+  unreadable(): number {
+    let count = 0;
+    for (const _ of this.#kv.range({ ...unsoundRange, limit: unsoundMax })) count += 1;
+    return count;
+  }
+
   /** The subjects after one of them, some at a time, with a turn of the event loop between the pages. */
   async *walk(after?: Pick<Subject, 'doc' | 'version'>): AsyncGenerator<readonly Subject[]> {
     let from = after === undefined ? undefined : subjectKey(after.doc, after.version);
@@ -133,11 +142,13 @@ export class SubjectIndex {
     for (const doc of unsound) await this.#indexAgain(doc);
     for (;;) {
       signal?.throwIfAborted();
-      const changed = this.#versions.changedAfter(this.#kv, this.#cursor(this.#kv), documentsPerTurnMax);
+      const changed = this.#versions.changedAfter(this.#kv, this.#cursor(this.#kv), documentsPerPageMax);
       const last = changed.at(-1);
       if (last === undefined) return;
       await this.#indexAll(changed.map(({ doc }) => doc));
       await this.#kv.transact((transaction) => transaction.put(metaKey('subjects'), Buffer.from(String(last.change))));
+      // These were all there were. What came meanwhile is for the next who asks: a node that is written to has no end.
+      if (changed.length < documentsPerPageMax) return;
       await this.#clock.sleep(0);
     }
   }
@@ -153,16 +164,23 @@ export class SubjectIndex {
     return row === undefined ? 0 : Number(Buffer.from(row).toString());
   }
 
-  /** Most documents have a version or two that are new: those share transactions. */
+  /** Most documents have a version or two that are new: those share transactions, and the transactions a flush. */
   async #indexAll(docs: readonly DocId[]): Promise<void> {
-    const group: (readonly [DocId, Found])[] = [];
-    for (const doc of docs) {
-      const { found, isSound } = this.#missing(this.#kv, doc, false);
-      if (!isSound) await this.#kv.transact((transaction) => transaction.put(unsoundKey(doc), new Uint8Array(0)));
-      group.push(...found.map((each) => [doc, each] as const));
-      if (group.length >= versionsPerTurnMax) await this.#putAll(group.splice(0));
+    const written: Promise<void>[] = [];
+    for (let start = 0; start < docs.length; start += documentsPerTurnMax) {
+      const group: (readonly [DocId, Found])[] = [];
+      for (const doc of docs.slice(start, start + documentsPerTurnMax)) {
+        const { found, isSound } = this.#missing(this.#kv, doc, false);
+        if (!isSound) await this.#kv.transact((transaction) => transaction.put(unsoundKey(doc), new Uint8Array(0)));
+        for (const each of found) group.push([doc, each]);
+      }
+      const putting = this.#putAll(group);
+      // Awaited below, unless another fails before.
+      putting.catch(() => undefined);
+      written.push(putting);
+      await this.#clock.sleep(0);
     }
-    await this.#putAll(group);
+    await Promise.all(written);
   }
 
   /** Goes through all of a document, also behind what the index has. */

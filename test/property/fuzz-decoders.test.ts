@@ -303,7 +303,10 @@ const edges: Readonly<Record<string, Edge>> = {
       }),
       encodeReplicaMessage({ t: 'audit', state: 'done' }),
       encodeReplicaMessage({ t: 'copies', copies: [[[north.nodeId, 1, 0, 'own']]] }),
-      encodeReplicaMessage({ t: 'drain', progress: { contents: 2, remaining: 1, bytes: 9, current: true } }),
+      encodeReplicaMessage({
+        t: 'drain',
+        progress: { contents: 2, remaining: 1, bytes: 9, unreadable: 0, current: true },
+      }),
     ],
   },
   want: { decode: decodeWant, sound: [encodeWant([hash, hash])] },

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { coordinatorsMax } from '../../crdt/control/member.ts';
 import { toBase32 } from '../../crdt/digest.ts';
 import type { BlobHash, DocId, NodeId, VersionId } from '../../crdt/ids.ts';
 import {
@@ -208,6 +209,7 @@ const responses: fc.Arbitrary<ReplicaResponse> = fc.oneof(
             reason,
             time: fc.nat(),
             took: fc.nat(),
+            among: fc.array(node, { maxLength: coordinatorsMax }),
             totals,
             cut: fc.boolean(),
             checks: fc.record({ proved: fc.nat(), lacking: fc.nat(), wrong: fc.nat(), unreachable: fc.nat() }),
@@ -228,7 +230,15 @@ const responses: fc.Arbitrary<ReplicaResponse> = fc.oneof(
   }),
   fc.record({
     t: fc.constant('drain' as const),
-    progress: fc.option(fc.record({ contents: fc.nat(), remaining: fc.nat(), bytes: fc.nat(), current: fc.boolean() })),
+    progress: fc.option(
+      fc.record({
+        contents: fc.nat(),
+        remaining: fc.nat(),
+        bytes: fc.nat(),
+        unreadable: fc.nat(),
+        current: fc.boolean(),
+      }),
+    ),
   }),
   fc.record({ t: fc.constant('preview' as const), page: fc.option(previews.map(packPreview)) }),
   fc.record({

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { BlobHash, NodeId, VersionId } from '../../../crdt/ids.ts';
 import type { PlannedView } from '../../../protocols/replicas/views.ts';
-import { mergeCopies, mergeDrains, mergePlans } from '../../../src/replication/mesh-merge.ts';
+import { isOneAudit, mergeCopies, mergeDrains, mergePlans } from '../../../src/replication/mesh-merge.ts';
 import { comparePlaces } from '../../../src/replication/plan.ts';
 import { ReplicaMesh, type WrittenContent } from '../../support/replica-mesh.ts';
 
@@ -64,6 +64,31 @@ describe('the view of the mesh', () => {
     expect(await mesh.run(viewOf('west').preview({ change: leave('home'), after: undefined, movesMax: 9 }))).toBe(
       undefined,
     );
+  });
+
+  test('is of one audit again once the others have audited the slots of a coordinator that fell silent, or votes no more', async () => {
+    await start();
+    const accounts = async () => {
+      const { answers } = await mesh.run(viewOf('west').status());
+      return answers.map(({ nodeId, answer }) => {
+        const { among = [], totals } = answer.auditor?.last ?? {};
+        return { nodeId, among, subjects: totals?.subjects ?? 0 };
+      });
+    };
+    await mesh.run(viewOf('west').audit(30_000));
+    expect(isOneAudit(await accounts())).toBe(true);
+    await mesh.get('south').stop();
+    const silent = await accounts();
+    expect(isOneAudit(silent)).toBe(false);
+    expect(sum(silent.map(({ subjects }) => subjects))).toBeLessThan(30);
+    await mesh.settle(5_000);
+    const [north, east] = [idOf('north'), idOf('east')];
+    const shared = await accounts();
+    expect(shared.map(({ among }) => [...among].sort())).toEqual([[north, east].sort(), [north, east].sort()]);
+    expect([isOneAudit(shared), sum(shared.map(({ subjects }) => subjects))]).toEqual([true, 30]);
+    mesh.change(() => mesh.control.add({ type: 'roles', nodeId: east, roles: ['storage'] }));
+    await mesh.settle(5_000);
+    expect(await accounts()).toEqual([{ nodeId: north, among: [north], subjects: 30 }]);
   });
 
   test('lists what waits for a node at once, page by page, and what runs once its time is over', async () => {
@@ -190,6 +215,25 @@ describe('answers of several coordinators', () => {
     expect(comparePlaces(pull(1), pull(1))).toBe(0);
   });
 
+  test('are of one audit when each shared the slots with exactly those who answer', () => {
+    const [a, b, c] = [node('a'), node('b'), node('c')];
+    expect(isOneAudit([])).toBe(true);
+    expect(
+      isOneAudit([
+        { nodeId: a, among: [b, a] },
+        { nodeId: b, among: [a, b] },
+      ]),
+    ).toBe(true);
+    for (const among of [[a, b, c], [a], [a, a], [a, c]]) {
+      expect(
+        isOneAudit([
+          { nodeId: a, among },
+          { nodeId: b, among: [a, b] },
+        ]),
+      ).toBe(false);
+    }
+  });
+
   test('make one list of copies, with the latest proof and every suspicion', () => {
     const listed = { sizeBytes: 3, mark: 'listed' as const };
     const merged = mergeCopies([
@@ -210,11 +254,16 @@ describe('answers of several coordinators', () => {
     ]);
   });
 
-  test('about a drain are believed of who asked the node, and the most cautious of them', () => {
-    const view = (remaining: number, current: boolean) => ({ contents: 9, remaining, bytes: remaining, current });
+  test('about a drain are believed of who asked the node and can read all, and the most cautious of them', () => {
+    const view = (remaining: number, current: boolean, unreadable = 0) => {
+      return { contents: 9, remaining, bytes: remaining, unreadable, current };
+    };
     expect(mergeDrains([])).toBe(undefined);
     expect(mergeDrains([view(0, false), view(2, true), view(3, true)])).toEqual(view(3, true));
     expect(mergeDrains([view(0, false), view(4, false)])).toEqual(view(4, false));
+    // Who cannot read every version is believed only when there is nobody else.
+    expect(mergeDrains([view(5, true, 1), view(2, true), view(9, false)])).toEqual(view(2, true));
+    expect(mergeDrains([view(0, true, 1), view(9, false)])).toEqual(view(0, true, 1));
   });
 });
 

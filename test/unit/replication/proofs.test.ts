@@ -5,6 +5,7 @@ import { type ProofSubject, ReplicaProof } from '../../../crdt/replica-proof.ts'
 import { replicasProtocol } from '../../../protocols/replicas/limits.ts';
 import { encodeReplicaMessage, type ReplicaResponse } from '../../../protocols/replicas/messages.ts';
 import { Channel } from '../../../protocols/wire/channel.ts';
+import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
 import { MemoryLog } from '../../../src/adapters/memory/log.ts';
 import { Leases, leasesMax } from '../../../src/replication/leases.ts';
 import { ReplicaMesh, type WrittenContent } from '../../support/replica-mesh.ts';
@@ -132,27 +133,55 @@ describe('a challenge', () => {
     }
   });
 
-  test('to a node that works on it for ever ends', async () => {
+  test('to a node that works on it for ever ends in a minute, and it is not asked again for another', async () => {
     await startThree();
     const written = await heldBy(['north', 'south'], 'text');
     const south = mesh.get('south');
     await south.stop();
     const slow = mesh.hub.join(south.peerId);
+    let asked = 0;
     slow.handle(replicasProtocol, async (stream) => {
       const channel = new Channel(stream, { clock: mesh.clock });
       while ((await channel.receive()) !== null) {
+        asked += 1;
         for (;;) {
           await channel.send(encodeReplicaMessage({ t: 'working' }));
-          await mesh.clock.sleep(60_000);
+          await mesh.clock.sleep(5_000);
         }
       }
     });
     await slow.start();
     await mesh.settle(1_000);
-    const asked = proverOf('north').whole(south.nodeId, [written]);
-    await mesh.settle(3_700_000);
-    expect(await asked).toEqual([{ result: 'unreachable' }]);
+    const prove = () => mesh.run(proverOf('north').whole(south.nodeId, [written]));
+    const startedMs = mesh.clock.monotonicMs();
+    expect(await prove()).toEqual([{ result: 'unreachable' }]);
+    expect(mesh.clock.monotonicMs() - startedMs).toBeLessThan(62_000);
+    const before = [asked, mesh.clock.monotonicMs()];
+    expect(await prove()).toEqual([{ result: 'unreachable' }]);
+    expect([asked, mesh.clock.monotonicMs()]).toEqual(before);
     await slow.stop();
+    await south.restart();
+    await mesh.settle(61_000);
+    expect(await prove()).toEqual([{ result: 'proved' }]);
+  });
+
+  test('ends when nobody wants to know any more', async () => {
+    await startThree();
+    const written = await heldBy(['north', 'south'], 'text');
+    const south = mesh.get('south');
+    const { read } = south.contents;
+    south.contents.read = (() => new Promise(() => undefined)) as unknown as typeof read;
+    const wanted = new AbortController();
+    const startedMs = mesh.clock.monotonicMs();
+    const asked = proverOf('north').sample(south.nodeId, [written], wanted.signal);
+    await mesh.settle(1_000);
+    wanted.abort(new Error('something else is to be done'));
+    expect(await mesh.run(asked)).toEqual([{ result: 'unreachable' }]);
+    expect(mesh.clock.monotonicMs() - startedMs).toBeLessThan(1_100);
+    south.contents.read = read;
+    await mesh.settle(25_000);
+    // That was no silence of its.
+    expect(await mesh.run(proverOf('north').sample(south.nodeId, [written]))).toEqual([{ result: 'proved' }]);
   });
 
   test('costs reads, so that a peer which asks too much is put off', async () => {
@@ -269,6 +298,35 @@ describe('a lease', () => {
     expect(leases.count).toBe(0);
     const [first] = manifests as [BlobHash];
     expect(await mesh.run(kv.transact((transaction) => leases.grant(transaction, first, nodeId, 1_000)))).toBe(true);
+    leases.stop();
+  });
+
+  test('is on disk once it was given, also after a longer one could not be written', async () => {
+    await startTwo();
+    const { clock } = mesh;
+    const { nodeId } = mesh.get('north');
+    const manifest = blobHashOf(Buffer.from('content'));
+    const kv = new MemoryKv(clock, { name: 'leases' });
+    const leases = new Leases({ kv, clock, log: new MemoryLog() });
+    const grant = (lengthMs: number) =>
+      mesh.run(kv.transact((transaction) => leases.grant(transaction, manifest, nodeId, lengthMs)));
+    const remainsMs = async (): Promise<number> => {
+      const after = new Leases({ kv: kv.clone(), clock, log: new MemoryLog() });
+      after.start();
+      const startedMs = clock.monotonicMs();
+      while (after.isBound(manifest)) await mesh.settle(1_000);
+      after.stop();
+      return clock.monotonicMs() - startedMs;
+    };
+    kv.failTransactions('io_error');
+    await expect(grant(60_000)).rejects.toMatchObject({ code: 'io_error' });
+    expect(await grant(10_000)).toBe(true);
+    expect(await remainsMs()).toBe(10_000);
+    kv.failTransactions('io_error');
+    await expect(grant(60_000)).rejects.toMatchObject({ code: 'io_error' });
+    // What is on disk is of the shorter one that was given before.
+    expect(await grant(30_000)).toBe(true);
+    expect(await remainsMs()).toBe(30_000);
     leases.stop();
   });
 });

@@ -237,6 +237,18 @@ describe('a holder that lies', () => {
 });
 
 describe('what an administrator changes', () => {
+  test('of the members makes a writer forget what those that were removed have proved to it', async () => {
+    await start();
+    const [first] = await writeMany(1, 'home');
+    await mesh.settle(20_000);
+    const { manifest } = first as WrittenContent;
+    const copies = () => mesh.get('home').replication.intents.provedCopies(manifest);
+    const before = copies();
+    const holder = mesh.holders({ manifest }).find((name) => name !== 'home') ?? expect.fail('nobody else holds it');
+    mesh.change(() => mesh.control.add({ type: 'remove', nodeId: mesh.get(holder).nodeId }));
+    expect(copies()).toBe(before - 1);
+  });
+
   test('moves what it touches: labels, a policy, a node that drains', async () => {
     await start();
     const written = await writeMany(30);
@@ -264,6 +276,7 @@ describe('what an administrator changes', () => {
       contents: held,
       remaining: 0,
       remainingBytes: 0,
+      unreadable: 0,
     });
     for (const { subject, to } of preview.moves) {
       for (const node of to) expect(mesh.desired(subject)).toContain(mesh.named(node));

@@ -18,6 +18,8 @@ class Versions implements VersionSource {
   readonly #heads = new Map<DocId, Set<VersionId>>();
   readonly damaged = new Set<VersionId>();
   reads = 0;
+  /** Called whenever somebody asks what has changed. */
+  onRead = (): void => undefined;
 
   write(key: string, name: string, parents: readonly string[] = [], text: string | null = name): VersionId {
     const version = idOf<VersionId>(`version ${name}`);
@@ -40,6 +42,7 @@ class Versions implements VersionSource {
   }
 
   changedAfter(_reader: KvReader, change: number, limit: number): { doc: DocId; change: number }[] {
+    this.onRead();
     return this.#changed.slice(change, change + limit).map((doc, at) => ({ doc, change: change + at + 1 }));
   }
 
@@ -94,6 +97,20 @@ test('goes on from where it was, reading only what is new', async () => {
   await run(index.catchUp());
   expect(versions.reads).toBe(1);
   expect(await all(index)).toHaveLength(301);
+});
+
+test('catches up with a node that is written to without a rest', async () => {
+  const { versions, open, run, all } = setUp();
+  for (let key = 0; key < 300; key += 1) versions.write(`key ${key}`, `version ${key}`);
+  let more = 0;
+  versions.onRead = () => {
+    more += 1;
+    if (more < 10_000) versions.write(`more ${more}`, `another ${more}`);
+  };
+  const index = open();
+  await run(index.catchUp());
+  expect((await all(index)).filter(({ key }) => key.startsWith('key '))).toHaveLength(300);
+  expect(more).toBeLessThan(100);
 });
 
 test('finds the versions with one content, under whatever names', async () => {

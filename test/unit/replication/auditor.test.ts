@@ -1,0 +1,239 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { BlobHash, DocId, NodeId, VersionId } from '../../../crdt/ids.ts';
+import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
+import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
+import { MemoryLog } from '../../../src/adapters/memory/log.ts';
+import { MemoryMetrics } from '../../../src/adapters/memory/metrics.ts';
+import { SeededRandom } from '../../../src/adapters/memory/random.ts';
+import type { Absent } from '../../../src/replication/absences.ts';
+import { type AuditorDependencies, auditorOf, ReplicationAuditor } from '../../../src/replication/auditor.ts';
+import { PlacementDirectory } from '../../../src/replication/placement-directory.ts';
+import type { CopyRecord } from '../../../src/replication/replica-index.ts';
+import type { Subject } from '../../../src/replication/subject.ts';
+
+const self = 'a' as NodeId;
+const other = 'b' as NodeId;
+const patienceMs = 3_600_000;
+const nobody: Absent = { gone: new Set(), away: new Set(), nextMs: undefined };
+
+let clock: VirtualClock;
+let metrics: MemoryMetrics;
+let auditor: ReplicationAuditor;
+/** How long a plan takes, and when each one began. */
+let planMs: number;
+let planned: number[];
+let isDiskSound: boolean;
+/** The one content there is, what is known of the copy that the other node has, and how often it was to prove it. */
+let subjects: Subject[];
+let copy: CopyRecord;
+let challenges: number;
+/** It never answers. */
+let isSilent: boolean;
+let liveness: () => void;
+let coordinators: NodeId[];
+let slot: number;
+
+beforeEach(() => {
+  clock = new VirtualClock();
+  metrics = new MemoryMetrics();
+  planMs = 0;
+  planned = [];
+  isDiskSound = true;
+  subjects = [];
+  copy = { nodeId: other, sizeBytes: 10, provedMs: 1_000, isSuspect: false };
+  challenges = 0;
+  isSilent = false;
+  coordinators = [self];
+  slot = 0;
+  const prover = {
+    sample: async (_node: NodeId, contents: readonly unknown[], signal?: AbortSignal) => {
+      challenges += contents.length;
+      if (isSilent) {
+        await new Promise<void>((resolve) => signal?.addEventListener('abort', () => resolve()));
+        return contents.map(() => ({ result: 'unreachable' }));
+      }
+      return contents.map(() => ({ result: 'proved' }));
+    },
+  };
+  const adapters = { clock, random: new SeededRandom('auditor'), log: new MemoryLog(), metrics };
+  const state = { members: new Map(), namespaces: new Map() };
+  const dependencies = {
+    ...adapters,
+    index: { holders: () => [copy] },
+    follower: { refresh: async () => undefined },
+    subjects: {
+      catchUp: async () => undefined,
+      subjectsOf: () => [],
+      walk: async function* (): AsyncGenerator<readonly Subject[]> {
+        planned.push(clock.monotonicMs());
+        await clock.sleep(planMs);
+        if (!isDiskSound) throw new Error('the disk failed');
+        yield subjects;
+      },
+    },
+    placement: new PlacementDirectory({ state: () => state, nodesOf: () => [] }),
+    repairs: { replace: () => undefined, progress: () => undefined },
+    liveness: {
+      offlineForMs: () => undefined,
+      onChange: (listener: () => void) => {
+        liveness = listener;
+        return () => undefined;
+      },
+    },
+    absent: () => nobody,
+    full: () => new Set(),
+    members: () => new Set([self, other]),
+    coordinators: () => coordinators,
+    slotOf: () => slot,
+    checks: {
+      ...adapters,
+      prover,
+      index: { note: () => undefined },
+      kv: new MemoryKv(clock),
+      shelf: { sizeOf: () => 10, read: () => undefined },
+    },
+  };
+  auditor = new ReplicationAuditor(dependencies as unknown as AuditorDependencies, { self });
+  auditor.start();
+});
+afterEach(() => clock.run(auditor.stop(), patienceMs));
+
+const audits = (reason: string): number => metrics.value('anabranch_replication_audits_total', { reason });
+
+test('repairs that end over and over have a plan made a tenth of the time, and no more', async () => {
+  planMs = 3_000;
+  const fromMs = clock.monotonicMs();
+  for (let ms = 0; ms < 600_000; ms += 100) {
+    auditor.repaired();
+    await clock.advance(100);
+  }
+  const plannedMs = planned.length * planMs;
+  expect(plannedMs).toBeLessThanOrEqual((clock.monotonicMs() - fromMs) / 10 + planMs);
+  expect(plannedMs).toBeGreaterThan((clock.monotonicMs() - fromMs) / 12);
+});
+
+test('repairs of a few objects are audited at once, or a second after the last plan', async () => {
+  auditor.repaired();
+  await clock.advance(0);
+  expect(planned).toEqual([0]);
+  await clock.advance(100);
+  auditor.repaired();
+  await clock.advance(1_000);
+  expect(planned).toEqual([0, 1_000]);
+  await clock.advance(5_000);
+  auditor.repaired();
+  await clock.advance(0);
+  expect(planned).toEqual([0, 1_000, 6_100]);
+});
+
+test('a copy that this coordinator suspects is looked at by a thorough audit, though another audits its slot', async () => {
+  coordinators = [self, other];
+  while (auditorOf(slot, coordinators) === self) slot += 1;
+  const manifest = 'content' as BlobHash;
+  subjects = [{ doc: 'd' as DocId, version: 'v' as VersionId, ns: 'docs', key: 'k', manifest, sizeBytes: 10 }];
+  copy = { nodeId: other, sizeBytes: 10, provedMs: undefined, isSuspect: true };
+  auditor.repaired();
+  await clock.advance(0);
+  expect([planned.length, challenges]).toEqual([1, 0]);
+  const { plan } = await clock.run(auditor.audit('demand'), patienceMs);
+  expect([plan.totals.subjects, challenges]).toEqual([0, 1]);
+  copy = { ...copy, isSuspect: false };
+  await clock.run(auditor.audit('demand'), patienceMs);
+  expect(challenges).toBe(1);
+});
+
+test('what happens while a plan is made is audited after it', async () => {
+  planMs = 200;
+  auditor.repaired();
+  await clock.advance(100);
+  auditor.repaired();
+  auditor.repaired();
+  await clock.advance(10_000);
+  // Nine times 200 ms after the first was made.
+  expect(planned).toEqual([0, 2_000]);
+});
+
+test('one on demand waits for no rest, and one by the timer is not lost among others that wait', async () => {
+  planMs = 60_000;
+  await clock.run(auditor.audit('demand'), patienceMs);
+  await clock.run(auditor.audit('demand'), patienceMs);
+  expect(planned).toEqual([0, 60_000]);
+  for (let minute = 0; minute < 70; minute += 1) {
+    auditor.repaired();
+    liveness();
+    await clock.advance(60_000);
+  }
+  expect(audits('timer')).toBe(1);
+  expect(audits('repaired') + audits('liveness')).toBeGreaterThan(3);
+});
+
+test('a plan that failed does not keep the next one from being made', async () => {
+  isDiskSound = false;
+  auditor.repaired();
+  await clock.advance(10);
+  isDiskSound = true;
+  auditor.repaired();
+  await clock.advance(10);
+  expect(planned).toHaveLength(2);
+  expect(auditor.status().last?.reason).toBe('repaired');
+});
+
+test('nothing is audited after the stop', async () => {
+  auditor.repaired();
+  await clock.advance(10);
+  auditor.repaired();
+  await clock.run(auditor.stop(), patienceMs);
+  auditor.repaired();
+  await clock.advance(10_000);
+  expect(planned).toHaveLength(1);
+});
+
+test('copies that were proved are proved again on demand and by the timer, and not because nodes go and come', async () => {
+  const [doc, version, manifest] = ['d' as DocId, 'v' as VersionId, 'm' as BlobHash];
+  subjects = [{ doc, version, ns: 'docs', key: 'a', manifest, sizeBytes: 10 }];
+  auditor.placementChanged();
+  await clock.advance(10_000);
+  expect(planned).toHaveLength(1);
+  expect(challenges).toBe(0);
+  await clock.run(auditor.audit('demand'), patienceMs);
+  expect(challenges).toBe(1);
+  copy = { ...copy, provedMs: undefined };
+  auditor.placementChanged();
+  await clock.advance(10_000);
+  expect(challenges).toBe(2);
+});
+
+describe('checks of a holder that never answers', () => {
+  const [doc, version, manifest] = ['d' as DocId, 'v' as VersionId, 'm' as BlobHash];
+  beforeEach(() => {
+    subjects = [{ doc, version, ns: 'docs', key: 'a', manifest, sizeBytes: 10 }];
+    isSilent = true;
+  });
+
+  test.each([
+    ['nodes go or come', () => liveness(), 10_000],
+    ['repairs are done', () => auditor.repaired(), 1_100],
+    ['it is asked for', () => void auditor.audit('demand'), 5_100],
+  ])('end for the audit that is due because %s', async (_, happens, withinMs) => {
+    const first = auditor.audit('demand');
+    await clock.advance(20_000);
+    expect([planned.length, challenges]).toEqual([1, 1]);
+    isSilent = false;
+    happens();
+    await clock.advance(withinMs);
+    expect(planned).toHaveLength(2);
+    // What was broken off counts as nothing.
+    expect((await clock.run(first, patienceMs)).checks).toEqual({ proved: 0, lacking: 0, wrong: 0, unreachable: 0 });
+  });
+
+  test('end as well when the next audit was due before they began', async () => {
+    planMs = 1_000;
+    void auditor.audit('demand');
+    await clock.advance(500);
+    const next = auditor.audit('demand');
+    await clock.advance(10_000);
+    expect(planned).toHaveLength(2);
+    isSilent = false;
+    await clock.run(Promise.all([next, auditor.audit('demand')]), patienceMs);
+  });
+});

@@ -1,0 +1,103 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { defaultChunking } from '../../../crdt/chunking.ts';
+import { blobHashOf } from '../../../crdt/digest.ts';
+import type { BlobHash, PeerId } from '../../../crdt/ids.ts';
+import { buildManifest } from '../../../crdt/manifest.ts';
+import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
+import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
+import { MemoryLog } from '../../../src/adapters/memory/log.ts';
+import { MemoryMetrics } from '../../../src/adapters/memory/metrics.ts';
+import { Leases } from '../../../src/replication/leases.ts';
+import { ProofGiver } from '../../../src/replication/proof-giver.ts';
+import { testNode } from '../../support/versions.ts';
+
+const patienceMs = 3_600_000;
+const asker = 'asker' as PeerId;
+const nonce = new Uint8Array(32).fill(1);
+
+let clock: VirtualClock;
+let leases: Leases;
+let giver: ProofGiver;
+/** The contents that are here whole, and the bytes of all. */
+let here: Map<BlobHash, number>;
+let blobs: Map<BlobHash, Uint8Array>;
+/** Chunks whose reads do not end, and what ends them. */
+let hanging: Map<BlobHash, () => void>;
+let reads: number;
+
+beforeEach(() => {
+  clock = new VirtualClock();
+  const log = new MemoryLog();
+  const kv = new MemoryKv(clock, { name: 'giver', flushDelayMs: 1 });
+  [here, blobs, hanging, reads] = [new Map(), new Map(), new Map(), 0];
+  leases = new Leases({ kv, clock, log });
+  leases.start();
+  const shelf = {
+    sizeOf: (_: unknown, manifest: BlobHash) => here.get(manifest),
+    read: (hash: BlobHash) => {
+      reads += 1;
+      if (!hanging.has(hash)) return blobs.get(hash);
+      return new Promise<undefined>((resolve) => hanging.set(hash, () => resolve(undefined)));
+    },
+  };
+  const nodeOf = () => testNode('asker').nodeId;
+  const metrics = new MemoryMetrics();
+  giver = new ProofGiver({ kv, clock, shelf, leases, nodeOf, localPeer: 'giver' as PeerId, log, metrics });
+});
+
+const add = (text: string, { isHere = true, hangs = false } = {}): BlobHash => {
+  const bytes = Buffer.from(text);
+  const chunk = blobHashOf(bytes);
+  const { root, blobs: built } = buildManifest([{ hash: chunk, size: bytes.length }], defaultChunking);
+  blobs.set(chunk, bytes);
+  for (const { hash, bytes: blob } of built) blobs.set(hash, blob);
+  if (isHere) here.set(root, bytes.length);
+  if (hangs) hanging.set(chunk, () => undefined);
+  return root;
+};
+
+const prove = async (manifests: readonly BlobHash[], leaseMs?: number): Promise<string[]> => {
+  const items = manifests.map((manifest) => ({ manifest }));
+  const group = { nonce, items, ...(leaseMs === undefined ? {} : { leaseMs }) };
+  const answers = await clock.run(giver.prove(asker, group), patienceMs);
+  return answers.map((answer) => (answer instanceof Uint8Array ? 'proved' : answer));
+};
+
+test('a content that becomes whole between the lease and the proof is not proved as if it were bound', async () => {
+  const [first, late] = [add('first'), add('late', { isHere: false })];
+  clock.setTimer(0.5, () => here.set(late, 4));
+  expect(await prove([first, late], 60_000)).toEqual(['proved', 'lacking']);
+  expect(leases.isBound(late)).toBe(false);
+  expect(await prove([first, late], 60_000)).toEqual(['proved', 'proved']);
+  expect(leases.isBound(late)).toBe(true);
+});
+
+describe('a disk that hangs', () => {
+  test('is waited for as long as a slow one takes, and the others that are asked for are proved', async () => {
+    const [sound, stuck] = [add('sound'), add('stuck', { hangs: true })];
+    const startedMs = clock.monotonicMs();
+    expect(await prove([stuck, sound])).toEqual(['busy', 'proved']);
+    expect(clock.monotonicMs() - startedMs).toBeLessThan(25_000);
+  });
+
+  test('is not read again while as many reads hang as may run, and again once they have ended', async () => {
+    const stuck = ['one', 'two'].map((text) => add(text, { hangs: true }));
+    const sound = add('sound');
+    expect(await prove([...stuck, sound])).toEqual(['busy', 'busy', 'busy']);
+    const [startedMs, before] = [clock.monotonicMs(), reads];
+    expect(await prove(Array.from({ length: 100 }, () => sound))).toEqual(Array.from({ length: 100 }, () => 'busy'));
+    expect(await clock.run(giver.expected(asker, nonce, { manifest: sound }), patienceMs)).toBe(undefined);
+    expect([clock.monotonicMs() - startedMs, reads - before]).toEqual([0, 0]);
+    for (const end of hanging.values()) end();
+    hanging.clear();
+    await clock.advance(1);
+    expect(await prove([...stuck, sound])).toEqual(['proved', 'proved', 'proved']);
+  });
+
+  test('keeps nobody waiting who wants to know what others are to answer', async () => {
+    const stuck = add('stuck', { hangs: true });
+    const startedMs = clock.monotonicMs();
+    expect(await clock.run(giver.expected(asker, nonce, { manifest: stuck }), patienceMs)).toBe(undefined);
+    expect(clock.monotonicMs() - startedMs).toBeLessThan(25_000);
+  });
+});
