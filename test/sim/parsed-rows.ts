@@ -7,11 +7,10 @@ import type { KvKey, KvReader } from '../../src/ports/kv.ts';
 export const certificateRoom = 0x63;
 
 /**
- * Rows that were parsed a moment ago: several checkers look at what one transaction wrote. The simulated store hands out
- * one array for one value and never changes it.
+ * Several checkers look at what one transaction wrote, and again once all is quiet. The simulated store hands out one array
+ * for one value and never changes it.
  */
-const parsed = new Map<Uint8Array, unknown>();
-const parsedMax = 64;
+const parsed = new WeakMap<Uint8Array, unknown>();
 
 /** A row of JSON, or undefined when there is none. */
 export function parsedRow<Row>(store: KvReader, key: KvKey): Row | undefined {
@@ -24,7 +23,6 @@ export function parsedText<Row>(bytes: Uint8Array): Row {
   let row = parsed.get(bytes);
   if (row === undefined) {
     row = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')) as unknown;
-    if (parsed.size >= parsedMax) parsed.clear();
     parsed.set(bytes, row);
   }
   return row as Row;

@@ -22,6 +22,8 @@ export class Placements {
   readonly #slots: number;
   readonly #slotPlacement: SlotSettings | undefined;
   #last: AtSize | undefined;
+  /** Nobody's control log grows meanwhile. */
+  #isStill = false;
 
   constructor(options: {
     readonly machines: ReadonlyMap<string, Machine>;
@@ -34,6 +36,17 @@ export class Placements {
     this.#hostile = options.hostile;
     this.#slots = options.slots;
     this.#slotPlacement = options.slotPlacement;
+  }
+
+  /** Lets something look at placement over and over, at one moment: who has the longest log is asked once. */
+  atOnce<T>(look: () => T): T {
+    this.#now();
+    this.#isStill = true;
+    try {
+      return look();
+    } finally {
+      this.#isStill = false;
+    }
   }
 
   /** The machines that are to hold a document; all where slots are not placed. */
@@ -96,6 +109,7 @@ export class Placements {
   }
 
   #now(): AtSize | undefined {
+    if (this.#isStill) return this.#last;
     for (const { process } of this.#machines.values()) {
       const size = process?.ready ? process.node.cluster.checkpoint().size : 0;
       if (process !== undefined && size > (this.#last?.size ?? 0)) this.#last = this.#at(size, process);

@@ -1,4 +1,5 @@
 import { beginRun, endRun } from './composite-signals.ts';
+import { forgetSignatures, rememberSignatures } from './known-signatures.ts';
 import { prepare, type RunOptions } from './scenarios.ts';
 
 /** What came of one run. */
@@ -17,10 +18,12 @@ export interface RunReport {
 /** Plays one seed of a scenario from start to end. Never rejects: whatever goes wrong is the report's failure. */
 export async function runSeed(options: RunOptions): Promise<RunReport> {
   beginRun();
+  rememberSignatures();
   try {
     return await playSeed(options);
   } finally {
     endRun();
+    forgetSignatures();
   }
 }
 

@@ -14,25 +14,40 @@ ${Object.entries(scenarios)
   .map(([name, { about }]) => `  ${name.padEnd(12)} ${about}`)
   .join('\n')}`;
 
-const { values: options } = parseArgs({
-  options: {
-    seeds: { type: 'string' },
-    seed: { type: 'string' },
-    scenario: { type: 'string', default: 'default' },
-    nodes: { type: 'string', default: '5' },
-    operations: { type: 'string' },
-    workers: { type: 'string' },
-    'keep-going': { type: 'boolean', default: false },
-    verbose: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-});
-
-const number = (text: string | undefined, fallback: number): number => {
-  const value = text === undefined ? fallback : Number(text);
-  if (Number.isSafeInteger(value) && value >= 0) return value;
-  console.error(usage);
+function refuse(fault: string): never {
+  console.error(`${fault}\n\n${usage}`);
   process.exit(2);
+}
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        seeds: { type: 'string' },
+        seed: { type: 'string' },
+        scenario: { type: 'string', default: 'default' },
+        nodes: { type: 'string', default: '5' },
+        operations: { type: 'string' },
+        workers: { type: 'string' },
+        'keep-going': { type: 'boolean', default: false },
+        verbose: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    }).values;
+  } catch (error) {
+    return refuse((error as Error).message);
+  }
+}
+
+const options = readOptions();
+
+/** A run of nothing would be a check that cannot fail. */
+const number = (name: 'seeds' | 'seed' | 'nodes' | 'operations' | 'workers', fallback: number): number => {
+  const text = options[name];
+  const value = text === undefined ? fallback : Number(text);
+  const min = name === 'seed' ? 0 : 1;
+  if (Number.isSafeInteger(value) && value >= min) return value;
+  return refuse(`--${name} is a whole number from ${min}, and not '${text}'`);
 };
 
 const replayOf = ({ scenario, seed, nodes, operations }: RunRequest): string =>
@@ -71,20 +86,23 @@ const summarise = (reports: readonly RunReport[], elapsedMs: number): void => {
   if (reports.length === 1) console.log(`trace ${reports[0]?.traceHash}, ${reports[0]?.events} events`);
 };
 
-if (options.help || (options.scenario !== 'all' && !Object.hasOwn(scenarios, options.scenario))) {
-  console.error(usage);
-  process.exit(options.help ? 0 : 2);
+if (options.help) {
+  console.log(usage);
+  process.exit(0);
+}
+if (options.scenario !== 'all' && !Object.hasOwn(scenarios, options.scenario)) {
+  refuse(`there is no scenario '${options.scenario}'`);
 }
 const names =
   options.scenario === 'all' ? (Object.keys(scenarios) as ScenarioName[]) : [options.scenario as ScenarioName];
-const first = number(options.seed, 1);
-const count = number(options.seeds, options.seed === undefined ? 100 : 1);
+const first = number('seed', 1);
+const count = number('seeds', options.seed === undefined ? 100 : 1);
 const requests: RunRequest[] = names.flatMap((scenario) =>
   Array.from({ length: count }, (_, index) => ({
     scenario,
     seed: first + index,
-    nodes: number(options.nodes, 5),
-    ...(options.operations === undefined ? {} : { operations: number(options.operations, 200) }),
+    nodes: number('nodes', 5),
+    ...(options.operations === undefined ? {} : { operations: number('operations', 200) }),
   })),
 );
 
@@ -99,7 +117,7 @@ if (options.verbose && only !== undefined) {
   reports = await sweep(requests, {
     onReport: explain,
     stopAtFailure: !options['keep-going'],
-    ...(options.workers === undefined ? {} : { workers: number(options.workers, 2) }),
+    ...(options.workers === undefined ? {} : { workers: number('workers', 2) }),
   });
 }
 summarise(reports, performance.now() - startedMs);

@@ -8,6 +8,7 @@ import { VirtualClock } from '../../src/adapters/memory/clock.ts';
 import { MemoryMetrics } from '../../src/adapters/memory/metrics.ts';
 import { MemoryHub } from '../../src/adapters/memory/network.ts';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
+import { InlineVerifier } from '../../src/adapters/memory/verifier.ts';
 import { composeNode } from '../../src/compose.ts';
 import { completeKey, hashOfKey, isCompleteKey, jobIndexKey } from '../../src/node/content/content-keys.ts';
 import type { MembershipSettings } from '../../src/node/membership/settings.ts';
@@ -24,7 +25,6 @@ import { holdingsOnDisk } from './checkers/recovery.ts';
 import { Ledger } from './ledger.ts';
 import { Machine, type Process } from './machine.ts';
 import { Placements } from './placements.ts';
-import { SharedVerifier } from './shared-verifier.ts';
 import { calmLinks, type LinkProfile, SimLinks } from './sim-links.ts';
 import { SimLog } from './sim-log.ts';
 import { Trace } from './trace.ts';
@@ -36,7 +36,7 @@ import { watchedBlobs } from './watched-blobs.ts';
 const patienceMs = 120_000;
 
 /** Others stand in for a node that has been offline for so long, unless a run says otherwise. */
-const repairDelayMsDefault = 30_000;
+const repairDelayMsDefault = 15_000;
 
 /** The leading bytes of the rows a simulation reads for itself. */
 const anyHash = 'a'.repeat(52);
@@ -61,7 +61,7 @@ export interface SimulationOptions {
   readonly scrubPeriodMs?: number;
   /** Labels of members, by name, as the cluster is founded with them. */
   readonly labels?: Readonly<Record<string, Labels>>;
-  /** How patient replication is; half a minute until others stand in for a node, when absent. */
+  /** How patient replication is; a quarter of a minute until others stand in for a node, when absent. */
   readonly replication?: ReplicationSettings;
   /** How fast hearts beat, and how soon a silent node is offline. */
   readonly membership?: MembershipSettings;
@@ -99,7 +99,7 @@ export class SimulatedNodes implements World {
   readonly #checkers: readonly { readonly name: string; readonly checker: Checker }[];
   readonly #keySeeds = new Map<string, Uint8Array>();
   readonly #blobs: BlobPool = new Map();
-  readonly #verifier = new SharedVerifier();
+  readonly #verifier = new InlineVerifier();
   #violation: Violation | undefined;
 
   constructor(options: SimulationOptions) {

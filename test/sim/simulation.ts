@@ -4,13 +4,15 @@ import type { Version } from '../../crdt/version.ts';
 import type { ObjectGraph, Outcome, WrittenVersion } from '../../src/node/api.ts';
 import type { Node } from '../../src/node/mesh-node.ts';
 import type { ObjectRow } from '../../src/node/rows.ts';
-import { listingKey, objectKey } from '../../src/node/storage-keys.ts';
+import { listingKey, objectKey, versionKey } from '../../src/node/storage-keys.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { strangeness } from './checkers/membership.ts';
 import { unsettledReplicas } from './checkers/replicas.ts';
 import { FaultyMesh } from './faulty-mesh.ts';
-import type { Machine } from './machine.ts';
-import { certificatesOf, parsedRow } from './parsed-rows.ts';
+import type { Holdings } from './holdings.ts';
+import type { Machine, Process } from './machine.ts';
+import { certificateRoom, certificatesOf, parsedRow } from './parsed-rows.ts';
+import { RoomMemo, roomsOf } from './room-memo.ts';
 import { isContentIntact, isVersionIntact } from './soundness.ts';
 import { Violation } from './violation.ts';
 
@@ -18,6 +20,12 @@ import { Violation } from './violation.ts';
 export const namespace = 'test';
 /** Faults after which a coordinator may have forgotten votes, and gives no more: then there may be no majority left. */
 const forgetting = ['rollBack', 'restoreBackup', 'cloneDirectory', 'wipe'] as const;
+/** The rooms of objects' rows and of versions' texts, and those that tell what of an object is confirmed. */
+const anyHash = 'a'.repeat(52);
+const objectRoom = objectKey(anyHash as DocId)[0] as number;
+const versionRoom = versionKey(anyHash as VersionId)[0] as number;
+const graphRooms = roomsOf(objectRoom, versionRoom);
+const confirmationRooms = roomsOf(objectRoom, certificateRoom);
 /** How often a waiting script looks whether everything has come to rest. */
 const pollMs = 1_000;
 
@@ -26,6 +34,13 @@ export type Body = string | readonly Uint8Array[];
 
 /** Nodes, faults and the clients that call them: what scenarios are written in. */
 export class Simulation extends FaultyMesh {
+  /** Processes that have read every record of theirs, and found all sound. */
+  readonly #readAll = new RoomMemo<Process, true>(graphRooms);
+  /** Machines on whose disk every record is sound. */
+  readonly #allSound = new RoomMemo<Holdings, true>(roomsOf(versionRoom));
+  /** How far each object is confirmed, by machine. */
+  readonly #lastLinks = new RoomMemo<Machine, Map<DocId, string>>(confirmationRooms);
+
   /** Starts nodes, all of them when none is named, and lets them connect. */
   async startAll(names: readonly string[] = [...this.machines.keys()]): Promise<void> {
     for (const name of names) await this.run(this.starting(name));
@@ -165,6 +180,10 @@ export class Simulation extends FaultyMesh {
 
   /** Why the mesh is not at rest; undefined when it is. */
   unrest(): string | undefined {
+    return this.placements.atOnce(() => this.#unrest());
+  }
+
+  #unrest(): string | undefined {
     const union = new Set<VersionId>();
     for (const machine of this.machines.values()) {
       if (!machine.isUp) return `${machine.name} is not up`;
@@ -173,9 +192,10 @@ export class Simulation extends FaultyMesh {
     return (
       this.#missingVersion(union) ??
       this.placements.unsettled() ??
-      this.#missingContent(union) ??
+      // Before contents: whoever is restarted for a record waits from then on for the others to be missed.
       this.#damagedObject() ??
       this.#hiddenRot() ??
+      this.#missingContent(union) ??
       this.#missingCertificate() ??
       this.#unconfirmed() ??
       strangeness([...this.machines.values()]) ??
@@ -202,13 +222,21 @@ export class Simulation extends FaultyMesh {
     for (const doc of new Set(Array.from(this.library.all(), (known) => known.doc))) {
       const [first, ...others] = this.holdersOf(doc);
       if (first === undefined) continue;
-      const expected = lastLink(first, doc);
-      const other = others.find((machine) => lastLink(machine, doc) !== expected);
+      const expected = this.#lastLink(first, doc);
+      const other = others.find((machine) => this.#lastLink(machine, doc) !== expected);
       if (other !== undefined) {
-        return `${first.name} knows ${expected} of ${doc} and ${other.name} ${lastLink(other, doc)}`;
+        return `${first.name} knows ${expected} of ${doc} and ${other.name} ${this.#lastLink(other, doc)}`;
       }
     }
     return undefined;
+  }
+
+  #lastLink(machine: Machine, doc: DocId): string {
+    const { kv } = machine;
+    const links = this.#lastLinks.get(machine, kv) ?? this.#lastLinks.note(machine, kv, new Map());
+    const link = links.get(doc) ?? lastLink(machine, doc);
+    links.set(doc, link);
+    return link;
   }
 
   /** What nodes wrote is confirmed by itself, while the coordinators have not lost their memory. */
@@ -235,16 +263,18 @@ export class Simulation extends FaultyMesh {
   #damagedObject(): string | undefined {
     const names = new Map<string, { ns: string; key: string }>();
     for (const { version, doc } of this.library.all()) names.set(doc, version.record);
-    for (const machine of this.machines.values()) {
-      for (const doc of machine.holdings.docs()) {
+    for (const { name, process, holdings, kv } of this.machines.values()) {
+      if (process === undefined || this.#readAll.get(process, kv)) continue;
+      for (const doc of holdings.docs()) {
         const { ns, key } = names.get(doc) as { ns: string; key: string };
         try {
-          machine.process?.node.graph({ ns, key });
+          process.node.graph({ ns, key });
         } catch (error) {
           if (!(error instanceof MeshError) || error.code !== 'corrupt') throw error;
-          return `${machine.name} has a damaged record of ${ns}/${key}`;
+          return `${name} has a damaged record of ${ns}/${key}`;
         }
       }
+      this.#readAll.note(process, kv, true);
     }
     return undefined;
   }
@@ -257,9 +287,15 @@ export class Simulation extends FaultyMesh {
 
   #withHiddenRot(): string[] {
     if (!this.faults.has('rotRecord')) return [];
-    const isRotten = (machine: Machine): boolean =>
-      [...machine.holdings.ids()].some((id) => !isVersionIntact(machine, id, 'now'));
-    return [...this.machines.values()].filter(isRotten).map(({ name }) => name);
+    return [...this.machines.values()].filter((machine) => this.#hasRot(machine)).map(({ name }) => name);
+  }
+
+  #hasRot(machine: Machine): boolean {
+    const { holdings, kv } = machine;
+    if (this.#allSound.get(holdings, kv)) return false;
+    for (const id of holdings.ids()) if (!isVersionIntact(machine, id, 'now')) return true;
+    this.#allSound.note(holdings, kv, true);
+    return false;
   }
 
   #missingContent(union: ReadonlySet<VersionId>): string | undefined {

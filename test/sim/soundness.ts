@@ -2,7 +2,6 @@ import { blake3, blobHashOf, toBase32 } from '../../crdt/digest.ts';
 import type { BlobHash, VersionId } from '../../crdt/ids.ts';
 import { decodeManifest } from '../../crdt/manifest.ts';
 import { blobKey } from '../../src/node/content/content-keys.ts';
-import { smallBlobBytesMax } from '../../src/node/content/content-store.ts';
 import { textOfRow } from '../../src/node/rows.ts';
 import { versionKey } from '../../src/node/storage-keys.ts';
 import type { Machine } from './machine.ts';
@@ -10,8 +9,10 @@ import type { Machine } from './machine.ts';
 /** Which state of a disk: as its process sees it, or what a power loss would leave at the least. */
 type Moment = 'now' | 'durable';
 
-/** The simulated disks share the arrays of large blobs and never change one in place, so each is hashed once. */
+/** The simulated disks hand out one array for one value and never change it in place, so each is hashed and read once. */
 const blobHashes = new WeakMap<Uint8Array, BlobHash>();
+const versionIds = new WeakMap<Uint8Array, string>();
+const namesOf = new WeakMap<Uint8Array, Names>();
 
 /** What a manifest names: chunks, or manifests of parts. */
 interface Names {
@@ -23,7 +24,16 @@ interface Names {
 export function isVersionIntact(machine: Machine, id: VersionId, moment: Moment): boolean {
   const store = moment === 'now' ? machine.kv : machine.kv.durable();
   const row = store.get(versionKey(id));
-  return row !== undefined && toBase32(blake3(textOfRow(row))) === id;
+  return row !== undefined && idOfRow(row) === id;
+}
+
+function idOfRow(row: Uint8Array): string {
+  let id = versionIds.get(row);
+  if (id === undefined) {
+    id = toBase32(blake3(textOfRow(row)));
+    versionIds.set(row, id);
+  }
+  return id;
 }
 
 /** True when the manifest and every chunk it names are on the disk and match their hashes. */
@@ -42,15 +52,18 @@ export function blobsOf(machine: Machine, manifest: BlobHash, moment: Moment): B
 
 /** What a manifest names; undefined when it cannot be read. */
 function namesIn(bytes: Uint8Array): Names | undefined {
+  const known = namesOf.get(bytes);
+  if (known !== undefined) return known;
   const decoded = decodeManifest(bytes);
   if (!decoded.ok) return undefined;
   const areChunks = decoded.value.kind === 'leaf';
   const parts = decoded.value.kind === 'leaf' ? decoded.value.chunks : decoded.value.parts;
-  return { areChunks, hashes: parts.map((part) => part.hash) };
+  const names = { areChunks, hashes: parts.map((part) => part.hash) };
+  namesOf.set(bytes, names);
+  return names;
 }
 
 function hashOf(bytes: Uint8Array): BlobHash {
-  if (bytes.length <= smallBlobBytesMax) return blobHashOf(bytes);
   const known = blobHashes.get(bytes);
   if (known !== undefined) return known;
   const hash = blobHashOf(bytes);

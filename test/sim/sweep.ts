@@ -7,7 +7,10 @@ import type { RunRequest } from './worker.ts';
 
 /** A run takes a second, a large one minutes; one that takes this long hangs. */
 const runMsMax = 900_000;
-/** Nearly all that a run allocates is gone at once; with a larger nursery it costs a tenth less. In MiB, by size of mesh. */
+/**
+ * Nearly all that a run allocates is gone at once; with a nursery that is large, and is so from the start, it costs a fifth
+ * less. In MiB, by size of mesh.
+ */
 const youngSpace = { usual: 64, large: 256 };
 const largeMeshNodes = 20;
 
@@ -26,7 +29,9 @@ export interface SweepOptions {
 export async function sweep(requests: readonly RunRequest[], options: SweepOptions = {}): Promise<RunReport[]> {
   const reports: RunReport[] = [];
   const isLarge = requests.some(({ nodes }) => nodes >= largeMeshNodes);
-  const nodeFlags = [`--max-semi-space-size=${isLarge ? youngSpace.large : youngSpace.usual}`];
+  const nodeFlags = ['min', 'max'].map(
+    (bound) => `--${bound}-semi-space-size=${isLarge ? youngSpace.large : youngSpace.usual}`,
+  );
   const queue = [...requests.entries()];
   const work = async (): Promise<void> => {
     let child: ChildProcess | undefined;

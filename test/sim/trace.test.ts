@@ -6,7 +6,7 @@ import { sweep } from './sweep.ts';
 const request = { scenario: 'default', nodes: 5, operations: 100 } as const;
 
 describe('the trace of a run', () => {
-  it('is the same for the same seed, in this process and in another', async () => {
+  it('is the same for the same seed, in this process and in another', { timeout: 300_000 }, async () => {
     const first = await runSeed({ ...request, seed: 3 });
     const second = await runSeed({ ...request, seed: 3 });
     const [third] = await sweep([{ ...request, seed: 3 }], { workers: 1 });
@@ -15,7 +15,7 @@ describe('the trace of a run', () => {
     expect(third).toEqual(first);
   });
 
-  it('is another for another seed', async () => {
+  it('is another for another seed', { timeout: 300_000 }, async () => {
     const hashes = await Promise.all([4, 5].map(async (seed) => (await runSeed({ ...request, seed })).traceHash));
     expect(new Set(hashes).size).toBe(2);
   });

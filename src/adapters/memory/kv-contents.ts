@@ -1,4 +1,4 @@
-import assert from 'node:assert/strict';
+import assert, { AssertionError } from 'node:assert/strict';
 import { type KvKey, type KvRange, type KvReader, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
 import type { OrderedMap } from './ordered-map.ts';
 
@@ -8,8 +8,10 @@ import type { OrderedMap } from './ordered-map.ts';
  */
 export type Contents = OrderedMap<Uint8Array>;
 
-const { latin1Slice } = Buffer.prototype as unknown as {
+/** Node's own conversions, without a Buffer around the key, which would cost more than the text. */
+const { latin1Slice, latin1Write } = Buffer.prototype as unknown as {
   latin1Slice(this: Uint8Array, start: number, end: number): string;
+  latin1Write(this: Uint8Array, text: string, at: number, length: number): number;
 };
 
 /** The change applied to immutable contents: thrown away when it throws, and nothing to undo. */
@@ -105,20 +107,21 @@ function kept(value: Uint8Array): Uint8Array {
   return copy;
 }
 
-export function checkKey(key: KvKey): void {
-  assert(
-    key.length >= 1 && key.length <= kvKeyBytesMax,
-    `a key of ${key.length} bytes: 1 to ${kvKeyBytesMax} are allowed`,
-  );
+export function checkKey({ length }: KvKey): void {
+  // Every read comes by here, so the sentence is made only when somebody is to read it.
+  if (length < 1 || length > kvKeyBytesMax) {
+    throw new AssertionError({ message: `a key of ${length} bytes: 1 to ${kvKeyBytesMax} are allowed` });
+  }
 }
 
 export function keyText(key: KvKey): string {
-  // Without a Buffer around the key, which would cost more than the text.
   return latin1Slice.call(key, 0, key.length);
 }
 
 function keyBytes(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text, 'latin1'));
+  const key = new Uint8Array(text.length);
+  latin1Write.call(key, text, 0, text.length);
+  return key;
 }
 
 /** The value with the bit at that fraction of its length flipped. */

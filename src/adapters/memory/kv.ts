@@ -153,6 +153,14 @@ export class MemoryKv implements Kv {
     return new MemoryKv(this.#clock, this.#options, { contents: this.#contents, copies: this.#copies + 1 });
   }
 
+  /**
+   * True when no row of a range is another than when the snapshot was taken, of this store or of one it comes from. It
+   * costs next to nothing; false says nothing, since a row beside these may have changed.
+   */
+  isSince({ contents }: MemoryKvSnapshot, { start, end }: Pick<KvRange, 'start' | 'end'>): boolean {
+    return this.#contents.sharesRange(contents, keyText(start), keyText(end));
+  }
+
   /** What a power loss now would leave at the least. */
   durable(): KvReader {
     return readerOf(this.#durable);

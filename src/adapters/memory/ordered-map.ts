@@ -82,6 +82,26 @@ export class OrderedMap<V> {
     }
   }
 
+  /**
+   * True when both maps have the very same blocks where keys with start ≤ key < end are: then they have the same entries
+   * there. False says nothing: a neighbour of these may have changed.
+   */
+  sharesRange(other: OrderedMap<V>, start: string, end: string): boolean {
+    if (other === this) return true;
+    let [at, otherAt] = [this.#blockFor(start), other.#blockFor(start)];
+    for (;;) {
+      const [block, otherBlock] = [this.#blockBefore(at++, end), other.#blockBefore(otherAt++, end)];
+      if (block !== otherBlock) return false;
+      if (block === undefined) return true;
+    }
+  }
+
+  /** The block at an index; undefined past the last one and when all its keys are at `end` or beyond. */
+  #blockBefore(at: number, end: string): Block<V> | undefined {
+    const block = this.#blocks[at];
+    return block === undefined || (block.keys[0] as string) >= end ? undefined : block;
+  }
+
   /** The last block whose first key is not beyond the key; the first one when all are. */
   #blockFor(key: string): number {
     let low = 0;

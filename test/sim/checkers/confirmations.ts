@@ -42,11 +42,15 @@ export const confirmations: CheckerFactory = {
     const seen = new Map<string, { readonly kv: unknown; readonly position: number }>();
     const { majority, holds } = votersOf(world);
     const sequences = new Map<string, number>();
+    const disks = new Map<string, unknown>();
     const forgotten = new Set<DocId>();
     return {
       committed: ({ machine, store, keys, docs }, violate) => {
-        const sequence = keys.some((key) => key.length === 1 && key[0] === voterKey[0]) ? sequenceOf(store) : undefined;
-        if (sequence !== undefined) {
+        // Another disk is looked at before it can have votes of its own: the first of them may be as high as the last lost.
+        const isOther = disks.get(machine.name) !== machine.kv;
+        disks.set(machine.name, machine.kv);
+        if (isOther || keys.some((key) => key.length === 1 && key[0] === voterKey[0])) {
+          const sequence = sequenceOf(store);
           if (sequence < (sequences.get(machine.name) ?? 0)) forgetVotes(chains, machine.member.nodeId);
           sequences.set(machine.name, sequence);
         }

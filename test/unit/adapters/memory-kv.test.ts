@@ -116,6 +116,24 @@ describe('the memory store’s disk', () => {
 });
 
 describe('the memory store’s backups', () => {
+  it('tell whether anything in a range is other than when they were taken, rot and crashes included', async () => {
+    const { clock, kv, put } = slowStore();
+    await clock.run(put('a'), 1_000);
+    const before = kv.snapshot();
+    const range = { start: key('a'), end: key('b') };
+    expect(kv.isSince(before, range)).toBe(true);
+    expect(kv.reopen().isSince(before, range)).toBe(true);
+    const rotten = kv.restore(before);
+    rotten.rot(key('a'), random());
+    expect(rotten.isSince(before, range)).toBe(false);
+    const changed = rotten.restore(before);
+    await clock.run(
+      changed.transact((transaction) => transaction.delete(key('a'))),
+      1_000,
+    );
+    expect(changed.isSince(before, range)).toBe(false);
+  });
+
   it('compare by their entries', async () => {
     const { clock, kv, put } = slowStore();
     await clock.run(put('a'), 100);

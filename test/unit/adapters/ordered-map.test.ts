@@ -46,6 +46,25 @@ describe('the ordered map', () => {
     }
   });
 
+  it('knows a range for the same only where no entry of it differs, and does know it far from a change', () => {
+    const { map } = mixed(6_000, 'shared ranges');
+    const random = new SeededRandom('changes');
+    const draw = (): string => keyAt(Math.floor(random.fraction() * 3_100));
+    let shared = 0;
+    for (let round = 0; round < 300; round++) {
+      const key = draw();
+      const other = random.fraction() < 0.5 ? map.with(key, -1) : map.without(key);
+      const [start, end] = [draw(), draw()].sort() as [string, string];
+      if (!other.sharesRange(map, start, end)) continue;
+      shared += 1;
+      expect([...other.range(start, end)]).toEqual([...map.range(start, end)]);
+    }
+    expect(shared).toBeGreaterThan(100);
+    expect(map.sharesRange(map, '', '~')).toBe(true);
+    expect(map.with(keyAt(5), -1).sharesRange(map, keyAt(5), keyAt(6))).toBe(false);
+    expect(OrderedMap.empty<number>().sharesRange(map, '', keyAt(3_000))).toBe(false);
+  });
+
   it('leaves older versions as they were', () => {
     const { map } = mixed(3_000, 'versions');
     const before = [...map];
