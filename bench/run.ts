@@ -45,31 +45,46 @@ const benches: Readonly<Record<string, (say: (text: string) => void, options: Be
 /** Runs for minutes, so it is no part of `all`. */
 const notInAll = new Set(['soak']);
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    json: { type: 'boolean', default: false },
-    large: { type: 'boolean', default: false },
-    minutes: { type: 'string', default: '10' },
-  },
-});
+const usage = `usage: npm run bench -- <${Object.keys(benches).join('|')}|all> [--json] [--large] [--minutes N]`;
+
+function refuse(fault?: string): never {
+  if (fault !== undefined) console.error(fault);
+  console.error(usage);
+  process.exit(2);
+}
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean', default: false },
+        large: { type: 'boolean', default: false },
+        minutes: { type: 'string', default: '10' },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+  } catch (error) {
+    return refuse((error as Error).message);
+  }
+}
+
+const { values, positionals } = readArguments();
+if (values.help) {
+  console.log(usage);
+  process.exit(0);
+}
 const names =
   positionals.length === 0
     ? []
     : positionals[0] === 'all'
       ? Object.keys(benches).filter((name) => !notInAll.has(name))
       : positionals;
-const unknown = names.filter((name) => benches[name] === undefined);
-if (names.length === 0 || unknown.length > 0) {
-  if (unknown.length > 0) console.error(`there is no benchmark ${unknown.join(', ')}`);
-  console.error(`usage: npm run bench -- <${Object.keys(benches).join('|')}|all> [--json] [--large] [--minutes N]`);
-  process.exit(2);
-}
+const unknown = names.filter((name) => !Object.hasOwn(benches, name));
+if (unknown.length > 0) refuse(`there is no benchmark ${unknown.join(', ')}`);
+if (names.length === 0) refuse();
 const options: BenchOptions = { large: values.large, minutes: Number(values.minutes) };
-if (!(options.minutes > 0)) {
-  console.error(`'${values.minutes}' is not a number of minutes`);
-  process.exit(2);
-}
+if (!(options.minutes > 0)) refuse(`'${values.minutes}' is not a number of minutes`);
 
 let missed = false;
 for (const name of names) {

@@ -4,6 +4,7 @@ import type { ChangeOptions } from '../client/cluster-client.ts';
 import type { AnabranchClient } from '../client/http-client.ts';
 import type { CarryStatus, CommittedChange } from '../node/api.ts';
 import type { Cli } from './cli.ts';
+import { counted } from './counted.ts';
 import { CommandFailure, exitCodes } from './errors.ts';
 import { progressBar } from './progress.ts';
 
@@ -46,7 +47,7 @@ async function waitForCarryOver(cli: Cli, client: AnabranchClient, signal: Abort
     while (status?.complete !== true) {
       if (status !== undefined && status.done !== done) [done, sinceMs] = [status.done, performance.now()];
       if (performance.now() - sinceMs > stalledMsMax) {
-        const reached = status === undefined ? '' : ` at ${status.done} of ${status.total} registers`;
+        const reached = status === undefined ? '' : ` at ${status.done} of ${counted(status.total, 'register')}`;
         throw new CommandFailure(`the carry-over stands still${reached}: is a majority connected?`, exitCodes.failed);
       }
       bar.update(Math.max(0, done));

@@ -1,4 +1,5 @@
 import type { AnabranchClient } from '../client/http-client.ts';
+import { type CommandText, commandTextOf } from './command-text.ts';
 import { type ConnectionOptions, connect } from './connection.ts';
 import type { ExitCode } from './errors.ts';
 import { exitCodes } from './errors.ts';
@@ -8,12 +9,15 @@ import { type CliIo, Output } from './output.ts';
 export class Cli {
   readonly io: CliIo;
   readonly output: Output;
+  /** How commands are named in what is said. */
+  readonly command: CommandText;
   /** The exit code of a command that ends without an error and has still not done what was asked. */
   exitCode: ExitCode = exitCodes.ok;
 
   constructor(io: CliIo) {
     this.io = io;
     this.output = new Output(io);
+    this.command = commandTextOf(io.env);
   }
 
   /** Runs `use` with a client of the node that the options name, and lets go of its connections afterwards. */

@@ -51,6 +51,7 @@ async function list(cli: Cli, flags: ReadFlags): Promise<void> {
       Object.entries(values).map(([name, value]) => [scope, name, printable(JSON.stringify(value))]),
     );
     for (const line of table(rows)) await cli.output.print(line);
+    if (rows.length === 0) cli.output.aside('nothing is set');
   });
 }
 
@@ -66,7 +67,7 @@ async function get(cli: Cli, scope: string, name: string | undefined, flags: Rea
     if (flags.json === true) return cli.output.json(body);
     const rows = Object.entries(body.values).map(([each, value]) => [each, printable(JSON.stringify(value))]);
     for (const line of table(rows)) await cli.output.print(line);
-    if (rows.length === 0) cli.output.note(`${printable(scope)} has no settings`);
+    if (rows.length === 0) cli.output.aside(`nothing is set for ${printable(scope)}`);
   });
 }
 

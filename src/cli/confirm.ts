@@ -13,7 +13,7 @@ export function confirmCommand(cli: Cli): Command {
   const command = new Command('confirm')
     .description('have a version confirmed by the coordinators now; it happens by itself a moment after a write')
     .argument('<object>', 'NAMESPACE/KEY')
-    .option('--version <id>', 'this version, and not the newest one');
+    .option('--version <id>', 'this version, and not the newest one; the beginning of an id does');
   return withConnection(command).action(async (objectText: string, flags: ConfirmFlags) => {
     const object = parseObject(objectText);
     const signal = cli.interrupts();

@@ -7,7 +7,7 @@ import { genesisBytesMax } from '../../crdt/genesis.ts';
 import { type ClusterId, err, type Result } from '../../crdt/ids.ts';
 import type { Cli } from './cli.ts';
 import { addReadingCommands } from './control-log-read.ts';
-import { CommandFailure, exitCodes, UsageError } from './errors.ts';
+import { exitCodes, UsageError } from './errors.ts';
 import { printable } from './output.ts';
 
 const newline = 0x0a;
@@ -34,10 +34,7 @@ async function verify(cli: Cli, file: string, flags: VerifyFlags): Promise<void>
   const { cluster } = flags;
   if (cluster !== undefined && !isHash(cluster)) throw new UsageError('--cluster takes an id of 52 characters');
   const input = file === '-' ? cli.io.stdin : createReadStream(resolve(cli.io.cwd, file));
-  const verified = await verifyStream(input, cluster as ClusterId | undefined).catch((error) => {
-    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    throw missing ? new CommandFailure(`${file}: no such file`, exitCodes.notFound, { cause: error }) : error;
-  });
+  const verified = await verifyStream(input, cluster as ClusterId | undefined);
   if (verified.ok) return tellVerified(cli, verified.value, flags.json);
   const { at, message } = verified.error;
   cli.exitCode = exitCodes.failed;

@@ -4,8 +4,10 @@ import type { AnabranchClient } from '../client/http-client.ts';
 import type { DrainStatus } from '../node/api.ts';
 import type { Cli } from './cli.ts';
 import { type ConnectionOptions, withConnection } from './connection.ts';
-import { defaultNamespace, type Examined, type Finding, findings } from './doctor-checks.ts';
+import { type Examined, findings } from './doctor-checks.ts';
+import { defaultNamespace } from './doctor-content.ts';
 import { exitCodes } from './errors.ts';
+import type { Finding } from './finding.ts';
 import { printable, type TextStyle } from './output.ts';
 
 interface DoctorFlags extends ConnectionOptions {
@@ -22,7 +24,7 @@ export function doctorCommand(cli: Cli): Command {
   );
   return withConnection(command).action(async (flags: DoctorFlags) => {
     await cli.withClient(flags, async (client) => {
-      const found = findings(await examine(client));
+      const found = findings(await examine(client), cli.command);
       const healthy = found.every(({ level }) => level !== 'wrong');
       if (!healthy) cli.exitCode = exitCodes.failed;
       if (flags.json === true) return cli.output.json({ healthy, findings: found });

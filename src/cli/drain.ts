@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import type { AnabranchClient } from '../client/http-client.ts';
-import type { DrainStatus, NodeInfo } from '../node/api.ts';
+import type { CommittedChange, DrainStatus, NodeInfo } from '../node/api.ts';
 import { type ChangeFlags, tellCommitted, withChange } from './change-options.ts';
 import type { Cli } from './cli.ts';
 import { drainLines } from './drain-text.ts';
@@ -36,23 +36,45 @@ async function drain(cli: Cli, name: string, flags: DrainFlags): Promise<void> {
   if (undo === true && (wait === true || status === true)) throw new UsageError('--undo stands alone');
   await cli.withClient(flags, async (client) => {
     const node = await findNode(client, name);
-    const isDue = status !== true && !(wait === true && node.draining);
-    if (isDue) {
-      const set = undo === true ? client.replication.undrain : client.replication.drain;
-      const change = await set.call(client.replication, node.nodeId, flags);
-      const what = undo === true ? `${printable(node.name)} is used again` : `${printable(node.name)} drains`;
+    if (status !== true) {
+      const change = await changed(client, node, flags);
       // What is waited for is printed alone.
-      if (wait !== true || json !== true) await tellCommitted(cli, what, change, flags);
+      if (wait !== true || json !== true) await tellDrain(cli, node, change, flags);
     }
     if (wait !== true && status !== true) {
-      if (undo !== true) cli.output.note(`"anabranch drain ${printable(node.name)} --wait" waits until it is empty`);
+      if (undo !== true)
+        cli.output.note(`"${cli.command(`drain ${printable(node.name)} --wait`)}" waits until it is empty`);
       return;
     }
     const reached =
       wait === true ? await untilSafe(cli, client, node) : await client.replication.drainStatus(node.nodeId);
     if (json === true) return cli.output.json(reached);
-    for (const line of drainLines(reached)) await cli.output.print(line);
+    for (const line of drainLines(reached, cli.command)) await cli.output.print(line);
   });
+}
+
+/** Undefined when there was nothing to change. The same call made again under its operation id is told what it did. */
+async function changed(
+  client: AnabranchClient,
+  { nodeId }: NodeInfo,
+  { undo, reason, operationId }: DrainFlags,
+): Promise<CommittedChange | undefined> {
+  const options = { reason, operationId };
+  return undo === true ? client.replication.undrain(nodeId, options) : client.replication.drain(nodeId, options);
+}
+
+async function tellDrain(
+  cli: Cli,
+  { nodeId, name }: NodeInfo,
+  change: CommittedChange | undefined,
+  flags: DrainFlags,
+): Promise<void> {
+  const draining = flags.undo !== true;
+  const node = printable(name);
+  if (change !== undefined)
+    return tellCommitted(cli, draining ? `${node} drains` : `${node} is used again`, change, flags);
+  if (flags.json === true) return cli.output.json({ nodeId, draining, changed: false });
+  await cli.output.print(draining ? `${node} drains already` : `${node} does not drain`);
 }
 
 async function untilSafe(cli: Cli, client: AnabranchClient, { nodeId }: NodeInfo): Promise<DrainStatus> {
@@ -66,7 +88,7 @@ async function untilSafe(cli: Cli, client: AnabranchClient, { nodeId }: NodeInfo
       const left = status.remaining + (status.intents ?? 0);
       if (left < least) [least, sinceMs] = [left, performance.now()];
       if (performance.now() - sinceMs > stalledMsMax) {
-        throw new CommandFailure(`the drain stands still. ${drainLines(status).join(' ')}`);
+        throw new CommandFailure(`the drain stands still. ${drainLines(status, cli.command).join(' ')}`);
       }
       bar.update(Math.max(0, status.contents - status.remaining));
       await sleep(pollMs, undefined, { signal }).catch(() => signal.throwIfAborted());

@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander';
 import { ApiError } from '../client/api-error.ts';
 import { MeshError } from '../ports/mesh-error.ts';
+import { counted } from './counted.ts';
 
 /** What the command's caller learns without reading its output. */
 export const exitCodes = { ok: 0, failed: 1, usage: 2, notFound: 3, unreachable: 4 } as const;
@@ -18,8 +19,8 @@ export class UsageError extends Error {
 export class CommandFailure extends Error {
   readonly exitCode: ExitCode;
 
-  constructor(message: string, exitCode: ExitCode = exitCodes.failed, options?: { readonly cause?: unknown }) {
-    super(message, options);
+  constructor(message: string, exitCode: ExitCode = exitCodes.failed) {
+    super(message);
     this.name = 'CommandFailure';
     this.exitCode = exitCode;
   }
@@ -74,10 +75,14 @@ function apiExitCode({ code, status }: ApiError): ExitCode {
 const apiHints: Readonly<Record<string, (error: ApiError) => string>> = {
   unreachable: () => '; start one with "npm run swarm", or say where it is with --url or --dir',
   unauthorized: () => '; give the token with --dir DIR (the directory of the node or swarm) or ANABRANCH_TOKEN',
+  deleted: () => '; "log" shows its versions, and --version reads one',
   content_mismatch: () => '; nothing was kept, try again',
   carry_over_running: ({ problem }) => {
     const progress = problem?.progress as { readonly done: number; readonly total: number } | undefined;
-    const share = progress === undefined ? '' : `${progress.done} of ${progress.total} registers are there; `;
+    const share =
+      progress === undefined
+        ? ''
+        : `${progress.done} of ${counted(progress.total, 'register is', 'registers are')} there; `;
     return `; ${share}--wait does it as soon as it can be done`;
   },
 };

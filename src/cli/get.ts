@@ -26,7 +26,7 @@ export function getCommand(cli: Cli): Command {
     .description('read an object; its content is checked against its BLAKE3 hash on the way')
     .argument('<object>', 'NAMESPACE/KEY')
     .option('-o, --output <file>', 'where to write it, - for standard output', '-')
-    .option('--version <id>', 'exactly this version')
+    .option('--version <id>', 'exactly this version; the beginning of an id does')
     .addOption(
       new Option('--mode <mode>', 'which head to read')
         .choices(['preferred', 'confirmed_only', 'provisional_allowed'])
@@ -48,7 +48,7 @@ async function get(cli: Cli, objectText: string, flags: GetFlags): Promise<void>
     const read = await client.get(object.ns, object.key, options);
     const content = withProgress(cli, objectText, read);
     if (toStdout) await pipeline(content, cli.io.stdout, { end: false });
-    else await writeWhole(content, resolve(cli.io.cwd, flags.output));
+    else await writeWhole(content, resolve(cli.io.cwd, flags.output), flags.output);
     await tellRead(cli, object, read, flags);
   });
 }
@@ -68,9 +68,9 @@ async function* withProgress(cli: Cli, label: string, read: ReadObject): AsyncGe
 }
 
 /** A file is there in full, or as it was before; a device or a pipe is written to as it comes. */
-async function writeWhole(content: AsyncIterable<Uint8Array>, path: string): Promise<void> {
+async function writeWhole(content: AsyncIterable<Uint8Array>, path: string, given: string): Promise<void> {
   const there = await stat(path).catch(() => undefined);
-  if (there?.isDirectory() === true) throw new CommandFailure(`${path} is a directory; name a file in it`);
+  if (there?.isDirectory() === true) throw new CommandFailure(`${given} is a directory; name a file in it`);
   if (there !== undefined && !there.isFile()) {
     await pipeline(content, createWriteStream(path));
     return;
@@ -80,7 +80,9 @@ async function writeWhole(content: AsyncIterable<Uint8Array>, path: string): Pro
     await pipeline(content, createWriteStream(draft, { flags: 'wx' }));
     await rename(draft, path);
   } catch (error) {
-    await rm(draft, { force: true });
+    await rm(draft, { force: true }).catch(() => undefined);
+    // Nobody named the draft.
+    if ((error as NodeJS.ErrnoException).path === draft) (error as NodeJS.ErrnoException).path = given;
     throw error;
   }
 }

@@ -57,20 +57,32 @@ async function init(cli: Cli, flags: InitFlags): Promise<void> {
     flags.join === undefined
       ? await foundCluster(path, flags.cluster ?? clusterDefault, node)
       : await prepareJoiner(path, resolve(cli.io.cwd, flags.join), node);
+  if (flags.join !== undefined && node.addresses.every(isOfThisMachine)) {
+    cli.output.aside(
+      `the others reach ${printable(card.name)} on this machine alone (${printable(node.addresses.join(' '))}): ` +
+        'for nodes elsewhere, make it with --listen /ip4/0.0.0.0/tcp/PORT --address /ip4/ITS-ADDRESS/tcp/PORT',
+    );
+  }
   if (flags.json === true) return cli.output.json(card);
-  for (const line of nextSteps(card, dir, flags.join !== undefined)) await cli.output.print(line);
+  for (const line of nextSteps(cli, card, dir, flags.join !== undefined)) await cli.output.print(line);
 }
 
-function nextSteps(card: NodeCard, dir: string, joins: boolean): string[] {
+function nextSteps(cli: Cli, card: NodeCard, dir: string, joins: boolean): string[] {
   const { name, nodeId, cluster } = card;
   const made = `${printable(dir)} is the directory of node ${printable(name)} (${nodeId})`;
-  if (!joins) return [`${made}, the first of cluster ${cluster}`, `start it: anabranch serve --dir ${printable(dir)}`];
+  const start = `start it: ${cli.command(`serve --dir ${printable(dir)}`)}`;
+  if (!joins) return [`${made}, the first of cluster ${cluster}`, start];
   return [
     `${made} of cluster ${cluster}`,
-    'an administrator admits it with `anabranch nodes admit FILE`, when this line is in the file:',
+    `an administrator admits it with "${cli.command('nodes admit FILE')}", when this line is in the file:`,
     JSON.stringify(card),
-    `then start it: anabranch serve --dir ${printable(dir)}`,
+    `then ${start}`,
   ];
+}
+
+/** An address that leads nobody but this machine to it: a loopback one, or one that stands for all of its own. */
+function isOfThisMachine(address: string): boolean {
+  return /^\/(ip4\/(127\.|0\.0\.0\.0\/)|ip6\/::1?\/|dns[46]?\/localhost\/)/.test(address);
 }
 
 /** The machine's name as far as a node can have it. */

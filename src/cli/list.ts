@@ -41,8 +41,14 @@ async function list(cli: Cli, where: string, flags: ListFlags): Promise<void> {
       await cli.output.json(await wholeListing(client, query, flags));
       return;
     }
-    for await (const page of pages(client, query, flags))
-      for (const line of linesOf(page)) await cli.output.print(line);
+    let isEmpty = true;
+    for await (const page of pages(client, query, flags)) {
+      for (const line of linesOf(page)) {
+        isEmpty = false;
+        await cli.output.print(line);
+      }
+    }
+    if (isEmpty) cli.output.aside(`no objects in ${printable(where)}`);
   });
 }
 

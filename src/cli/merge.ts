@@ -22,7 +22,7 @@ export function mergeCommand(cli: Cli): Command {
   const command = new Command('merge')
     .description("join an object's heads into one version")
     .argument('<object>', 'NAMESPACE/KEY')
-    .option('--pick <id>', 'keep the content of this version')
+    .option('--pick <id>', 'keep the content of this version; the beginning of its id does')
     .option('--file <file>', 'use this file as the merged content');
   return withConnection(withWriteFlags(command)).action((object: string, flags: MergeFlags) =>
     merge(cli, object, flags),
@@ -35,13 +35,13 @@ async function merge(cli: Cli, objectText: string, flags: MergeFlags): Promise<v
     throw new UsageError('say what the merged content is: either --pick ID (one side) or --file FILE');
   }
   const signal = cli.interrupts();
-  const written = await cli.withClient(flags, async (client) => {
+  await cli.withClient(flags, async (client) => {
     const parents = await parentsOf(client, object, flags, signal);
     const [pick] = flags.pick === undefined ? [] : await wholeVersionIds(client, object, [flags.pick], signal);
     const path = flags.file === undefined ? undefined : resolve(cli.io.cwd, flags.file);
-    return mergeInStages(client, object, parents, { pick, path, commit: flags.commit, signal });
+    const written = await mergeInStages(client, object, parents, { pick, path, commit: flags.commit, signal });
+    await tellWritten(cli, client, written, { what: 'merged', json: flags.json });
   });
-  await tellWritten(cli, written, 'merged', flags.json);
 }
 
 /** The versions that were named, or all heads. */

@@ -1,5 +1,5 @@
-import { Command } from 'commander';
-import type { NamespaceInfo, NamespacePolicy } from '../node/api.ts';
+import { Command, Option } from 'commander';
+import type { NamespaceInfo, NamespacePolicy, ReadMode } from '../node/api.ts';
 import { type ChangeFlags, parsePairs, tellCommitted, withChange } from './change-options.ts';
 import type { Cli } from './cli.ts';
 import { type ConnectionOptions, withConnection } from './connection.ts';
@@ -7,6 +7,8 @@ import { UsageError } from './errors.ts';
 import { readJson } from './json-file.ts';
 import { printable, table } from './output.ts';
 import { wholeNumber } from './whole-number.ts';
+
+const readModes = ['preferred', 'confirmed_only', 'provisional_allowed'] as const satisfies readonly ReadMode[];
 
 interface ReadFlags extends ConnectionOptions {
   readonly json?: boolean;
@@ -34,7 +36,7 @@ export function namespacesCommand(cli: Cli): Command {
     .option('--file <file>', 'the whole policy as JSON, or - for standard input')
     .option('--replicas <count>', 'copies of the content', wholeNumber('--replicas', 1, 16))
     .option('--diversity <label=count...>', 'at least so many different values of a label among the holders')
-    .option('--read-mode <mode>', 'the mode of reads that name none')
+    .addOption(new Option('--read-mode <mode>', 'the mode of reads that name none').choices(readModes))
     .action((ns: string, flags: SetFlags) => set(cli, ns, flags));
   return command;
 }
@@ -45,6 +47,7 @@ async function list(cli: Cli, flags: ReadFlags): Promise<void> {
     if (flags.json === true) return cli.output.json(body);
     const rows = body.namespaces.map(({ ns, policy }) => [ns, printable(JSON.stringify(policy))]);
     for (const line of table(rows)) await cli.output.print(line);
+    if (rows.length === 0) cli.output.aside('no namespace has a policy of its own');
   });
 }
 
@@ -78,13 +81,18 @@ async function policyOf(cli: Cli, { file, replicas, diversity, readMode }: SetFl
     }
     return (await readJson(cli, file)) as NamespacePolicy;
   }
-  const counts = diversity === undefined ? {} : parsePairs(diversity);
-  if (counts === undefined) throw new UsageError('--diversity takes label=count, such as dc=2');
+  const counts = parseCounts(diversity ?? []);
   return {
     ...(replicas === undefined ? {} : { replicas }),
-    ...(diversity === undefined
-      ? {}
-      : { diversity: Object.fromEntries(Object.entries(counts).map(([label, text]) => [label, Number(text)])) }),
+    ...(diversity === undefined ? {} : { diversity: counts }),
     ...(readMode === undefined ? {} : { readMode }),
   };
+}
+
+function parseCounts(texts: readonly string[]): Record<string, number> {
+  const pairs = Object.entries(parsePairs(texts) ?? {});
+  if (pairs.length < new Set(texts).size || pairs.some(([, count]) => !/^[1-9]\d?$/.test(count))) {
+    throw new UsageError('--diversity takes label=count, such as dc=2');
+  }
+  return Object.fromEntries(pairs.map(([label, count]) => [label, Number(count)]));
 }

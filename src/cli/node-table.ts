@@ -2,39 +2,29 @@ import { formatBytes } from '../client/draw-graph.ts';
 import type { NodeInfo } from '../node/api.ts';
 import { printable, table } from './output.ts';
 
-const heading = [
-  'NAME',
-  'STATE',
-  'ID',
-  'ROLES',
-  'CAPACITY',
-  'LABELS',
-  'DISK',
-  'HEARTBEAT',
-  'VERSION',
-  'URL',
-  'ADDRESSES',
-];
+const heading = ['NAME', 'STATE', 'ROLES', 'CAPACITY', 'LABELS', 'DISK', 'HEARTBEAT'];
+const longHeading = [...heading, 'ID', 'VERSION', 'URL', 'ADDRESSES'];
 
-/** The members as lines of a table, the first of them its heading. */
-export function nodeTable(nodes: readonly NodeInfo[]): string[] {
-  return table([heading, ...nodes.map(rowOf)]);
+/** The members as lines of a table, the first of them its heading. What is long about them comes last, and when asked for. */
+export function nodeTable(nodes: readonly NodeInfo[], { long }: { readonly long: boolean }): string[] {
+  if (!long) return table([heading, ...nodes.map((node) => cellsOf(node, freeOf(node)))]);
+  return table([longHeading, ...nodes.map((node) => [...cellsOf(node, diskOf(node)), ...longCellsOf(node)])]);
 }
 
-function rowOf(node: NodeInfo): string[] {
+function cellsOf(node: NodeInfo, disk: string): string[] {
   return [
     printable(node.name),
     stateOf(node),
-    node.nodeId,
     node.roles.join(','),
     node.capacity === null ? '-' : `step ${node.capacity}`,
-    printable(pairsOf(node.labels)),
-    diskOf(node),
+    printable(pairsOf(node.labels)) || '-',
+    disk,
     node.self ? 'self' : agoOf(node.lastHeartbeatMs),
-    printable(node.version ?? '-'),
-    printable(node.url ?? '-'),
-    printable(node.addresses.join(' ')),
   ];
+}
+
+function longCellsOf({ nodeId, version, url, addresses }: NodeInfo): string[] {
+  return [nodeId, printable(version ?? '-'), printable(url ?? '-'), printable(addresses.join(' ')) || '-'];
 }
 
 /** A draining node that is not there any more is to be seen as both. */
@@ -44,6 +34,10 @@ function stateOf({ state, draining, self, connected }: NodeInfo): string {
   if (self) words.push('answers here');
   else if (!connected && (state === 'online' || state === 'draining')) words.push('not connected');
   return words.join(', ');
+}
+
+function freeOf({ freeBytes }: NodeInfo): string {
+  return freeBytes === null ? '-' : `${formatBytes(freeBytes)} free`;
 }
 
 function diskOf({ capacityBytes, freeBytes, usedBytes }: NodeInfo): string {

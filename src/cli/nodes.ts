@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { z } from 'zod';
 import type { ChangeOptions, NewMember } from '../client/cluster-client.ts';
 import type { AnabranchClient } from '../client/http-client.ts';
@@ -7,14 +7,16 @@ import { changeAndCarryOver } from './carry-over-wait.ts';
 import { type ChangeFlags, tellCommitted, withChange } from './change-options.ts';
 import type { Cli } from './cli.ts';
 import { type ConnectionOptions, withConnection } from './connection.ts';
-import { CommandFailure, exitCodes, UsageError } from './errors.ts';
+import { UsageError } from './errors.ts';
+import { findNodeId } from './find-node.ts';
 import { readJson } from './json-file.ts';
 import { capacityForm, labelForm, labelsOf, parseCapacity } from './member-arguments.ts';
 import { nodeTable } from './node-table.ts';
 import { printable } from './output.ts';
 
-interface NodesFlags extends ConnectionOptions {
+interface ListFlags extends ConnectionOptions {
   readonly json?: boolean;
+  readonly long?: boolean;
 }
 
 interface CoordinatorFlags extends ChangeFlags {
@@ -27,6 +29,7 @@ interface AdmitFlags extends CoordinatorFlags {
 }
 
 const nodeArgument = ['<node>', 'name or id of a member'] as const;
+const roles = ['storage', 'coordinator', 'agent'] as const;
 const waitOption = [
   '--wait',
   'where this changes who votes: wait until the change before has been carried over, and until this one has been',
@@ -44,11 +47,15 @@ export function nodesCommand(cli: Cli): Command {
   const command = new Command('nodes').description('the members of the mesh');
   withConnection(command.command('list', { isDefault: true }))
     .description('show the nodes as this node sees them (the default)')
-    .action((flags: NodesFlags) => list(cli, flags));
+    .option('--long', 'show their ids, versions, URLs and addresses as well')
+    .action((flags: ListFlags) => list(cli, flags));
   withChange(command.command('admit'))
     .description('take a node in as a member')
-    .argument('<card>', 'what `anabranch init --join FILE --json` printed on the new node, or - for standard input')
-    .option('--role <role...>', 'storage (the default), coordinator or agent')
+    .argument(
+      '<card>',
+      `what "${cli.command('init --join FILE --json')}" printed on the new node, or - for standard input`,
+    )
+    .addOption(new Option('--role <role...>', 'what it is there for (default storage)').choices(roles))
     .option('--label <name=value...>', 'where and what it is, such as dc=fra1')
     .option(...waitOption)
     .action((card: string, flags: AdmitFlags) => admit(cli, card, flags));
@@ -62,11 +69,11 @@ export function nodesCommand(cli: Cli): Command {
   withChange(command.command('roles'))
     .description("set a member's roles")
     .argument(...nodeArgument)
-    .argument('<role...>', 'storage, coordinator or agent')
+    .addArgument(new Argument('<role...>', 'all the roles it is to have').choices(roles))
     .option(...waitOption)
-    .action((node: string, roles: string[], flags: CoordinatorFlags) =>
+    .action((node: string, given: string[], flags: CoordinatorFlags) =>
       changing(cli, node, flags, `the roles of ${node} are set`, (client, id, options) =>
-        client.cluster.setRoles(id, [...new Set(roles)].sort(), options),
+        client.cluster.setRoles(id, [...new Set(given)].sort(), options),
       ),
     );
   withChange(command.command('labels'))
@@ -105,11 +112,11 @@ function addWhereAndHowMuch(command: Command, cli: Cli): void {
     });
 }
 
-async function list(cli: Cli, flags: NodesFlags): Promise<void> {
+async function list(cli: Cli, flags: ListFlags): Promise<void> {
   await cli.withClient(flags, async (client) => {
     const body = await client.nodes();
     if (flags.json === true) return cli.output.json(body);
-    for (const line of nodeTable(body.nodes)) await cli.output.print(line);
+    for (const line of nodeTable(body.nodes, { long: flags.long === true })) await cli.output.print(line);
   });
 }
 
@@ -135,13 +142,7 @@ async function changing(
   change: (client: AnabranchClient, nodeId: string, options: ChangeOptions) => Promise<CommittedChange>,
 ): Promise<void> {
   await cli.withClient(flags, async (client) => {
-    const { nodes } = await client.nodes();
-    const found = nodes.find(({ name, nodeId }) => nodeId === node || name === node);
-    if (found === undefined && flags.operationId === undefined) {
-      throw new CommandFailure(`there is no member ${printable(node)}`, exitCodes.notFound);
-    }
-    // A retry of what was done already may name one who is gone.
-    const nodeId = found?.nodeId ?? node;
+    const nodeId = await findNodeId(client, node, flags.operationId);
     const committed = await changed(cli, client, flags, (options) => change(client, nodeId, options));
     await tellCommitted(cli, printable(what), committed, flags);
   });
@@ -158,7 +159,7 @@ function changed(
 }
 
 async function readCard(cli: Cli, file: string): Promise<z.infer<typeof cardSchema>> {
-  const hint = ': it should be what `anabranch init --join FILE --json` printed';
+  const hint = `: it should be what "${cli.command('init --join FILE --json')}" printed`;
   const card = cardSchema.safeParse(await readJson(cli, file, hint));
   if (card.success) return card.data;
   throw new UsageError(`${file} does not describe a node: ${z.prettifyError(card.error)}`);

@@ -64,6 +64,11 @@ export class Output {
     if (this.#io.stderr.isTTY === true) this.#io.stderr.write(`${text}\n`);
   }
 
+  /** What a script's log is to have as well, and what is no result: that there is nothing to print, or what was written where. */
+  aside(text: string): void {
+    this.#io.stderr.write(`${text}\n`);
+  }
+
   error(text: string): void {
     this.#io.stderr.write(`anabranch: ${text}\n`);
   }

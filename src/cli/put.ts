@@ -36,24 +36,17 @@ async function put(cli: Cli, objectText: string, file: string, flags: PutFlags):
   const source = await openSource(cli, file);
   const signal = cli.interrupts();
   try {
-    const written = await cli.withClient(flags, async (client) => {
+    await cli.withClient(flags, async (client) => {
       const options = await writeOptionsOf(client, object, flags, signal);
-      const bar = progressBar(cli.io, objectText, source.size);
-      try {
-        const { type } = flags;
-        const { size } = source;
-        return await client.put(object.ns, object.key, source.body, {
-          ...options,
-          type,
-          meta,
-          size,
-          onProgress: (bytes) => bar.update(bytes),
-        });
-      } finally {
-        bar.end();
-      }
+      const { type, json } = flags;
+      const { size } = source;
+      const bar = progressBar(cli.io, objectText, size);
+      const onProgress = (bytes: number): void => bar.update(bytes);
+      const written = await client
+        .put(object.ns, object.key, source.body, { ...options, type, meta, size, onProgress })
+        .finally(() => bar.end());
+      await tellWritten(cli, client, written, { what: 'stored', json });
     });
-    await tellWritten(cli, written, 'stored', flags.json);
   } finally {
     source.close();
   }

@@ -12,10 +12,11 @@ export function removeCommand(cli: Cli): Command {
     async (objectText: string, flags: ConnectionOptions & WriteFlags) => {
       const object = parseObject(objectText);
       const signal = cli.interrupts();
-      const written = await cli.withClient(flags, async (client) =>
-        client.delete(object.ns, object.key, await writeOptionsOf(client, object, flags, signal)),
-      );
-      await tellWritten(cli, written, 'deleted', flags.json);
+      await cli.withClient(flags, async (client) => {
+        const options = await writeOptionsOf(client, object, flags, signal);
+        const written = await client.delete(object.ns, object.key, options);
+        await tellWritten(cli, client, written, { what: 'deleted', json: flags.json });
+      });
     },
   );
 }

@@ -7,6 +7,8 @@ import type {
   UnansweredNode,
   VersionReplicas,
 } from '../node/api.ts';
+import type { CommandText } from './command-text.ts';
+import { counted } from './counted.ts';
 import { formatDuration } from './duration.ts';
 import { printable, table } from './output.ts';
 
@@ -16,14 +18,14 @@ import { printable, table } from './output.ts';
 export function placementLines({ ns, key, policy, desired, substitutes, lacks }: ObjectPlacement): string[] {
   const diversity = Object.entries(policy.diversity).map(([label, count]) => `${count} ${label}`);
   const where = diversity.length === 0 ? '' : ` in at least ${diversity.join(', ')}`;
-  const copies = policy.replicas === 1 ? '1 copy' : `${policy.replicas} copies`;
+  const copies = counted(policy.replicas, 'copy', 'copies');
   return [
     printable(`${ns}/${key}: ${copies}${where}`),
     ...indented([
       ...desired.map((node) => [...cellsOf(node), 'desired']),
       ...substitutes.map((node) => [...cellsOf(node), 'stands in']),
     ]),
-    ...lacks.map(({ message }) => `  CANNOT BE MET: ${printable(message)}`),
+    ...lacks.map(({ message, advice }) => `  CANNOT BE MET: ${printable(`${message}: ${advice}`)}`),
   ];
 }
 
@@ -57,11 +59,11 @@ export function replicaLines(page: ReplicaPage, nowMs: number): string[] {
 }
 
 /** How replication stands in the mesh. */
-export function statusLines(status: ReplicationStatus, nowMs: number): string[] {
+export function statusLines(status: ReplicationStatus, nowMs: number, command: CommandText): string[] {
   const { totals, repairs, auditors, intents, lastAudit, unanswered } = status;
   const running = auditors.filter(({ running: audit }) => audit !== null);
   const rows: [string, string][] = [
-    ['state', stateText(status)],
+    ['state', stateText(status, command)],
     ['versions', versionsText(status)],
     ['repairs', repairs.pulls === 0 ? 'none' : repairsText(status)],
     ...(totals.waitingPulls === 0
@@ -81,11 +83,13 @@ export function statusLines(status: ReplicationStatus, nowMs: number): string[] 
     ],
     ...running.map(({ name, running: audit }): [string, string] => [
       'audit runs',
-      `${printable(name)}: ${audit?.phase ?? ''}, ${audit?.subjects ?? 0} versions`,
+      `${printable(name)}: ${audit?.phase ?? ''}, ${counted(audit?.subjects ?? 0, 'version')}`,
     ]),
     [
       'writes here',
-      intents.pending === 0 ? 'all proved elsewhere' : `${intents.pending} wait for proofs of their copies`,
+      intents.pending === 0
+        ? 'all proved elsewhere'
+        : `${counted(intents.pending, 'waits', 'wait')} for proofs of copies`,
     ],
   ];
   return [...table(rows), ...unansweredLines(unanswered)];
@@ -101,27 +105,34 @@ export function unansweredLines(unanswered: readonly UnansweredNode[]): string[]
 
 /** Copies and their bytes. */
 export function copiesText(count: number, bytes: number): string {
-  return `${count} ${count === 1 ? 'copy' : 'copies'}, ${formatBytes(bytes)}`;
+  return `${counted(count, 'copy', 'copies')}, ${formatBytes(bytes)}`;
 }
 
-function stateText({ healthy, complete, auditors }: ReplicationStatus): string {
+function stateText({ healthy, complete, auditors, unanswered }: ReplicationStatus, command: CommandText): string {
   if (healthy) return 'healthy';
   if (complete) return 'NOT HEALTHY';
-  return auditors.some(({ last }) => last === null)
-    ? 'not known: not every coordinator has audited yet; "anabranch replication audit" has them do it'
-    : 'not known: not every coordinator answers';
+  if (auditors.some(({ last }) => last === null)) {
+    return `not known: not every coordinator has audited yet; "${command('replication audit')}" has them do it`;
+  }
+  return auditors.length === 0 || unanswered.some(({ presence }) => presence === 'online')
+    ? 'not known: not every coordinator answers'
+    : 'not known: a coordinator went or came, and the others have not audited since; they are about to';
 }
 
 function versionsText({ totals }: ReplicationStatus): string {
+  const { subjects, over } = totals;
+  if (subjects === 0) return 'none yet';
+  const whole = totals.healthy + over;
+  const all = counted(subjects, 'has all its copies', 'have all their copies');
   const parts = [
-    `${totals.healthy} healthy`,
-    ...(totals.under > 0 ? [`${totals.under} under-replicated`] : []),
-    ...(totals.mis > 0 ? [`${totals.mis} misplaced`] : []),
-    ...(totals.over > 0 ? [`${totals.over} over-replicated`] : []),
-    ...(totals.unreachable > 0 ? [`${totals.unreachable} UNREACHABLE`] : []),
-    ...(totals.degraded > 0 ? [`${totals.degraded} degraded: the policy cannot be met`] : []),
+    whole === subjects ? all : `${whole} of ${all}`,
+    ...(over > 0 ? [`${over} of them more than needed`] : []),
+    ...(totals.under > 0 ? [`${counted(totals.under, 'has', 'have')} too few`] : []),
+    ...(totals.mis > 0 ? [`${counted(totals.mis, 'has', 'have')} some in the wrong places`] : []),
+    ...(totals.unreachable > 0 ? [`${counted(totals.unreachable, 'has', 'have')} NONE that can be reached`] : []),
+    ...(totals.degraded > 0 ? [`${counted(totals.degraded, 'has', 'have')} a policy that cannot be met`] : []),
   ];
-  return `${totals.subjects}: ${parts.join(', ')}`;
+  return parts.join(', ');
 }
 
 function repairsText({ repairs: { pulls, bytes, bytesPerSecond, etaMs } }: ReplicationStatus): string {

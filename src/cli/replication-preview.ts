@@ -4,6 +4,7 @@ import type { AnabranchClient } from '../client/http-client.ts';
 import type { AskedChange, MovePreview } from '../node/api.ts';
 import type { Cli } from './cli.ts';
 import { type ConnectionOptions, withConnection } from './connection.ts';
+import { counted } from './counted.ts';
 import { findNode } from './find-node.ts';
 import { capacityForm, labelForm, labelsOf, parseCapacity } from './member-arguments.ts';
 import { printable, table } from './output.ts';
@@ -20,6 +21,8 @@ interface JoinFlags extends PreviewFlags {
 
 /** Moves that are listed one by one; the rest is only counted. */
 const listedMax = 20;
+/** As many as the API lists on one page: among them are those that nobody has to fetch. */
+const pageMovesMax = 40;
 const nodeArgument = ['<node>', 'name or id of a member'] as const;
 
 /** What would move if the mesh changed. */
@@ -76,13 +79,30 @@ async function preview(
 ): Promise<void> {
   await cli.withClient(flags, async (client) => {
     const change = await changeOf(client);
-    let whole = await client.replication.preview(change, { limit: listedMax });
+    let whole = await client.replication.preview(change, { limit: pageMovesMax });
+    let fetched = whole.moves.filter(isFetched).slice(0, listedMax);
+    let lack = lackOf(whole);
     while (whole.next !== null) {
-      whole = joined(whole, await client.replication.preview(change, { after: whole.next, limit: listedMax }));
+      const page = await client.replication.preview(change, { after: whole.next, limit: pageMovesMax });
+      fetched = [...fetched, ...page.moves.filter(isFetched)].slice(0, listedMax);
+      lack ??= lackOf(page);
+      whole = joined(whole, page);
     }
     if (flags.json === true) return cli.output.json(whole);
-    for (const line of linesOf(whole)) await cli.output.print(line);
+    for (const line of linesOf(whole, { fetched, lack })) await cli.output.print(line);
   });
+}
+
+type Move = MovePreview['moves'][number];
+
+/** A move that some node has to fetch a content for; with any other, one only need not hold it any more. */
+function isFetched({ to }: Move): boolean {
+  return to.length > 0;
+}
+
+/** What a policy would not get, of the first version that is listed with it. */
+function lackOf({ moves }: MovePreview): string | undefined {
+  return moves.flatMap(({ lacks }) => lacks.map(({ message }) => message))[0];
 }
 
 function joined(first: MovePreview, second: MovePreview): MovePreview {
@@ -98,7 +118,7 @@ function joined(first: MovePreview, second: MovePreview): MovePreview {
     });
   }
   return {
-    moves: [...first.moves, ...second.moves].slice(0, listedMax),
+    moves: [...first.moves, ...second.moves].slice(0, pageMovesMax),
     totals: {
       subjects: first.totals.subjects + second.totals.subjects,
       moved: first.totals.moved + second.totals.moved,
@@ -111,12 +131,21 @@ function joined(first: MovePreview, second: MovePreview): MovePreview {
   };
 }
 
-function linesOf({ moves, totals, nodes }: MovePreview): string[] {
+interface Told {
+  /** Moves to list. */
+  readonly fetched: readonly Move[];
+  readonly lack: string | undefined;
+}
+
+function linesOf({ totals, nodes }: MovePreview, { fetched, lack }: Told): string[] {
   const names = new Map(nodes.map(({ nodeId, name }) => [nodeId, name ?? 'the new node']));
   const nameOf = (id: (typeof nodes)[number]['nodeId']): string => printable(names.get(id) ?? id);
-  const degraded = totals.degraded === 0 ? '' : `; the policy of ${totals.degraded} could not be met`;
+  const losing = nodes.filter(({ contentsOut }) => contentsOut > 0).map(({ nodeId }) => nameOf(nodeId));
+  const why = lack === undefined ? '' : ` (${printable(lack)})`;
+  const short = totals.degraded === 0 ? '' : `; ${totals.degraded} would have a policy that cannot be met${why}`;
+  const unlisted = totals.copies - fetched.reduce((sum, { to }) => sum + to.length, 0);
   return [
-    `${totals.moved} of ${totals.subjects} versions would move: ${copiesText(totals.copies, totals.bytes)}${degraded}`,
+    `${summaryOf(totals, losing)}${short}`,
     ...table(
       nodes.map(({ nodeId, contentsIn, bytesIn, contentsOut, bytesOut }) => [
         nameOf(nodeId),
@@ -125,12 +154,24 @@ function linesOf({ moves, totals, nodes }: MovePreview): string[] {
       ]),
     ),
     ...table(
-      moves.map(({ ns, key, size, from, to }) => [
+      fetched.map(({ ns, key, size, from, to }) => [
         printable(`${ns}/${key}`),
         formatBytes(size),
-        `${from.map(nameOf).join(', ') || '-'} → ${to.map(nameOf).join(', ') || '-'}`,
+        from.length === 0
+          ? `→ ${to.map(nameOf).join(', ')}`
+          : `${from.map(nameOf).join(', ')} → ${to.map(nameOf).join(', ')}`,
       ]),
     ),
-    ...(totals.moved > moves.length ? [`… and ${totals.moved - moves.length} more`] : []),
+    ...(unlisted > 0 ? [`… and ${counted(unlisted, 'more copy', 'more copies')}`] : []),
   ];
+}
+
+/** What moves in all, and who need not hold so much any more. */
+function summaryOf({ subjects, moved, copies, bytes }: MovePreview['totals'], losing: readonly string[]): string {
+  const of = counted(subjects, 'version');
+  if (moved === 0) return `none of ${of} would move`;
+  if (copies > 0) return `${moved} of ${of} would move: ${copiesText(copies, bytes)}`;
+  const places = counted(moved, 'version would lose its place', 'versions would lose their place');
+  const where = losing.length === 0 ? '' : ` on ${losing.join(', ')}`;
+  return `${places}${where}; nothing has to be copied`;
 }

@@ -58,7 +58,7 @@ async function status(cli: Cli, flags: ReplicationFlags): Promise<void> {
   await cli.withClient(flags, async (client) => {
     const body = await client.replication.status();
     if (flags.json === true) return cli.output.json(body);
-    for (const line of statusLines(body, Date.now())) await cli.output.print(line);
+    for (const line of statusLines(body, Date.now(), cli.command)) await cli.output.print(line);
   });
 }
 
@@ -101,7 +101,7 @@ async function audit(cli: Cli, flags: AuditFlags): Promise<void> {
       for (const line of unansweredLines(outcome.unanswered)) await cli.output.print(line);
       return;
     }
-    for (const line of statusLines(outcome.status, Date.now())) await cli.output.print(line);
+    for (const line of statusLines(outcome.status, Date.now(), cli.command)) await cli.output.print(line);
   });
 }
 
@@ -116,7 +116,7 @@ async function endOf(cli: Cli, client: AnabranchClient, begun: AuditOutcome): Pr
     const auditors = begun.auditors.map((auditor) => ({ ...auditor, state: 'done' as const }));
     return { complete: true, auditors, status: now, unanswered: now.unanswered };
   }
-  throw new CommandFailure('the audit still runs: "anabranch replication status" tells how far it is');
+  throw new CommandFailure(`the audit still runs: "${cli.command('replication status')}" tells how far it is`);
 }
 
 async function placement(cli: Cli, objectText: string, flags: ReplicationFlags): Promise<void> {

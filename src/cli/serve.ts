@@ -15,7 +15,7 @@ import { parseSize, sizeForm } from './size.ts';
 type RunningSettings = Required<Parameters<typeof openNode>[1]>;
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
-/** Whatever a library has left open must not keep a stopped node's process alive. */
+/** Whatever a library or a failed stop has left open must not keep a stopped node's process alive. */
 const lingerMsMax = 2_000;
 const peersMax = 1_024;
 
@@ -105,11 +105,18 @@ async function serve(cli: Cli, flags: ServeFlags): Promise<void> {
     if (flags.json === true) await cli.output.json({ name: directory.name, url: http.url, pid: process.pid });
     else await cli.output.print(`${directory.name} serves at ${http.url}; Ctrl-C stops it`);
     await aborted(stop);
-    log.info('serve:stopping', { reason: String(stop.reason) });
+    log.info('serve:stopping', { reason: stop.reason instanceof Error ? stop.reason.message : String(stop.reason) });
   } finally {
-    for (const close of closers.toReversed()) await close();
-    setTimeout(() => process.exit(), lingerMsMax).unref();
+    await closeAll(closers);
   }
+}
+
+/** Closes all of it, the last one first, whichever of them fails: what stays open would keep the process. */
+async function closeAll(closers: readonly (() => Promise<void>)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const close of closers.toReversed()) await close().catch((error: unknown) => failures.push(error));
+  setTimeout(() => process.exit(), lingerMsMax).unref();
+  if (failures.length > 0) throw failures[0];
 }
 
 /** Ctrl-C at a terminal, or closing it, reaches the supervisor too, which then says when to stop; and when it is gone, so is the reason to run. */

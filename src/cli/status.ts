@@ -2,8 +2,11 @@ import { Command } from 'commander';
 import { formatBytes } from '../client/draw-graph.ts';
 import type { NodeStatus } from '../node/api.ts';
 import type { Cli } from './cli.ts';
+import type { CommandText } from './command-text.ts';
 import { type ConnectionOptions, withConnection } from './connection.ts';
+import { counted } from './counted.ts';
 import { printable, table } from './output.ts';
+import { waitingTexts } from './waiting-text.ts';
 
 interface StatusFlags extends ConnectionOptions {
   readonly json?: boolean;
@@ -15,14 +18,14 @@ export function statusCommand(cli: Cli): Command {
     await cli.withClient(flags, async (client) => {
       const status = await client.status();
       if (flags.json === true) return cli.output.json(status);
-      for (const line of table(rowsOf(status, client.url))) await cli.output.print(line);
+      for (const line of table(rowsOf(status, client.url, cli.command))) await cli.output.print(line);
     });
   });
 }
 
-function rowsOf(status: NodeStatus, url: string): [string, string][] {
+function rowsOf(status: NodeStatus, url: string, command: CommandText): [string, string][] {
   const { peers, disk, quorum } = status;
-  const membership = membershipText(status);
+  const membership = membershipText(status, command);
   return [
     ['node', `${printable(status.name)} at ${url}`],
     ['node id', status.nodeId],
@@ -32,8 +35,8 @@ function rowsOf(status: NodeStatus, url: string): [string, string][] {
     ...(membership === undefined ? [] : [['membership', membership] as [string, string]]),
     ['up for', `${Math.round(status.uptimeMs / 1000)} s`],
     ['peers', `${peers.connected} of ${peers.known} connected`],
-    ['objects', `${status.objects}, in ${status.versions} versions`],
-    ['confirmed', `${status.confirmed} versions; ${status.provisional} provisional`],
+    ['objects', `${status.objects}, in ${counted(status.versions, 'version')}`],
+    ['confirmed', `${counted(status.confirmed, 'version')}; ${status.provisional} provisional`],
     ['quorum', quorumText(quorum)],
     ['control log', controlText(status)],
     ...slotsRow(status),
@@ -45,18 +48,18 @@ function rowsOf(status: NodeStatus, url: string): [string, string][] {
 }
 
 /** What there is to know and to do about a node that is no member, or is treated as none. */
-function membershipText({ membership, name }: NodeStatus): string | undefined {
+function membershipText({ membership, name }: NodeStatus, command: CommandText): string | undefined {
   const { state, removedBy, turnedAwayBy } = membership;
-  const again = 'it joins again only as a new one: anabranch init --join, then nodes admit';
+  const again = `it joins again only as a new one: "${command('init --join')}", then "nodes admit"`;
   switch (state) {
     case 'member':
       return undefined;
     case 'pending':
-      return `NOT ADMITTED yet: "anabranch nodes admit" on a member takes ${printable(name)} in`;
+      return `NOT ADMITTED yet: "${command('nodes admit')}" on a member takes ${printable(name)} in`;
     case 'removed':
       return `REMOVED by entry ${removedBy} of the control log: it serves what it has and takes no writes; ${again}`;
     case 'turned_away':
-      return `TURNED AWAY by ${turnedAwayBy} of the members, and connected to none: see "anabranch nodes" there; if this node was removed, ${again}`;
+      return `TURNED AWAY by ${turnedAwayBy} of the members, and connected to none: see "${command('nodes')}" there; if this node was removed, ${again}`;
   }
 }
 
@@ -74,14 +77,14 @@ function controlText({ control }: NodeStatus): string {
   const carrying =
     carryOver === null || carryOver.complete
       ? ''
-      : `; ${carryOver.done} of ${carryOver.total} registers carried over so far`;
+      : `; ${carryOver.done} of ${counted(carryOver.total, 'register')} carried over so far`;
   const forgotten = restored.length === 0 ? '' : `; RESTORED, to be replaced: ${restored.join(' ')}`;
   return `entry ${seq}${coordinator ? ', and this node votes' : ''}${carrying}${forgotten}`;
 }
 
 /** Whoever is on the minority's side of a partition is to know it. */
-function quorumText({ epoch, coordinators, reachable, available, pending }: NodeStatus['quorum']): string {
-  const reach = `${reachable} of ${coordinators} coordinators of epoch ${epoch} reachable`;
-  const waiting = pending === 0 ? '' : `; ${pending} objects wait to be confirmed`;
-  return `${available ? 'available' : 'NOT AVAILABLE: nothing is confirmed until it is back'} (${reach})${waiting}`;
+function quorumText(quorum: NodeStatus['quorum']): string {
+  const { epoch, coordinators, reachable, available } = quorum;
+  const reach = `${reachable} of ${counted(coordinators, 'coordinator')} of epoch ${epoch} reachable`;
+  return `${available ? 'available' : 'NOT AVAILABLE: nothing is confirmed until it is back'} (${reach})${['', ...waitingTexts(quorum)].join('; ')}`;
 }

@@ -9,6 +9,7 @@ import { playTour, type TourResult } from '../swarm/tour/play-tour.ts';
 import type { Narrator, TourNode } from '../swarm/tour/tour-types.ts';
 import type { Cli } from './cli.ts';
 import { swarmDirectoryDefault } from './connection.ts';
+import { counted } from './counted.ts';
 import { exitCodes } from './errors.ts';
 import { printable } from './output.ts';
 import { progressLines } from './progress.ts';
@@ -48,7 +49,7 @@ export async function runSwarm(cli: Cli, dir: string, flags: SwarmFlags): Promis
     const { created } = await supervisor.start();
     const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
     const what = created ? 'a new swarm' : 'the swarm that was there, with its data';
-    tell(`${supervisor.nodes.length} nodes are up after ${seconds} s: ${what}.\n\n`);
+    tell(`${counted(supervisor.nodes.length, 'node is', 'nodes are')} up after ${seconds} s: ${what}.\n\n`);
     const tour = flags.tour === false ? undefined : await tourOf(supervisor, narrator, stop);
     if (tour?.held === false) cli.exitCode = exitCodes.failed;
     if (flags.json === true) await cli.output.json({ nodes: describe(supervisor), tour: tour ?? null });

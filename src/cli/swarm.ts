@@ -16,12 +16,15 @@ const nodesMax = 64;
 const portMax = 65_535;
 /** Starting a node takes the longest. */
 const commandMsMax = 90_000;
-const controlHelp = '\n--dir and --json mean what they mean for the swarm command itself.';
+const dirOption = [
+  '--dir <dir>',
+  `where the swarm lives (or ANABRANCH_DIR; default ${swarmDirectoryDefault})`,
+] as const;
 
 export function swarmCommand(cli: Cli): Command {
   const swarm = new Command('swarm')
     .description('run a mesh of several nodes on this machine, and show what it does')
-    .option('--dir <dir>', `where the swarm lives (or ANABRANCH_DIR; default ${swarmDirectoryDefault})`)
+    .option(...dirOption)
     .option('--nodes <count>', 'how many nodes a new swarm has (default 5)', wholeNumber('--nodes', 1, nodesMax))
     .option('--http-port <port>', 'the first of their ports (default 7400)', wholeNumber('--http-port', 1, portMax))
     .option('--repair-delay <duration>', 'how long a node may be away before others stand in for it (5s)', duration)
@@ -40,7 +43,10 @@ export function swarmCommand(cli: Cli): Command {
 function addControlCommands(cli: Cli, swarm: Command): void {
   const add = (usage: string, description: string, commandOf: (argument: string[]) => SwarmCommand): void => {
     const [name = usage, ...argumentNames] = usage.split(' ');
-    const command = new Command(name).description(description).addHelpText('after', controlHelp);
+    const command = new Command(name)
+      .description(description)
+      .option(...dirOption)
+      .option('--json', 'print what runs as JSON');
     for (const argument of argumentNames) command.argument(argument);
     command.action(async (...parameters: unknown[]) => {
       const given = parameters.slice(0, argumentNames.length).flat() as string[];

@@ -68,13 +68,13 @@ export class ReplicationClient {
     return (await this.#transport.json({ method: 'GET', path, query })) as ReplicaPage;
   }
 
-  /** Has a member's content move elsewhere. */
-  drain(nodeId: string, options: ChangeOptions = {}): Promise<CommittedChange> {
+  /** Has a member's content move elsewhere. Undefined when it drains already, and nothing was changed. */
+  drain(nodeId: string, options: ChangeOptions = {}): Promise<CommittedChange | undefined> {
     return changeCluster(this.#transport, { method: 'POST', path: drainPath(nodeId) }, options);
   }
 
-  /** Uses a member that drained again. */
-  undrain(nodeId: string, options: ChangeOptions = {}): Promise<CommittedChange> {
+  /** Uses a member that drained again. Undefined when it does not drain, and nothing was changed. */
+  undrain(nodeId: string, options: ChangeOptions = {}): Promise<CommittedChange | undefined> {
     return changeCluster(this.#transport, { method: 'DELETE', path: drainPath(nodeId) }, options);
   }
 

@@ -9,6 +9,7 @@ const stallMsMaxDefault = 60_000;
 const jsonBytesMax = 64 * 1024 * 1024;
 /** One client opens no more sockets than this; further calls wait for a free one. */
 const socketsMax = 64;
+const noContent = 204;
 
 /** What is sent: one piece, or pieces that are pulled only as fast as the node takes them. */
 export type UploadBody = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
@@ -59,9 +60,11 @@ export class Transport {
     throw await problemOf(answer);
   }
 
+  /** The body of the answer; undefined for one that has none. */
   async json(call: Call): Promise<unknown> {
     const answer = await this.call(call);
     const text = await readText(answer);
+    if (answer.status === noContent) return undefined;
     try {
       return JSON.parse(text);
     } catch (cause) {

@@ -9,7 +9,7 @@ import { sendOutcome } from './outcomes.ts';
 import { decodePercent } from './percent.ts';
 import { describeIssues, parametersOf } from './target.ts';
 
-/** What the calls that change the cluster have in common: a reason, an operation id, and how they end. */
+/** What the calls that change something by a JSON body have in common, and those that change the cluster: a reason, an operation id, and how they end. */
 
 /** JSON bodies only, and a client that waits for leave to send gets it. */
 export function takesJson(scope: FastifyInstance): void {
@@ -38,6 +38,9 @@ export async function change(
 }
 
 export function bodyOf<Schema extends z.ZodType>(request: FastifyRequest, schema: Schema): z.output<Schema> {
+  if (request.body === undefined || request.body === null) {
+    throw new HttpProblem('invalid_request', 'A body is needed: a JSON object, with Content-Type: application/json.');
+  }
   const body = schema.safeParse(request.body);
   if (!body.success) throw new HttpProblem('invalid_request', describeIssues(body.error));
   return body.data;

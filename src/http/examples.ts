@@ -203,7 +203,7 @@ export const status = {
   conflicts: 1,
   confirmed: 28,
   provisional: 3,
-  quorum: { epoch: 1, coordinators: 3, reachable: 3, available: true, pending: 0 },
+  quorum: { epoch: 1, coordinators: 3, reachable: 3, available: true, pending: 0, waitingForCopies: 0 },
   pendingContent: 0,
   content: { dead: 0, damaged: 0, incomplete: 0, scrubbedAt: 1_751_360_400_000 },
   peers: { connected: 4, known: 4 },

@@ -32,9 +32,8 @@ export const degradedPlacement = {
       label: 'dc',
       wanted: 3,
       placed: 2,
-      message:
-        'holders with 3 different values of dc are asked for, and there are 2: give a storage node another dc, admit ' +
-        'one that has it, or lower the policy’s diversity',
+      message: 'holders with 3 different values of dc are asked for, and there are 2',
+      advice: 'give a storage node another dc, admit one that has it, or lower the policy’s diversity',
     },
   ],
 };
@@ -149,6 +148,7 @@ export const drain = {
   contents: 31,
   remaining: 1,
   remainingBytes: 33,
+  unreadable: 0,
   intents: 0,
   safe: false,
   unanswered: [],

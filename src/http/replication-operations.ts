@@ -9,6 +9,11 @@ import { noParameters } from './schemas.ts';
 
 const addressProblems: readonly ProblemCode[] = ['invalid_key', 'invalid_namespace'];
 
+function changingDrain(call: Parameters<typeof changing>[0], nothingToDo: string): Operation {
+  const operation = changing(call, undefined, ['unknown_node']);
+  return { ...operation, answers: [...operation.answers, { status: 204, description: nothingToDo }] };
+}
+
 export const replicationOperations: readonly Operation[] = [
   {
     method: 'get',
@@ -90,7 +95,7 @@ export const replicationOperations: readonly Operation[] = [
       'metadata_unavailable',
     ],
   },
-  changing(
+  changingDrain(
     {
       method: 'post',
       path: '/v1/nodes/{id}/drain',
@@ -98,13 +103,11 @@ export const replicationOperations: readonly Operation[] = [
       summary: 'Have a member’s content move elsewhere',
       description: 'Nothing is placed on it any more. GET tells when it may be switched off.',
     },
-    undefined,
-    ['unknown_node'],
+    'It drains already, and nothing was entered. With an `Idempotency-Key` the call is made all the same.',
   ),
-  changing(
+  changingDrain(
     { method: 'delete', path: '/v1/nodes/{id}/drain', id: 'undrainNode', summary: 'Use a member that drained again' },
-    undefined,
-    ['unknown_node'],
+    'It does not drain, and nothing was entered. With an `Idempotency-Key` the call is made all the same.',
   ),
   {
     method: 'get',

@@ -28,9 +28,10 @@ const lack = named(
     wanted: count,
     placed: count,
     message: z.string(),
+    advice: z.string(),
   }),
   'PolicyLack',
-  'What of a policy cannot be met with the nodes there are, and in `message` what to do about it.',
+  'What of a policy cannot be met with the nodes there are, in words in `message`; `advice` says what to do about it.',
 );
 const placementFields = {
   ns,
@@ -138,7 +139,7 @@ export const replicationStatus = named(
     unanswered,
   }),
   'ReplicationStatus',
-  'How replication stands in the mesh by the last audits. `complete`: every coordinator that is online answered and has audited. `healthy`: complete, and nothing is under-replicated, misplaced, unreachable or degraded. `intents`: writes of the answering node whose copies are not all proved, and those that have waited for minutes.',
+  'How replication stands in the mesh by the last audits. `complete`: every coordinator that is online answered, and all have audited since one of them went or came. `healthy`: complete, and nothing is under-replicated, misplaced, unreachable or degraded. `intents`: writes of the answering node whose copies are not all proved, and those that have waited for minutes.',
 );
 
 export const repairPlan = named(
@@ -213,12 +214,13 @@ export const drainStatus = named(
     contents: count,
     remaining: count,
     remainingBytes: count,
+    unreadable: count,
     intents: count.nullable(),
     safe: z.boolean(),
     unanswered,
   }),
   'DrainStatus',
-  'How far a node that drains has come: contents on it, and those that are not all proved elsewhere. `intents` are writes made at it of which that is so; null when it does not answer. `safe`: it may be switched off.',
+  'How far a node that drains has come: contents on it, and those that are not all proved elsewhere. `unreadable` are objects with a version whose record is damaged: any content could be theirs. `intents` are writes made at it of which that is so; null when it does not answer. `safe`: it may be switched off.',
 );
 
 const change = z.discriminatedUnion('kind', [

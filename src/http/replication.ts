@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { AskedChange, AskedOperation } from '../node/api.ts';
 import { bodyOf, change, segmentOf, takesJson } from './changes.ts';
+import { changeParameters } from './cluster-schemas.ts';
 import type { HttpContext, Resource } from './context.ts';
 import { HttpProblem } from './errors.ts';
 import { jsonBodyBytesMax } from './limits.ts';
@@ -54,9 +55,17 @@ export const replication: Resource = (scope, context) => {
 
 function addDrain(scope: FastifyInstance, context: HttpContext): void {
   const path = '/v1/nodes/:id/drain';
-  const set = (request: FastifyRequest, reply: FastifyReply, draining: boolean): Promise<void> => {
+  const set = async (request: FastifyRequest, reply: FastifyReply, draining: boolean): Promise<void> => {
     const nodeId = segmentOf(request.url, 3) as Drained;
-    return change(context, request, reply, { type: 'drain', nodeId, draining });
+    const member = context.node.nodes().find((each) => each.nodeId === nodeId);
+    // Who names an operation asks what became of it, and is told.
+    const isAsked = request.headers['idempotency-key'] !== undefined;
+    if (member?.draining === draining && !isAsked) {
+      parametersOf(request.url, changeParameters);
+      reply.code(204).send();
+    } else {
+      await change(context, request, reply, { type: 'drain', nodeId, draining });
+    }
   };
   scope.post(path, (request, reply) => set(request, reply, true));
   scope.delete(path, (request, reply) => set(request, reply, false));

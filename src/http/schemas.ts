@@ -246,7 +246,7 @@ export const nodeStatus = named(
     conflicts: count,
     confirmed: count,
     provisional: count,
-    quorum: z.strictObject({ ...quorumState, pending: count }),
+    quorum: z.strictObject({ ...quorumState, pending: count, waitingForCopies: count }),
     pendingContent: count,
     content: z.strictObject({ dead: count, damaged: count, incomplete: count, scrubbedAt: z.number().nullable() }),
     peers: z.strictObject({ connected: count, known: count }),
@@ -264,7 +264,7 @@ export const nodeStatus = named(
     slots: z.strictObject({ count, kept: count, held: count, leaving: count }),
   }),
   'NodeStatus',
-  'The answering node. `quorum` tells whether it can have anything confirmed now, and how many objects wait for that; `pendingContent` counts contents it wants and does not hold whole yet; `content` counts contents that were given up (`dead`) and what the last scrub and the present one found; `control` is where its control log ends; `membership` is what it is to the cluster: `removed` by an entry of the log, for good, or `turned_away` by members while its own log says that it is one; `slots` is how many of the shares of the metadata there are, this node is to hold, answers for, and has still to hand over.',
+  'The answering node. `quorum` tells whether it can have anything confirmed now, how many objects wait for that, and how many of these for copies of their content first; `pendingContent` counts contents it wants and does not hold whole yet; `content` counts contents that were given up (`dead`) and what the last scrub and the present one found; `control` is where its control log ends; `membership` is what it is to the cluster: `removed` by an entry of the log, for good, or `turned_away` by members while its own log says that it is one; `slots` is how many of the shares of the metadata there are, this node is to hold, answers for, and has still to hand over.',
 );
 
 const eventOf = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>

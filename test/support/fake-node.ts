@@ -39,6 +39,7 @@ export class FakeNode implements MeshNode {
   readonly replication = new FakeReplication();
   isReady = true;
   isQuorate = true;
+  unconfirmed = { pending: 0, waitingForCopies: 0 };
   contentStatus: ContentStatus = { dead: 0, damaged: 0, incomplete: 0, scrubbedAt: null };
   /** Other members than itself. */
   readonly others: NodeInfo[] = [];
@@ -201,7 +202,7 @@ export class FakeNode implements MeshNode {
       conflicts: objects.filter((object) => headsOf(object).length > 1).length,
       confirmed: 0,
       provisional: objects.reduce((sum, { versions }) => sum + versions.size, 0),
-      quorum: { epoch: 1, coordinators: 1, reachable: 1, available: this.isQuorate, pending: 0 },
+      quorum: { epoch: 1, coordinators: 1, reachable: 1, available: this.isQuorate, ...this.unconfirmed },
       pendingContent: 0,
       content: this.contentStatus,
       peers: { connected: 0, known: 0 },

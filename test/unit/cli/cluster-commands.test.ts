@@ -161,6 +161,23 @@ describe('the status of a node', () => {
     },
   );
 
+  it.each([
+    [{ pending: 0, waitingForCopies: 0 }, 'reachable)'],
+    [{ pending: 1, waitingForCopies: 0 }, 'reachable); 1 object waits to be confirmed'],
+    [{ pending: 8, waitingForCopies: 8 }, 'reachable); 8 objects wait for a second proved copy'],
+    [
+      { pending: 9, waitingForCopies: 1 },
+      'reachable); 8 objects wait to be confirmed; 1 object waits for a second proved copy',
+    ],
+  ])('says what its objects wait for, as the doctor does: %j', async (waiting, words) => {
+    http.node.unconfirmed = waiting;
+    const status = await anabranch(['status']);
+    const doctor = await anabranch(['doctor']);
+    http.node.unconfirmed = { pending: 0, waitingForCopies: 0 };
+    expect(status.stdout).toContain(`${words}\n`);
+    expect(doctor.stdout).toContain(`reachable${words.slice('reachable)'.length)}\n`);
+  });
+
   it('says nothing of it for a member', async () => {
     expect((await anabranch(['status'])).stdout).not.toMatch(/membership/);
   });
@@ -170,8 +187,15 @@ describe('commands that read what the cluster decided', () => {
   it.each([
     [['namespaces'], /^team-docs +\{"replicas":3/],
     [['namespaces', 'get', 'docs'], /^replicas +3\n/],
-    [['control-log', 'list'], /^1 +2025-07-01T.*admin +admit n3 \(.*\) as storage +the new machine/],
-    [['nodes'], /^n1 +online, answers here +\S+ +coordinator,storage +step 22/m],
+    [
+      ['control-log', 'list'],
+      /^ENTRY {2}TIME .*\n1 +2025-07-01 09:00:00 UTC {2}admin {2}admit n3 \(.*\) as storage +the new/,
+    ],
+    [['nodes'], /^n1 +online, answers here {2}coordinator,storage {2}step 22 {3}- {7}488 KiB free {2}self$/m],
+    [
+      ['nodes', '--long'],
+      /^n1 .* 488 KiB used, 488 KiB free of 977 KiB {2}self {2}.* {2}ly7n\w+ {2}test {5}- {4}\/ip4\/127/m,
+    ],
     [['configuration'], /^cluster +cleanup +\{"dailyAt":"03:00"\}\n$/],
     [['configuration', 'get', 'cluster'], /^cleanup +\{"dailyAt":"03:00"\}\n$/],
     [['configuration', 'get', 'cluster', 'cleanup'], /^\{"dailyAt":"03:00"\}\n$/],

@@ -41,7 +41,7 @@ describe('put and get', () => {
   it('store a file and give it back on standard output', async () => {
     const put = await run('put docs/file file.txt');
     expect(put).toMatchObject({ exitCode: 0, stderr: '' });
-    expect(put.stdout).toMatch(/^stored docs\/file as version [a-z2-7]{52}\n$/);
+    expect(put.stdout).toMatch(/^stored docs\/file as version [a-z2-7]{52} \(provisional\)\n$/);
     expect(await run('get docs/file')).toEqual({ exitCode: 0, stdout: 'from a file\n', stderr: '' });
   });
 
@@ -139,8 +139,13 @@ describe('versions', () => {
 
   it('stay readable by id after rm', async () => {
     const { version } = JSON.parse((await run('put docs/removed file.txt --json')).stdout);
-    expect((await run('rm docs/removed --commit quorum')).stdout).toMatch(/^deleted docs\/removed as version/);
-    expect(await run('get docs/removed')).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('(deleted)') });
+    expect((await run('rm docs/removed --commit quorum')).stdout).toMatch(
+      /^deleted docs\/removed as version [a-z2-7]{52} \(confirmed\)\n$/,
+    );
+    expect(await run('get docs/removed')).toMatchObject({
+      exitCode: 3,
+      stderr: expect.stringMatching(/\(deleted\); "log" shows its versions, and --version reads one\n$/),
+    });
     expect((await run(`get docs/removed --version ${version}`)).stdout).toBe('from a file\n');
   });
 });
@@ -165,6 +170,29 @@ describe('ls', () => {
     expect(page.objects.map(({ key }: { key: string }) => key)).toEqual(['a/1', 'a/2']);
     const rest = JSON.parse((await run(`ls listed --after ${page.next} --json`)).stdout);
     expect(rest.objects).toHaveLength(2);
+  });
+});
+
+describe('where there is nothing', () => {
+  it.each([
+    ['ls empty', 'no objects in empty'],
+    ['ls listed/none', 'no objects in listed/none'],
+    ['configuration', 'nothing is set'],
+    ['configuration get cluster', 'nothing is set for cluster'],
+    ['namespaces', 'no namespace has a policy of its own'],
+    ['control-log list', 'no entries'],
+  ])('%s says so, beside what a script reads', async (command, words) => {
+    expect(await run(command)).toEqual({ exitCode: 0, stdout: '', stderr: `${words}\n` });
+    expect(await run(`${command} --json`)).toMatchObject({ exitCode: 0, stderr: '' });
+  });
+
+  it('but a file, what went into it is told', async () => {
+    expect(await run('control-log export -o log.jsonl')).toMatchObject({ stderr: 'wrote 1 entry to log.jsonl\n' });
+    expect(await run('control-log genesis -o log.json')).toMatchObject({
+      stderr: 'wrote the genesis entry to log.json\n',
+    });
+    expect(await run('control-log genesis -o log.json --json')).toMatchObject({ stderr: '' });
+    await Promise.all(['log.jsonl', 'log.json'].map((file) => rm(join(folder, file))));
   });
 });
 
@@ -193,7 +221,8 @@ describe('a command that fails', () => {
     ['get docs/file --mode none', 2, 'Allowed choices'],
     ['get docs/file --json', 2, 'add -o FILE'],
     ['get docs/file -o .', 1, 'is a directory'],
-    ['get docs/file -o none/out', 1, 'no such file'],
+    ['get docs/file -o none/out', 1, 'anabranch: none/out: no such file or directory'],
+    ['get docs/file -o file.txt/out', 1, 'anabranch: file.txt/out: a part of this path is not a directory'],
     ['ls listed --limit 0', 2, 'from 1 to 1000'],
     ['status --token wrong-token-wrong-token', 1, 'unauthorized'],
     ['status --url nonsense', 2, 'is not the URL of a node'],
@@ -204,7 +233,21 @@ describe('a command that fails', () => {
     ['serve', 2, 'serve --dir DIR'],
     ['serve --dir none', 2, 'is missing'],
     ['serve --dir none --max-upload 5', 2, 'at least 128KiB'],
-    ['nonsense', 2, 'unknown command'],
+    ['nonsense', 2, "unknown command 'nonsense'; see them with: --help"],
+    ['nonsense --help', 2, 'unknown command'],
+    ['help nonsense', 2, 'unknown command'],
+    ['nodes nonsense --help', 2, "unknown command 'nodes nonsense'; see them with: nodes --help"],
+    ['replication preview nonsense', 2, "unknown command 'preview nonsense'"],
+    ['swarm nonsense', 2, 'unknown command'],
+    ['nodes roles n1 king', 2, 'Allowed choices are storage, coordinator, agent'],
+    ['nodes admit none.json --role king', 2, 'Allowed choices'],
+    ['nodes admit none.json', 1, 'no such file'],
+    ['nodes roles n9 agent', 3, 'there is no member n9; there are n1'],
+    ['control-log verify none.jsonl', 1, 'no such file'],
+    ['namespaces set docs --read-mode never', 2, 'Allowed choices'],
+    ['namespaces set docs --diversity dc=two', 2, '--diversity takes label=count'],
+    ['namespaces set docs --diversity dc=5', 2, 'anabranch: 3 replicas cannot have 5'],
+    ['nodes addresses n1 foo', 2, 'anabranch: an address'],
     ['ls', 2, 'missing required argument'],
   ])('%s: exit code %d, and one line that says why', async (command, exitCode, reason) => {
     await run('put docs/file file.txt');
@@ -228,6 +271,13 @@ describe('help', () => {
     const commands = 'swarm serve put get rm ls log heads merge conflicts status nodes';
     for (const name of commands.split(' ')) expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
     expect((await run('get --help')).stdout).toContain('--version <id>');
+    for (const command of ['swarm partition', 'nodes roles', 'help put']) {
+      const help = await run(command.startsWith('help') ? command : `${command} --help`);
+      expect(help, command).toMatchObject({ exitCode: 0, stderr: '' });
+      for (const words of ['--dir <dir>', 'Exit codes: 0 done', 'ANABRANCH_TOKEN']) {
+        expect(help.stdout, command).toContain(words);
+      }
+    }
     expect((await run('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 });

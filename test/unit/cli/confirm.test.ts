@@ -30,6 +30,6 @@ describe('confirm', () => {
 
   it('fails with the API’s words for what is not there', async () => {
     expect(await run('confirm docs/none')).toMatchObject({ exitCode: 3, stdout: '' });
-    expect((await run('status')).stdout).toMatch(/quorum +available \(1 of 1 coordinators of epoch 1 reachable\)/);
+    expect((await run('status')).stdout).toMatch(/quorum +available \(1 of 1 coordinator of epoch 1 reachable\)/);
   });
 });

@@ -75,7 +75,8 @@ describe('control-log verify', () => {
   });
 
   it('tells a wrong use and a missing file by the exit code', async () => {
-    expect(await run('none.jsonl')).toMatchObject({ exitCode: 3, stderr: 'anabranch: none.jsonl: no such file\n' });
+    const stderr = `anabranch: ${join(folder, 'none.jsonl')}: no such file or directory\n`;
+    expect(await run('none.jsonl')).toMatchObject({ exitCode: 1, stderr });
     expect(await run('log.jsonl --cluster x')).toMatchObject({ exitCode: 2 });
     expect(await runInProcess(['control-log', 'verify'])).toMatchObject({ exitCode: 2 });
   });

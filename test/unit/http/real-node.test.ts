@@ -158,7 +158,14 @@ describe('replication over a whole node', () => {
   it('tells who is to hold an object, and what of its policy cannot be met with one node', async () => {
     const { json } = await ask('GET', '/v1/replication/placement?ns=docs&key=alone');
     expect(json).toMatchObject({ desired: [{ name: 'n1', presence: 'online' }], substitutes: [] });
-    expect(json.lacks).toMatchObject([{ kind: 'replicas', placed: 1 }]);
+    expect(json.lacks).toMatchObject([
+      {
+        kind: 'replicas',
+        placed: 1,
+        message: expect.stringMatching(/can hold them$/),
+        advice: expect.stringMatching(/^admit storage nodes/),
+      },
+    ]);
     expect((await ask('GET', '/v1/replication/placement?ns=docs&key=..')).json.code).toBe('invalid_key');
     expect((await ask('GET', '/v1/replication/placement?ns=D&key=a')).json.code).toBe('invalid_namespace');
   });

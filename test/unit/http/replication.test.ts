@@ -67,6 +67,15 @@ describe('the calls about replication', () => {
     expect(http.node.replication.asked).toEqual([{ waitMs: 0 }, { waitMs: 30_000 }]);
   });
 
+  it('answer 204 to a change that there is nothing of, and commit nothing', async () => {
+    const [own] = http.node.nodes();
+    expect((await http.ask('DELETE', `/v1/nodes/${own?.nodeId}/drain`)).status).toBe(204);
+    expect((await http.ask('DELETE', `/v1/nodes/${own?.nodeId}/drain?sense=none`)).status).toBe(400);
+    expect(http.node.cluster.asked).toEqual([]);
+    const headers = { 'idempotency-key': committed.operationId };
+    expect((await http.ask('DELETE', `/v1/nodes/${own?.nodeId}/drain`, { headers })).json).toEqual(committed);
+  });
+
   it('drain a member and use it again by operations of the control log', async () => {
     const headers = { 'idempotency-key': committed.operationId };
     const drained = await http.ask('POST', `/v1/nodes/${node}/drain?reason=too%20old`, { headers });

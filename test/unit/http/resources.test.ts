@@ -61,14 +61,22 @@ describe('merges', () => {
     [{ parents: 'x', pick: 'x' }, /parents/],
     [{ parents: ['x'] }, /pick/],
     [{ parents: ['x'], pick: 'x', extra: 1 }, /extra/],
-    ['null', /object/],
     ['{"parents": [', /JSON/],
     ['', /JSON|object/],
+    ['null', /^A body is needed: a JSON object, with Content-Type: application\/json\.$/],
     ['{"__proto__": 1, "parents": ["x"], "pick": "x"}', /JSON/],
   ])('refuse the body %j', async (body, detail) => {
     const answer = await merge('merge', body);
     expect([answer.status, answer.json.code]).toEqual([400, 'invalid_request']);
     expect(answer.json.detail).toMatch(detail);
+  });
+
+  it('say that a body is needed where there is none', async () => {
+    const answer = await http.ask('POST', '/v1/merges/docs/merge');
+    expect([answer.status, answer.json.detail]).toEqual([
+      400,
+      expect.stringMatching(/^A body is needed: a JSON object/),
+    ]);
   });
 
   it('take JSON only, and not much of it', async () => {
