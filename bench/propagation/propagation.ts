@@ -6,7 +6,8 @@ import { startPings } from './ping.ts';
 
 const nodeCount = 10;
 const writesPerSecond = 50;
-const warmUpMs = 5_000;
+/** Ten processes on a few cores take about so long until most of what runs is compiled: five seconds triple the median. */
+const warmUpMs = 40_000;
 const forMs = 30_000;
 /** Past it a version is counted as late as this; sync brings it meanwhile. */
 const patienceMs = 60_000;

@@ -32,11 +32,14 @@ import {
   textOfRow,
 } from './rows.ts';
 import { removeFromTree } from './slot-trees.ts';
+import { StateDigests } from './state-digests.ts';
 import { objectKey, snapshotKey, versionKey } from './storage-keys.ts';
 import { VersionCache } from './version-cache.ts';
 
 /** Decoded versions kept in memory; at about 2 KiB each this is some 16 MiB. */
 const versionsCachedMax = 8_192;
+/** Digests of states kept in memory; at about 700 bytes each this is some 6 MiB. */
+const digestsKeptMax = 8_192;
 
 /** What appending one version did. */
 export interface Appended {
@@ -78,6 +81,7 @@ export class ObjectStore {
   readonly #slots: number;
   readonly #changed: ChangeWitness;
   readonly #cache = new VersionCache(versionsCachedMax);
+  readonly #digests = new StateDigests(digestsKeptMax);
   readonly #feedNumbers = new FeedNumbers();
   readonly #damaged = new Set<VersionId>();
   /** The name hashed last: a write asks for the same one several times in a row. */
@@ -101,13 +105,13 @@ export class ObjectStore {
 
   object(reader: KvReader, doc: DocId): ObjectRow | undefined {
     const bytes = reader.get(objectKey(doc));
-    return bytes === undefined ? undefined : decodeRow<ObjectRow>(bytes, `object ${doc}`);
+    return bytes && rowOf(doc, bytes);
   }
 
   /** The digest of an object's state, which sync compares; undefined when it is not here. */
   digestOf(reader: KvReader, doc: DocId): Uint8Array | undefined {
-    const row = this.object(reader, doc);
-    return row && documentDigest(doc, stateOf(row));
+    const bytes = reader.get(objectKey(doc));
+    return bytes && this.#digests.of(doc, bytes, () => documentDigest(doc, stateOf(rowOf(doc, bytes))));
   }
 
   counts(reader: KvReader): CountsRow {
@@ -407,6 +411,10 @@ export class ObjectStore {
     const row = this.object(reader, doc);
     return row !== undefined && contextSize(unwrap(decodeContext(row.dots))) === row.versions;
   }
+}
+
+function rowOf(doc: DocId, bytes: Uint8Array): ObjectRow {
+  return decodeRow<ObjectRow>(bytes, `object ${doc}`);
 }
 
 /** What sync compares of an object. */
