@@ -1,5 +1,5 @@
 import type { ClusterId, NodeId, PeerId } from '../../../crdt/ids.ts';
-import type { Signer } from '../../../crdt/signature.ts';
+import { peerIdOf, type Signer } from '../../../crdt/signature.ts';
 import {
   decodeHeartbeat,
   encodeHeartbeat,
@@ -55,7 +55,8 @@ interface Options {
 /**
  * Says every few seconds that this node lives, and hears it of others. A heartbeat is believed once: it carries the
  * sequence of the descriptor its node stands by, raised at every start, and a count that only grows, so one that is
- * played again is seen to be old.
+ * played again is seen to be old. Only a node itself may begin anew: its disk was put back or wiped, and whoever knew
+ * its last descriptor may be gone as well.
  */
 export class Heartbeats {
   readonly #dependencies: Dependencies;
@@ -128,7 +129,7 @@ export class Heartbeats {
   #receive(data: Uint8Array, from: PeerId): GossipVerdict {
     const { log, heard, clock } = this.#dependencies;
     const decoded = decodeHeartbeat(data);
-    const outcome = decoded.ok ? this.#judge(decoded.value) : decoded.error;
+    const outcome = decoded.ok ? this.#judge(decoded.value, from) : decoded.error;
     if (decoded.ok && outcome === 'received') {
       const { heartbeat } = decoded.value;
       this.#counted.add(1, { outcome });
@@ -146,7 +147,7 @@ export class Heartbeats {
   }
 
   /** `received`, `stale`, `foreign`, or what is wrong with it. The signature comes last: it costs most. */
-  #judge(signed: SignedHeartbeat): string {
+  #judge(signed: SignedHeartbeat, from: PeerId): string {
     const { keyOf, descriptorOf, clock } = this.#dependencies;
     const { nodeId, descriptor, sequence } = signed.heartbeat;
     if (nodeId === this.#options.nodeId) return 'stale';
@@ -156,7 +157,8 @@ export class Heartbeats {
     const last = this.#heard.get(nodeId);
     if (last !== undefined) {
       const { heartbeat, atMs } = last;
-      const isOlder = descriptor < heartbeat.descriptor;
+      // Who lost its disk may begin anew below a descriptor that nobody else has. Its own connection is no replay of it.
+      const isOlder = descriptor < heartbeat.descriptor && peerIdOf(key) !== from;
       if (isOlder || (descriptor === heartbeat.descriptor && sequence <= heartbeat.sequence)) return 'stale';
       if (clock.monotonicMs() - atMs < this.#options.intervalMs() / perIntervalMax) return 'stale';
     }

@@ -50,9 +50,10 @@ function mayGain(
 ): boolean {
   const { gone, maps, world } = seen;
   const all = [...world.machines.values()];
-  // It wrote it, or it had it before; or somebody was found to have it rotten.
-  if (machine.contents.hadBefore(manifest) || all.some(({ spoiledContents }) => spoiledContents.has(manifest)))
-    return true;
+  // It wrote it, or it had it before; or somebody was found to have it rotten, or not any more on another disk.
+  const isMistrusted = ({ spoiledContents, contents }: Machine): boolean =>
+    spoiledContents.has(manifest) || contents.failedSince(manifest, 0);
+  if (machine.contents.hadBefore(manifest) || all.some(isMistrusted)) return true;
   const { nodeId } = machine.member;
   let isKnown = false;
   for (const { version } of world.library.all()) {

@@ -57,10 +57,14 @@ async function besideMallory() {
 describe('a heartbeat', () => {
   it('is believed once, and not again when it comes out of order, from an old life, or too soon', async () => {
     const { beat, send, counted, topic } = await besideMallory();
+    const bob = await mesh.impersonate('bob');
+    await mesh.settle(10);
     await send(topic, beat({ sequence: 2 }));
     await send(topic, beat({ sequence: 1 }));
     await send(topic, beat({ sequence: 2, load: 9 }));
-    await send(topic, beat({ descriptor: 2, sequence: 100 }));
+    // Played again by another.
+    await bob.network.publish(topic, beat({ descriptor: 2, sequence: 100 }));
+    await mesh.settle(500);
     expect([counted('heartbeats', 'received'), counted('heartbeats', 'stale')]).toEqual([1, 3]);
     await send(topic, beat({ sequence: 3 }), 10);
     await send(topic, beat({ sequence: 4 }));
@@ -68,6 +72,14 @@ describe('a heartbeat', () => {
     await send(topic, beat({ descriptor: 4, sequence: 1 }), 1_000);
     await send(topic, beat({ descriptor: 4, sequence: 2 }), 1_000);
     expect(counted('heartbeats', 'received')).toBe(4);
+  });
+
+  it('of a node that begins anew, since its disk is gone, is believed when it comes from that node itself', async () => {
+    const { beat, send, counted, topic } = await besideMallory();
+    await send(topic, beat({ descriptor: 3, sequence: 7 }), 1_000);
+    await send(topic, beat({ descriptor: 1, sequence: 1 }), 1_000);
+    await send(topic, beat({ descriptor: 1, sequence: 2 }), 1_000);
+    expect([counted('heartbeats', 'received'), counted('heartbeats', 'stale')]).toEqual([3, 0]);
   });
 
   it('of an old life is not believed after a restart either, since the descriptor of the new one is kept', async () => {
