@@ -130,17 +130,19 @@ export function repaired(step: ReplicaStep): Promise<ReplicationStatus> {
   );
 }
 
-/** Waits until the copies of a node that is back are reported as more than there should be. */
-export function reportedAsSurplus(step: ReplicaStep): Promise<ReplicationStatus> {
+/** Waits until the copies of a node that is back are reported as more than there should be, if others were made of any. */
+export function reportedAsSurplus(step: ReplicaStep, wereCopied: boolean): Promise<ReplicationStatus> {
   return standing(step, 'its copies to be seen', ({ totals, complete }) => {
-    return complete && totals.over > 0 && totals.under === 0 && totals.mis === 0 && totals.unreachable === 0;
+    return (
+      complete && (totals.over > 0 || !wereCopied) && totals.under === 0 && totals.mis === 0 && totals.unreachable === 0
+    );
   });
 }
 
 /** The first lines of a plan, in words. */
 export function planLines({ repairs, next }: RepairPlanPage, members: readonly NodeInfo[]): string[] {
   const nameOf = (node: string): string => members.find(({ nodeId }) => nodeId === node)?.name ?? node;
-  if (repairs.length === 0) return ['  nothing: the others have enough copies of everything, some from earlier tours'];
+  if (repairs.length === 0) return ['  nothing: the others have enough copies of everything'];
   const lines = repairs.slice(0, plannedShown).map(({ key, size, to, from, waiting }) => {
     const sources = from.map(nameOf).join(' or ');
     const state = waiting === null ? 'now' : `unless ${waiting.for.map(nameOf).join(', ')} comes back`;

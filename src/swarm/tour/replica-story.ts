@@ -74,8 +74,8 @@ export async function tellOfTheRepair(stage: Stage, step: ReplicaStep, object: O
   const survivors = step.nodes.filter((node) => node !== victim);
   const left = { ...step, nodes: survivors };
   try {
-    await tellOfTheDeath(stage, left, victim, object);
-    await tellOfTheReturn(stage, step, victim);
+    const wereCopied = await tellOfTheDeath(stage, left, victim, object);
+    await tellOfTheReturn(stage, step, victim, wereCopied);
   } catch (error) {
     // The reason for stopping counts, not what else may go wrong now.
     await step.control.startNode(victim.name).catch(() => undefined);
@@ -83,8 +83,9 @@ export async function tellOfTheRepair(stage: Stage, step: ReplicaStep, object: O
   }
 }
 
-async function tellOfTheDeath(stage: Stage, left: ReplicaStep, victim: TourNode, object: ObjectName): Promise<void> {
-  await stage.step(
+/** Resolves with whether there was anything to copy: it may have been the home of none of the files. */
+function tellOfTheDeath(stage: Stage, left: ReplicaStep, victim: TourNode, object: ObjectName): Promise<boolean> {
+  return stage.step(
     'A node dies, and its copies are made again',
     `${victim.name} is killed, as if its computer had lost power. Once it has been silent for some seconds the others ` +
       'plan what to copy. They wait a moment more, since most computers come back, and then they do it. (Here both ' +
@@ -92,7 +93,8 @@ async function tellOfTheDeath(stage: Stage, left: ReplicaStep, victim: TourNode,
     async () => {
       const members = await membersOf(left.nodes, stage.signal);
       await left.control.killNode(victim.name);
-      stage.narrator.show([`The plan without ${victim.name}:`, ...planLines(await planned(left, victim), members)]);
+      const plan = await planned(left, victim);
+      stage.narrator.show([`The plan without ${victim.name}:`, ...planLines(plan, members)]);
       const { totals } = await repaired(left);
       for (const { client } of left.nodes) {
         const read = await client.get(object.ns, object.key, { signal: stage.signal });
@@ -101,19 +103,19 @@ async function tellOfTheDeath(stage: Stage, left: ReplicaStep, victim: TourNode,
       const outcome =
         `All ${totals.subjects} versions have their copies again, without ${victim.name}, ` +
         `and ${listOf(left.nodes)} can read them.`;
-      return { outcome, value: undefined };
+      return { outcome, value: plan.repairs.length > 0 };
     },
   );
 }
 
-async function tellOfTheReturn(stage: Stage, step: ReplicaStep, victim: TourNode): Promise<void> {
+async function tellOfTheReturn(stage: Stage, step: ReplicaStep, victim: TourNode, wereCopied: boolean): Promise<void> {
   await stage.step(
     'The dead node comes back',
     `${victim.name} is started again, with everything it had on its disk. Its files now have one copy more than they ` +
       'need; that is reported, and nothing is thrown away because of it.',
     async () => {
       await step.control.startNode(victim.name);
-      const { totals } = await reportedAsSurplus(step);
+      const { totals } = await reportedAsSurplus(step, wereCopied);
       const outcome = `${totals.over} of ${totals.subjects} versions have a copy to spare, and none has too few.`;
       return { outcome, value: undefined };
     },

@@ -76,7 +76,8 @@ describe('the tour', () => {
       expect(told).toMatch(
         /Holders of tour\/run-1\/generated-file: n\d in dc\d, proved n\d in dc\d, proved n\d in dc\d, proved/,
       );
-      expect(told).toMatch(/The plan without n4: n1 fetches run-1\//);
+      // By the names of the nodes, which are drawn at random, n4 may be the home of none of so few files.
+      expect(told).toMatch(/The plan without n4: (n1 fetches run-1\/|nothing: the others have enough copies)/);
       expect(told).toContain('n1, n2, and n3 can read them.');
       expect(told).toMatch(/\d+ of \d+ versions have a copy to spare, and none has too few/);
     });
