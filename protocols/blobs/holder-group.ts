@@ -47,6 +47,11 @@ export class HolderGroup {
     this.#lackingUntilMs.set(peer, nowMs + lackMs);
   }
 
+  /** True when the peer ever said that it lacks a blob of this content. */
+  hasLacked(peer: PeerId): boolean {
+    return this.#lackingUntilMs.has(peer);
+  }
+
   /** True when the peer is better asked last. */
   lacks(peer: PeerId, nowMs: number): boolean {
     const untilMs = this.#lackingUntilMs.get(peer);

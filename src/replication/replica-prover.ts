@@ -47,7 +47,7 @@ export interface ReplicaProverDependencies {
   readonly random: Random;
   /** The peer that is a node now. */
   readonly peerOf: (node: NodeId) => PeerId | undefined;
-  /** The verified bytes of a blob from exactly this peer, kept nowhere; undefined when it does not give them. */
+  /** The content plane's. */
   readonly fetchFrom: (peer: PeerId, hash: BlobHash, sizeBytes: number) => Promise<Uint8Array | undefined>;
   /** A node answered a challenge with what is no proof. */
   readonly onWrong: (node: NodeId, manifest: BlobHash) => void;
@@ -264,8 +264,8 @@ export class ReplicaProver {
       return 'proved';
     } catch (error) {
       if (!(error instanceof MeshError)) throw error;
-      // That others gave it says nothing about this one.
-      if (error.code === 'timeout') return 'unreachable';
+      // That others gave it, or that a transfer broke, says nothing about what this one has.
+      if (error.code === 'timeout' || error.code === 'stream_failed') return 'unreachable';
       return this.#dependencies.peers.isConnected(peer) ? 'lacking' : 'unreachable';
     }
   }

@@ -50,7 +50,7 @@ export interface ReplicatedContent extends ContentShelf {
   drop(transaction: KvTransaction, manifest: BlobHash): DropOutcome;
   /** Contents were dropped, durably. */
   dropped(): void;
-  /** The verified bytes of a blob from exactly this peer, kept nowhere; undefined when it does not give them. */
+  /** The verified bytes of a blob from exactly this peer; undefined when it has none. See `ContentPlane.fetchFrom`. */
   fetchFrom(peer: PeerId, hash: BlobHash, sizeBytes: number): Promise<Uint8Array | undefined>;
   /** What this node should hold is not what it was. */
   reconsider(): void;

@@ -327,16 +327,20 @@ export class ContentPlane {
   }
 
   /**
-   * The verified bytes of a blob that this peer gave, kept nowhere; undefined when it does not give them. Wants for one
-   * blob share one transfer, which may be from another peer: then it is asked again, now alone. Rejects with `MeshError`
-   * `timeout` when it could never be asked alone.
+   * The verified bytes of a blob that this peer gave, kept nowhere; undefined when it says that it has none, or is left
+   * alone for what it sent instead. Wants for one blob share one transfer, which may be from another peer: then it is
+   * asked again, now alone. Rejects with `MeshError` `timeout` when it could never be asked alone, `stream_failed` when
+   * the transfer failed in another way, which says nothing about what the peer has.
    */
   async fetchFrom(peer: PeerId, hash: BlobHash, sizeBytes: number): Promise<Uint8Array | undefined> {
     const holders = new HolderGroup(() => [peer]);
     const options = { holders, unstored: true, signal: this.#stopping.signal };
     for (let left = askedAloneMax; left > 0; left -= 1) {
       const fetched = await this.#fetcher.fetch({ hash, sizeBytes }, options);
-      if (fetched === undefined || fetched.from === peer) return fetched?.bytes;
+      if (fetched?.from === peer) return fetched.bytes;
+      if (fetched !== undefined) continue;
+      if (holders.hasLacked(peer) || this.#fetcher.distrusts(peer)) return undefined;
+      throw new MeshError('stream_failed', `nothing was heard from ${peer} about ${hash}`);
     }
     throw new MeshError('timeout', `others gave what ${peer} was asked for`);
   }

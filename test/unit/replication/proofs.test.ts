@@ -7,6 +7,7 @@ import { encodeReplicaMessage, type ReplicaResponse } from '../../../protocols/r
 import { Channel } from '../../../protocols/wire/channel.ts';
 import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
 import { MemoryLog } from '../../../src/adapters/memory/log.ts';
+import { MeshError } from '../../../src/ports/mesh-error.ts';
 import { Leases, leasesMax } from '../../../src/replication/leases.ts';
 import { ReplicaMesh, type WrittenContent } from '../../support/replica-mesh.ts';
 
@@ -105,6 +106,18 @@ describe('a challenge', () => {
     contents.blobs.clear();
     const [proof] = await mesh.run(proverOf('north').sample(nodeId, [written]));
     expect(proof?.result).toBe('lacking');
+  });
+
+  test('is not failed by a transfer that breaks while the chunks are fetched', async () => {
+    await startThree();
+    const written = await heldBy(['east'], manyBytes(700_000));
+    const { nodeId, contents } = mesh.get('east');
+    mesh.get('north').contents.fetchFrom = async () => {
+      throw new MeshError('stream_failed', 'the connection broke');
+    };
+    const [proof] = await mesh.run(proverOf('north').sample(nodeId, [written]));
+    expect(proof?.result).toBe('unreachable');
+    expect(contents.blobs.size).toBeGreaterThan(0);
   });
 
   test('to a node that is not there, or that answers with too little, gives nothing', async () => {
