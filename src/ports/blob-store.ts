@@ -1,5 +1,11 @@
 import type { BlobHash } from '../../crdt/ids.ts';
 
+/** What is known of a blob's use. */
+export interface PutOptions {
+  /** It is not expected to be read soon: the store need not keep it in the memory of the machine. */
+  readonly isCold?: boolean;
+}
+
 /** Content-addressed blobs: one file each in production, a map in the simulator. */
 export interface BlobStore {
   /** Bytes stored under that name (which are not looked at), or undefined when there are none. */
@@ -9,7 +15,7 @@ export interface BlobStore {
    * A reader sees all of it or none. Durable only after a `flush` that was called after it resolved.
    * Rejects with `MeshError` `disk_full` or `io_error`; nothing half-written remains.
    */
-  put(hash: BlobHash, bytes: Uint8Array): Promise<void>;
+  put(hash: BlobHash, bytes: Uint8Array, options?: PutOptions): Promise<void>;
   /** Makes every finished `put` and `delete` survive power loss. */
   flush(): Promise<void>;
   /** The bytes as they are on disk, unverified, or undefined when absent. The caller verifies. */

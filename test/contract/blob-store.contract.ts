@@ -59,6 +59,22 @@ export function blobStoreContract(name: string, create: () => Promise<BlobStoreH
       expect(Buffer.compare(read ?? Buffer.from('absent'), bytes)).toBe(0);
     });
 
+    it.each([0, 65_535, 65_536, 65_537, 600_000, 2 * 1_048_576, 2 * 1_048_576 + 1, blobBytesMax])(
+      'gives back a blob of %i bytes that was put as one nobody will read soon',
+      async (length) => {
+        const { store } = await open();
+        const { hash, bytes } = blobOf(length, 9);
+        const other = blobOf(length, 10);
+        await Promise.all([
+          store.put(hash, bytes, { isCold: true }),
+          store.put(other.hash, other.bytes, { isCold: true }),
+        ]);
+        expect(await store.sizeOf(hash)).toBe(length);
+        expect(Buffer.compare((await store.get(hash)) ?? Buffer.from('absent'), bytes)).toBe(0);
+        expect(Buffer.compare((await store.get(other.hash)) ?? Buffer.from('absent'), other.bytes)).toBe(0);
+      },
+    );
+
     it('refuses a blob past the bound and stores nothing of it', async () => {
       const { store } = await open();
       const { hash, bytes } = blobOf(blobBytesMax + 1, 3);

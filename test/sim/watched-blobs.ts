@@ -5,9 +5,9 @@ import type { BlobStore } from '../../src/ports/blob-store.ts';
 export function watchedBlobs(store: BlobStore, onPut: (hash: BlobHash, bytes: Uint8Array) => void): BlobStore {
   return {
     sizeOf: (hash) => store.sizeOf(hash),
-    put: (hash, bytes) => {
+    put: (hash, bytes, options) => {
       onPut(hash, bytes);
-      return store.put(hash, bytes);
+      return store.put(hash, bytes, options);
     },
     flush: () => store.flush(),
     get: (hash) => store.get(hash),

@@ -3,14 +3,18 @@ import { dirname, join } from 'node:path';
 import { blobBytesMax } from '../../../crdt/chunking.ts';
 import { isHash } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
-import type { BlobStore } from '../../ports/blob-store.ts';
+import type { BlobStore, PutOptions } from '../../ports/blob-store.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import { syncDirectory } from './atomic-file.ts';
+import { DirectWriter } from './direct-writer.ts';
 import { codeOf, fileError } from './file-error.ts';
 import { Gate } from './gate.ts';
 
 /** The file operations the store is made of; a test hands in ones that fail. */
 export type BlobFiles = Pick<typeof nodeFiles, 'mkdir' | 'open' | 'readdir' | 'rename' | 'rm' | 'stat' | 'statfs'>;
+
+/** Bytes to write, and how. */
+type BlobToStore = PutOptions & { readonly bytes: Uint8Array };
 
 /** Twice libuv's four threads: enough to keep the disk busy; more would only wait in memory. */
 const putsInFlightMax = 8;
@@ -38,6 +42,7 @@ class FileBlobStore implements BlobStore {
   readonly #temporary: string;
   readonly #quarantine: string;
   readonly #files: BlobFiles;
+  readonly #direct: DirectWriter;
   readonly #writes = new Gate(putsInFlightMax);
   readonly #reads = new Gate(readsInFlightMax);
   readonly #puts = new Map<BlobHash, Promise<void>>();
@@ -54,6 +59,7 @@ class FileBlobStore implements BlobStore {
     this.#temporary = join(directory, 'tmp');
     this.#quarantine = join(directory, 'quarantine');
     this.#files = files;
+    this.#direct = new DirectWriter(files, putsInFlightMax);
   }
 
   async open(): Promise<void> {
@@ -68,26 +74,28 @@ class FileBlobStore implements BlobStore {
     return this.#attempt('look for a blob', path, () => this.#sizeOf(path));
   }
 
-  async put(hash: BlobHash, bytes: Uint8Array): Promise<void> {
+  async put(hash: BlobHash, bytes: Uint8Array, options: PutOptions = {}): Promise<void> {
     const path = this.#pathOf(hash);
     if (bytes.length > blobBytesMax) {
       throw new MeshError('too_large', `a blob has at most ${blobBytesMax} bytes, not ${bytes.length}`);
     }
     const running = this.#puts.get(hash);
     if (running !== undefined) return running;
-    const put = this.#writes.run(() => this.#store(hash, path, bytes)).finally(() => this.#puts.delete(hash));
+    const put = this.#writes
+      .run(() => this.#store(hash, path, { bytes, ...options }))
+      .finally(() => this.#puts.delete(hash));
     this.#puts.set(hash, put);
     return put;
   }
 
-  async #store(hash: BlobHash, path: string, bytes: Uint8Array): Promise<void> {
+  async #store(hash: BlobHash, path: string, blob: BlobToStore): Promise<void> {
     this.#sequence++;
     const temporary = join(this.#temporary, `${hash}.${this.#sequence}`);
     await this.#attempt('store a blob', path, async () => {
-      // One of another size was damaged by the disk: it is replaced, not trusted.
-      if ((await this.#sizeOf(path)) !== bytes.length) {
+      // One of another size was damaged by the disk: it is replaced, not trusted. Whoever puts a cold one has looked already.
+      if (blob.isCold === true || (await this.#sizeOf(path)) !== blob.bytes.length) {
         try {
-          await this.#write(temporary, bytes);
+          await this.#write(temporary, blob);
           await this.#moveIntoPlace(temporary, path);
         } catch (error) {
           await this.#files.rm(temporary, { force: true }).catch(() => undefined);
@@ -99,7 +107,8 @@ class FileBlobStore implements BlobStore {
     });
   }
 
-  async #write(path: string, bytes: Uint8Array): Promise<void> {
+  async #write(path: string, { bytes, isCold }: BlobToStore): Promise<void> {
+    if (isCold === true && (await this.#direct.write(path, bytes))) return;
     const handle = await this.#files.open(path, 'w', 0o600);
     try {
       for (let offset = 0; offset < bytes.length; ) {

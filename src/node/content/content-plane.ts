@@ -131,7 +131,8 @@ export class ContentPlane {
       random,
       log,
       metrics,
-      store: (hash, bytes) => store.put(hash, bytes),
+      // What is pulled is kept for others; what a client wrote, its holders are about to read.
+      store: (hash, bytes) => store.put(hash, bytes, { isCold: true }),
       room: () => store.room(),
       download: this.#download,
     });

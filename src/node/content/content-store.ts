@@ -1,6 +1,6 @@
 import { blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
-import type { BlobStore } from '../../ports/blob-store.ts';
+import type { BlobStore, PutOptions } from '../../ports/blob-store.ts';
 import type { KvReader, KvTransaction } from '../../ports/kv.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Counter, Metrics } from '../../ports/metrics.ts';
@@ -117,11 +117,11 @@ export class ContentStore {
   }
 
   /** Stores bytes whose hash was computed or verified just now. A small blob is durable when this resolves, a large one after `flush`. */
-  async put(hash: BlobHash, bytes: Uint8Array): Promise<void> {
+  async put(hash: BlobHash, bytes: Uint8Array, options: PutOptions = {}): Promise<void> {
     this.#storingBytes += bytes.length;
     try {
-      if (bytes.length > smallBlobBytesMax) await this.#change(hash, () => this.#dependencies.blobs.put(hash, bytes));
-      else await this.#commit(hash, bytes);
+      if (bytes.length <= smallBlobBytesMax) await this.#commit(hash, bytes);
+      else await this.#change(hash, () => this.#dependencies.blobs.put(hash, bytes, options));
     } finally {
       this.#storingBytes -= bytes.length;
       this.#grantRoom();

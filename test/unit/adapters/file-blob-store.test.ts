@@ -1,6 +1,6 @@
 import * as nodeFiles from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { blobBytesMax } from '../../../crdt/chunking.ts';
 import { blobHashOf } from '../../../crdt/digest.ts';
@@ -199,6 +199,23 @@ describe('the file blob store', () => {
     expect(await store.get(hash)).toEqual(bytes.subarray(0, 60));
     await store.put(hash, bytes);
     expect(await store.get(hash)).toEqual(bytes);
+  });
+
+  it('writes a cold blob whatever is there, and a flush makes it durable like any other', async () => {
+    const { files, operations } = watched();
+    const store = await openFileBlobStore(root, files);
+    const { hash, bytes } = blobOf(100_000, 1);
+    await store.put(hash, bytes, { isCold: true });
+    await nodeFiles.writeFile(pathOf(hash), new Uint8Array(bytes.length));
+    operations.length = 0;
+    await store.put(hash, bytes, { isCold: true });
+    expect(await store.get(hash)).toEqual(bytes);
+    expect(operations.findIndex((done) => done.startsWith('datasync'))).toBeLessThan(
+      operations.findIndex((done) => done.startsWith('rename')),
+    );
+    operations.length = 0;
+    await store.flush();
+    expect(operations).toContain(`sync ${relative(root, dirname(pathOf(hash)))}`);
   });
 
   it('keeps a quarantined blob for inspection, up to a bound', async () => {
