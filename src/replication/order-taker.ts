@@ -1,4 +1,4 @@
-import type { BlobHash, NodeId } from '../../crdt/ids.ts';
+import type { BlobHash, NodeId, VersionId } from '../../crdt/ids.ts';
 import { isEligible } from '../../crdt/placement.ts';
 import type { Content } from '../../crdt/version.ts';
 import type { Order } from '../../protocols/replicas/server.ts';
@@ -11,7 +11,7 @@ import type { VersionSource } from './subject-index.ts';
 
 /** Contents of which it is remembered who was said to have them; the oldest are forgotten first. */
 const hintsMax = 20_000;
-/** Objects of which it is remembered that they were ordered here; one that is forgotten is ordered again. */
+/** Versions of which it is remembered that they were ordered here; one that is forgotten is ordered again. */
 const orderedMax = 20_000;
 /** Orders that wait until their versions were brought here; past that they are left, and come again. */
 const strangersMax = 4_096;
@@ -44,8 +44,8 @@ export interface OrderTakerDependencies {
 export class OrderTaker {
   readonly #dependencies: OrderTakerDependencies;
   readonly #hints = new Map<BlobHash, readonly NodeId[]>();
-  /** Objects that a coordinator ordered here though placement does not say so. */
-  readonly #ordered = new Set<string>();
+  /** Versions that a coordinator ordered here though placement does not say so. Of the next one it may think otherwise. */
+  readonly #ordered = new Set<VersionId>();
   readonly #strangers = new Map<string, { readonly order: Order; readonly isFromCoordinator: boolean }>();
   #bringing: Promise<void> | undefined;
   #stopped = false;
@@ -100,10 +100,10 @@ export class OrderTaker {
     }
   }
 
-  /** True when this node is a desired holder of an object, or stands in for one. */
-  shouldHold({ ns, key }: Pick<ContentSubject, 'ns' | 'key'>): boolean {
+  /** True when this node is a desired holder of a version, or stands in for one. */
+  shouldHold({ ns, key, version }: Pick<ContentSubject, 'ns' | 'key' | 'version'>): boolean {
     const { placement, absent, self } = this.#dependencies;
-    if (placement.holds(self, ns, key) || this.#ordered.has(`${ns}/${key}`)) return true;
+    if (placement.holds(self, ns, key) || this.#ordered.has(version)) return true;
     const { gone } = absent();
     return gone.size > 0 && placement.assigned(ns, key, gone).substitutes.includes(self);
   }
@@ -118,12 +118,12 @@ export class OrderTaker {
     const record = versions.record(kv, version);
     const content = record?.content;
     const isKnown = record?.ns === ns && record.key === key && content?.manifest === manifest;
-    const isWanted = this.shouldHold({ ns, key });
+    const isWanted = this.shouldHold({ ns, key, version });
     if (!isKnown || !content || (!isWanted && !(isFromCoordinator && this.#mayHold(ns)))) {
       log.debug('orders:not_taken', { ns, key, version, isKnown });
       return undefined;
     }
-    if (!isWanted) this.#noteOrdered(`${ns}/${key}`);
+    if (!isWanted) this.#noteOrdered(version);
     if (holders.length > 0) this.#hint(manifest, holders);
     return { content, subject: { ns, key, version, origin: record.node } };
   }
@@ -135,9 +135,9 @@ export class OrderTaker {
     return own !== undefined && isEligible(own, map.policyOf(ns));
   }
 
-  #noteOrdered(name: string): void {
-    this.#ordered.delete(name);
-    this.#ordered.add(name);
+  #noteOrdered(version: VersionId): void {
+    this.#ordered.delete(version);
+    this.#ordered.add(version);
     for (const oldest of this.#ordered) {
       if (this.#ordered.size <= orderedMax) break;
       this.#ordered.delete(oldest);

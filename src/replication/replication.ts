@@ -380,9 +380,9 @@ export class Replication {
     if (before !== undefined && before !== this.#sharedAmong) this.auditor.placementChanged();
   }
 
-  /** Whether this node is to hold the content of an object: as a desired holder, or in the place of one that is gone. */
-  shouldHold(object: { readonly ns: string; readonly key: string }): boolean {
-    return this.#orders.shouldHold(object);
+  /** Whether this node is to hold the content of a version: as a desired holder, or in the place of one that is gone. */
+  shouldHold(version: Pick<Subject, 'ns' | 'key' | 'version'>): boolean {
+    return this.#orders.shouldHold(version);
   }
 
   /** The peers that may have a content, most likely first: named by an order, known to the index, desired, and the rest. */

@@ -85,3 +85,32 @@ test('an order for a version that is not here is taken up once the version was b
   await vi.waitFor(() => expect(wanted).toEqual([manifest]));
   await taker.stop();
 });
+
+test('what a coordinator orders of a version stands for that version and for no other of its object', async () => {
+  const state = { members: new Map(), namespaces: new Map() };
+  const placement = new PlacementDirectory({ state: () => state, nodesOf: () => nodes });
+  const { ns, key, version, manifest } = subject;
+  const { holders } = placement.desired(ns, key);
+  const self = nodes.map(({ nodeId }) => nodeId).find((node) => !holders.includes(node)) as NodeId;
+  const content = { manifest, size: subject.sizeBytes, b3: 'b3' };
+  const taker = new OrderTaker({
+    kv: new MemoryKv(new VirtualClock()),
+    versions: {
+      changedAfter: () => [],
+      headsOf: () => [],
+      record: () => ({ ns, key, parents: [], generation: 1, content, node: 'w' as NodeId }),
+    },
+    placement,
+    absent: () => ({ gone: new Set(), away: new Set(), nextMs: undefined }),
+    self,
+    want: async () => undefined,
+    bring: () => undefined,
+    log: new MemoryLog(),
+  });
+  const order: Order = { ns, key, version, manifest, holders: [] };
+  expect(await taker.take([order])).toBe(0);
+  expect(taker.shouldHold(order)).toBe(false);
+  expect(await taker.take([order], true)).toBe(1);
+  expect(taker.shouldHold(order)).toBe(true);
+  expect(taker.shouldHold({ ns, key, version: idOf<VersionId>('next') })).toBe(false);
+});
