@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type GraphLink, isReachable, missingVersions } from '../../crdt/graph-difference.ts';
 import type { VersionId } from '../../crdt/ids.ts';
+import { runs } from '../support/property-runs.ts';
 
 type Graph = Map<VersionId, GraphLink>;
 
@@ -52,7 +53,7 @@ describe('missingVersions', () => {
           sent.add(id);
         }
       }),
-      { numRuns: 500 },
+      runs(5),
     );
   });
 
@@ -81,7 +82,7 @@ describe('isReachable', () => {
         const expected = elder !== younger && closure(graph, [younger]).has(elder);
         expect(isReachable(elder, younger, (id) => graph.get(id))).toBe(expected);
       }),
-      { numRuns: 500 },
+      runs(5),
     );
   });
 });

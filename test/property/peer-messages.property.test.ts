@@ -12,6 +12,7 @@ import {
   type SyncResponse,
 } from '../../protocols/sync/messages.ts';
 import { packAnswer, packChanges, packRange, unpackAnswer, unpackRange } from '../../protocols/wire/item-sets.ts';
+import { runs } from '../support/property-runs.ts';
 
 const hash = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const text = fc.uint8Array({ maxLength: 200 });
@@ -145,13 +146,13 @@ describe('sync and gossip messages', () => {
           expect(() => decode(bytes.subarray(0, cut % bytes.length))).not.toThrow();
         }
       }),
-      { numRuns: 500 },
+      runs(5),
     );
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
         for (const decode of decoders) expect(() => decode(bytes)).not.toThrow();
       }),
-      { numRuns: 500 },
+      runs(5),
     );
   });
 

@@ -5,6 +5,7 @@ import { type GraphLink, walkMissing } from '../../crdt/graph-difference.ts';
 import type { DocId, VersionId } from '../../crdt/ids.ts';
 import { Histories, type HistorySource } from '../../protocols/sync/histories.ts';
 import type { Clock } from '../../src/ports/clock.ts';
+import { runs } from '../support/property-runs.ts';
 
 const doc = 'doc' as DocId;
 
@@ -129,7 +130,7 @@ describe('the history that an asker is sent in several answers', () => {
           expect([...asker.held].sort()).toEqual([...document.ids].sort());
         },
       ),
-      { numRuns: 500 },
+      runs(5),
     );
   });
 

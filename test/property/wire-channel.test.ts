@@ -6,6 +6,7 @@ import { messageBytesMax } from '../../protocols/wire/frames.ts';
 import { VirtualClock } from '../../src/adapters/memory/clock.ts';
 import { MemoryHub } from '../../src/adapters/memory/network.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
+import { runs } from '../support/property-runs.ts';
 
 const limitMs = 10 * 60_000;
 
@@ -58,7 +59,7 @@ describe('Channel', () => {
         expect(received).toEqual(sizes.map((size, index) => [size, size === 0 ? undefined : index]));
         expect(aheadBytesMax).toBeLessThanOrEqual(windowBytes);
       }),
-      { numRuns: 25 },
+      runs(0.25),
     );
   });
 });

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { Outcome } from '../../../protocols/quorum/register-kind.ts';
 import { SeededRandom } from '../../../src/adapters/memory/random.ts';
+import { runs } from '../../support/property-runs.ts';
 import { headOf, QuorumMesh, type QuorumNode, registerOf } from '../../support/quorum-mesh.ts';
 
-const seeds = Array.from({ length: 24 }, (_, at) => `engine ${at + 1}`);
+const seeds = Array.from({ length: runs(0.24).numRuns }, (_, at) => `engine ${at + 1}`);
 const names = ['north', 'east', 'south', 'agent'];
 const registers = ['x', 'y', 'z'].map(registerOf);
 const stepsMax = 40;

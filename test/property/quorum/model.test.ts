@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { runs } from '../../support/property-runs.ts';
 import { QuorumModel } from './model.ts';
 import type { ModelFaults, ModelProfile } from './model-parts.ts';
 
@@ -15,7 +16,7 @@ const profiles: Readonly<Record<string, ModelProfile>> = {
   'an older disk put back': { changesEpochs: false, restoresDisk: true, crashes: 0.01, registers: 2 },
 };
 /** Runs of many registers take as much longer. */
-const seedsOf = ({ registers }: ModelProfile): number => (registers > 2 ? 100 : 200);
+const seedsOf = ({ registers }: ModelProfile): number => runs(registers > 2 ? 1 : 2).numRuns;
 
 /** The first seed under which a faulty register is caught, with what was seen; undefined when none of them does. */
 function caught(
