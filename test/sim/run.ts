@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { failureText, summaryText } from './report-text.ts';
 import { type RunReport, runSeed } from './run-seed.ts';
 import { type ScenarioName, scenarios } from './scenarios.ts';
 import { sweep } from './sweep.ts';
@@ -50,42 +51,6 @@ const number = (name: 'seeds' | 'seed' | 'nodes' | 'operations' | 'workers', fal
   return refuse(`--${name} is a whole number from ${min}, and not '${text}'`);
 };
 
-const replayOf = ({ scenario, seed, nodes, operations }: RunRequest): string =>
-  `npm run sim -- --scenario ${scenario} --seed ${seed} --nodes ${nodes}${
-    operations === undefined ? '' : ` --operations ${operations}`
-  } --verbose`;
-
-const explain = ({ failure, traceHash, virtualMs }: RunReport, request: RunRequest): void => {
-  if (failure === undefined) return;
-  console.log(`\n✘ scenario ${request.scenario}, seed ${request.seed}, ${request.nodes} nodes, trace ${traceHash}`);
-  if (!options.verbose) for (const line of failure.tail) console.log(`  ${line}`);
-  console.log(`  after ${(virtualMs / 1_000).toFixed(1)} s: ${failure.message}`);
-  console.log(`  replay: ${replayOf(request)}`);
-};
-
-const summarise = (reports: readonly RunReport[], elapsedMs: number): void => {
-  const sum = (of: (report: RunReport) => number): number => reports.reduce((total, report) => total + of(report), 0);
-  const failed = reports.filter((report) => report.failure !== undefined).length;
-  const kinds = new Map<string, number>();
-  for (const { faults } of reports)
-    for (const [kind, count] of Object.entries(faults)) kinds.set(kind, (kinds.get(kind) ?? 0) + count);
-  const faults = [...kinds.values()].reduce((total, count) => total + count, 0);
-  console.log(
-    [
-      `${reports.length} runs`,
-      `${failed} failed`,
-      `${(sum((report) => report.virtualMs) / 3_600_000).toFixed(1)} virtual hours`,
-      `${faults} faults injected`,
-      `${sum((report) => report.acknowledged)} writes acknowledged`,
-      `${sum((report) => report.conflicts)} conflicts raised`,
-      `${(elapsedMs / 1_000).toFixed(1)} s`,
-    ].join(', '),
-  );
-  const byCount = [...kinds].filter(([, count]) => count > 0).sort(([, left], [, right]) => right - left);
-  console.log(`faults: ${byCount.map(([kind, count]) => `${kind} ${count}`).join(', ')}`);
-  if (reports.length === 1) console.log(`trace ${reports[0]?.traceHash}, ${reports[0]?.events} events`);
-};
-
 if (options.help) {
   console.log(usage);
   process.exit(0);
@@ -107,18 +72,28 @@ const requests: RunRequest[] = names.flatMap((scenario) =>
 );
 
 const startedMs = performance.now();
-let reports: RunReport[];
+const reports: RunReport[] = [];
+const onReport = (report: RunReport, request: RunRequest): void => {
+  reports.push(report);
+  const lines = failureText(report, request, { isVerbose: options.verbose });
+  if (lines.length > 0) console.log(['', ...lines].join('\n'));
+};
+const summarise = (): void => console.log(summaryText(reports, performance.now() - startedMs).join('\n'));
+// A long sweep that is cut short has played what it has played.
+process.once('SIGINT', () => {
+  summarise();
+  process.exit(130);
+});
 const [only] = requests;
 if (options.verbose && only !== undefined) {
   // In this process, so that events are shown as they happen.
-  reports = [await runSeed({ ...only, onLine: (line) => console.log(line) })];
-  for (const report of reports) explain(report, only);
+  onReport(await runSeed({ ...only, onLine: (line) => console.log(line) }), only);
 } else {
-  reports = await sweep(requests, {
-    onReport: explain,
+  await sweep(requests, {
+    onReport,
     stopAtFailure: !options['keep-going'],
     ...(options.workers === undefined ? {} : { workers: number('workers', 2) }),
   });
 }
-summarise(reports, performance.now() - startedMs);
+summarise();
 process.exitCode = reports.some((report) => report.failure !== undefined) ? 1 : 0;

@@ -8,3 +8,6 @@ export type RunRequest = Pick<RunOptions, 'scenario' | 'seed' | 'nodes' | 'opera
 process.on('message', (request: RunRequest) => {
   void runSeed(request).then((report: RunReport) => process.send?.(report));
 });
+
+// Nobody is there any more who could be told.
+process.on('disconnect', () => process.exit());
