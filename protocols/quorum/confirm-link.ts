@@ -13,6 +13,7 @@ const queuedMax = 4_096;
 
 const reasons: ReadonlySet<string> = new Set<UnavailableReason>([
   'no_majority',
+  'lost',
   'deadline',
   'busy',
   'missing',

@@ -38,6 +38,8 @@ const confirmDeadlineMs = proposeTimeoutMsDefault + 2_000;
 const waitingMax = 16_384;
 const waitingPerRegisterMax = 64;
 const inboundStreamsMax = 8;
+/** After these a candidate may have been proposed, and accepted by some. */
+const unsettled: ReadonlySet<UnavailableReason> = new Set(['lost', 'deadline', 'epoch']);
 
 /** What the engine needs from its node. */
 export interface QuorumDependencies {
@@ -173,6 +175,8 @@ export class QuorumEngine {
   ): Promise<Outcome> {
     const { view, nodeId, network, log, kindOf } = this.#dependencies;
     let last: Outcome = { kind: 'unavailable', reason: 'no_majority' };
+    /** What somebody said, or did not, who may have had it accepted: who comes after cannot tell. */
+    let open: Outcome | undefined;
     for (const coordinator of stickyOrder(register, view().coordinators)) {
       signal.throwIfAborted();
       if (coordinator.nodeId === nodeId) {
@@ -186,12 +190,14 @@ export class QuorumEngine {
         } catch (error) {
           if (this.#stopping.signal.aborted) throw this.#stopping.signal.reason;
           log.debug('quorum:confirm_lost', { register, node: coordinator.nodeId, error });
-          continue;
+          last = { kind: 'unavailable', reason: 'lost' };
         }
       }
+      if (last.kind === 'refused' && open !== undefined) return { ...last, open: true };
       if (last.kind !== 'unavailable') return last;
+      if (unsettled.has(last.reason)) open = last;
     }
-    return last;
+    return open ?? last;
   }
 
   /** What another coordinator said, once the certificate it came with is proved and kept. */

@@ -59,10 +59,12 @@ export interface CertificateBook {
   keep(certificate: Certificate): Promise<void>;
 }
 
-/** Why no answer can be given now. The candidate may be confirmed later all the same, by this attempt even. */
+/** Why no answer can be given now. But for `no_majority`, the candidate may be confirmed later all the same, by this attempt even. */
 export type UnavailableReason =
-  /** Fewer than a majority of the coordinators are connected. */
+  /** Fewer than a majority of the coordinators are connected, so nobody was asked to vote for it. */
   | 'no_majority'
+  /** Coordinators were asked to vote for it, and it is not known how a majority answered. */
+  | 'lost'
   /** The time that was allowed is over. */
   | 'deadline'
   /** Too many are waiting. */
@@ -77,6 +79,12 @@ export type Outcome =
   /** The candidate is the head this certificate proves, or an ancestor of it. */
   | { readonly kind: 'confirmed'; readonly certificate: Certificate }
   /** It can never follow the head that this certificate proves (null for an empty register). */
-  | { readonly kind: 'refused'; readonly refusal: RegisterRefusal; readonly certificate: Certificate | null }
+  | {
+      readonly kind: 'refused';
+      readonly refusal: RegisterRefusal;
+      readonly certificate: Certificate | null;
+      /** Another coordinator was asked before and did not say how it ended there: that one may have accepted the candidate. */
+      readonly open?: true;
+    }
   /** `quorum_unavailable`. */
   | { readonly kind: 'unavailable'; readonly reason: UnavailableReason };

@@ -59,8 +59,8 @@ export interface Candidate {
   readonly isFresh: boolean;
 }
 
-/** `again`: something was gained, go on at once. `retry`: the round was lost, wait first. */
-type Attempt = Decision | 'again' | 'retry';
+/** `again`: something was gained, go on at once. `retry`: the round was lost, wait first; `lost`: one that had the candidate. */
+type Attempt = Decision | 'again' | 'retry' | 'lost';
 
 /** Runs rounds for registers until a candidate is decided on. The caller sees to it that each register has one at a time. */
 export class RegisterProposer {
@@ -87,13 +87,15 @@ export class RegisterProposer {
     if (candidate !== null && !(await this.#holdCandidate(register, candidate, signal))) {
       return { kind: 'unavailable', reason: 'missing' };
     }
+    let mayBeChosen = false;
     for (let failures = 0; ; ) {
       signal.throwIfAborted();
       const view = this.#dependencies.view();
-      if (!this.hasMajority(view)) return { kind: 'unavailable', reason: 'no_majority' };
+      if (!this.hasMajority(view)) return { kind: 'unavailable', reason: mayBeChosen ? 'lost' : 'no_majority' };
       const result = await this.#attempt(view, register, candidate, { mayBegin: failures === 0, signal });
       if (result === 'again') continue;
-      if (result !== 'retry') return result;
+      if (result !== 'retry' && result !== 'lost') return result;
+      mayBeChosen ||= result === 'lost';
       failures += 1;
       await clock.sleep(retryDelayMs(failures, random.fraction()), signal);
     }
@@ -171,7 +173,10 @@ export class RegisterProposer {
   ): Promise<Attempt> {
     const isFresh = step.own && candidate?.isFresh === true;
     const round = await this.#run(view, proposeValue(prepared, step.value, this.#nextBallot()), isFresh);
-    if (round.phase !== 'chosen') return this.#lost(round as FailedRound);
+    if (round.phase !== 'chosen') {
+      this.#lost(round as FailedRound);
+      return step.value.head === candidate?.head ? 'lost' : 'retry';
+    }
     const { settings, next, value, certificate } = round;
     await this.#dependencies.certificates.keep(certificate);
     this.#keepPromise(settings, next, value);

@@ -72,8 +72,8 @@ interface Dependencies {
 
 type Committed = Extract<SubmitOutcome, { kind: 'committed' }>;
 
-/** What one attempt came to: the end, or to try again, when the log has `moved` or with the draft still `open`. */
-type Attempt = SubmitOutcome | 'moved' | 'open';
+/** What one attempt came to: the end, or to try again: `unasked` of anybody, the log has `moved`, or the draft is still `open`. */
+type Attempt = SubmitOutcome | 'unasked' | 'moved' | 'open';
 
 /** Appends to the control log by compare-and-set: drafts on what is here, has it chosen, and drafts anew when somebody else was first. */
 export class Submitter {
@@ -115,8 +115,8 @@ export class Submitter {
       if (!this.#dependencies.canPropose()) return open ? { kind: 'unknown', operationId } : unavailable(operationId);
       last = drafted;
       const result = await this.#attempt(drafted, operations, operationId, input.signal);
-      if (result !== 'moved' && result !== 'open') return result;
-      open = result === 'open';
+      if (typeof result === 'object') return open ? asOpen(result) : result;
+      open ||= result === 'open';
       log.debug('control:again', { operationId, attempt, seq: drafted.entry.seq });
       if (input.signal?.aborted) break;
       const delayMs = Math.min(attemptDelayMsMax, 10 * 2 ** attempt) * (0.5 + random.fraction() / 2);
@@ -163,10 +163,11 @@ export class Submitter {
       case 'refused': {
         const { code, message } = outcome.refusal;
         if (code !== 'log_moved') {
+          if (outcome.open === true) return { kind: 'unknown', operationId };
           return this.#withProgress(refused(operationId, { code: code as ControlRefusal['code'], message }));
         }
         await catchUp(outcome.certificate?.statement.position ?? store.state().seq + 1);
-        return 'moved';
+        return outcome.open === true ? 'open' : 'moved';
       }
       case 'unavailable':
         return this.#unavailable(outcome.reason, operationId);
@@ -189,8 +190,10 @@ export class Submitter {
       case 'deadline':
         return { kind: 'unknown', operationId };
       case 'no_majority':
-        // Only who votes proposes by itself: there it was lost on the way, elsewhere it was said before anybody was asked.
-        return votes() ? 'open' : unavailable(operationId);
+        // A coordinator that has just started has to be heard by the others before it proposes.
+        return votes() ? 'unasked' : unavailable(operationId);
+      case 'lost':
+        return 'open';
       case 'epoch':
       case 'missing':
       case 'busy':
@@ -235,6 +238,12 @@ function changesCoordinators(state: ControlState, draft: EntryText): boolean {
 
 function refused(operationId: string, { code, message }: Pick<ControlRefusal, 'code' | 'message'>): SubmitOutcome {
   return { kind: 'refused', code, message, operationId };
+}
+
+/** How a call ends whose draft may be chosen by an earlier attempt: no refusal of a later one says that it is not. */
+function asOpen(outcome: SubmitOutcome): SubmitOutcome {
+  const isRefusal = outcome.kind === 'refused' && outcome.code !== 'operation_reused';
+  return isRefusal ? { kind: 'unknown', operationId: outcome.operationId } : outcome;
 }
 
 function unavailable(operationId: string): Extract<SubmitOutcome, { kind: 'refused' }> {

@@ -17,7 +17,7 @@ type DiskFault =
   | 'wipe'
   | 'loseDisk'
   | 'cloneDirectory';
-type ClusterFault = 'changeRoles' | PlacementFault;
+type ClusterFault = 'changeRoles' | 'changeSettings' | PlacementFault;
 type FaultName = NetworkFault | NodeFault | DiskFault | ClusterFault;
 
 export type FaultMix = Readonly<Partial<Record<FaultName, number>>>;
@@ -101,6 +101,7 @@ export class FaultSchedule {
       ...this.#diskFaults(name),
       ...placementFaults(this.#sim, this.#draw, name),
       changeRoles: () => this.#changeRoles(name),
+      changeSettings: () => this.#changeSettings(name),
     };
   }
 
@@ -112,9 +113,20 @@ export class FaultSchedule {
     this.#sim.countFault('changeRoles');
     this.#sim.trace.note(`changeRoles of ${name} to ${next} through ${through}`);
     const operation = { type: 'roles', nodeId, roles: next } as const;
-    node.cluster.change({ operation, actor: 'operator' }).then(
+    this.#sim.change(through, operation).then(
       (outcome) => this.#sim.trace.note(`changeRoles of ${name}: ${outcome.ok ? 'done' : outcome.error.code}`),
       (error: unknown) => this.#sim.trace.note(`changeRoles of ${name}: ${String(error)}`),
+    );
+  }
+
+  /** An operator changes something that no node acts on: only the control log has more to do. */
+  #changeSettings(through: string): void {
+    const values = { value: this.#draw.integer(1, 1_000) };
+    this.#sim.countFault('changeSettings');
+    this.#sim.trace.note(`changeSettings to ${values.value} through ${through}`);
+    this.#sim.change(through, { type: 'configuration', scope: 'simulated', values }).then(
+      (outcome) => this.#sim.trace.note(`changeSettings: ${outcome.ok ? 'done' : outcome.error.code}`),
+      (error: unknown) => this.#sim.trace.note(`changeSettings: ${String(error)}`),
     );
   }
 

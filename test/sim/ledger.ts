@@ -1,4 +1,15 @@
 import type { BlobHash, NodeId, VersionId } from '../../crdt/ids.ts';
+import type { RefusalCode } from '../../src/node/api.ts';
+
+/** What an administrator was told of an operation; of one whose outcome was not known, neither. */
+export interface ChangeAnswer {
+  readonly operationId: string;
+  /** The node that answered. */
+  readonly through: string;
+  readonly committed?: { readonly seq: number; readonly hash: string };
+  /** Why it was refused. */
+  readonly refused?: RefusalCode;
+}
 
 /** What the mesh has promised to its clients, and what no one can hold it to. */
 export class Ledger {
@@ -10,6 +21,8 @@ export class Ledger {
    */
   readonly excusedVersions = new Set<VersionId>();
   readonly excusedContents = new Set<BlobHash>();
+  /** What nodes answered to who changed the cluster through them. */
+  readonly changes: ChangeAnswer[] = [];
   /** Nodes that a script has lie about what they hold. */
   readonly liars = new Set<NodeId>();
 }

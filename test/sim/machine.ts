@@ -50,8 +50,8 @@ export class Machine {
   resumedMs = Number.NEGATIVE_INFINITY;
   /** It had no room for content at some time. */
   hadFullDisk = false;
-  /** Its disk was exchanged, rolled back or emptied at some time. */
-  hadAnotherDisk = false;
+  /** How often its disk was exchanged, rolled back or emptied. */
+  disksBefore = 0;
   /** No process has run since one was stopped in good order. */
   stoppedCleanly = false;
   /** Time added to each flush of the store, in milliseconds. */
@@ -95,6 +95,11 @@ export class Machine {
 
   get name(): string {
     return this.member.name;
+  }
+
+  /** Its disk was exchanged, rolled back or emptied at some time. */
+  get hadAnotherDisk(): boolean {
+    return this.disksBefore > 0;
   }
 
   /** True when its process is up and takes calls. */

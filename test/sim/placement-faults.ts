@@ -34,13 +34,10 @@ export function placementFaults(
       const operation = operationFor();
       sim.countFault(kind);
       sim.trace.note(`${kind} through ${through}: ${JSON.stringify(operation)}`);
-      sim
-        .node(through)
-        .cluster.change({ operation, actor: 'operator' })
-        .then(
-          (outcome) => sim.trace.note(`${kind}: ${outcome.ok ? 'done' : outcome.error.code}`),
-          (error: unknown) => sim.trace.note(`${kind}: ${String(error)}`),
-        );
+      sim.change(through, operation).then(
+        (outcome) => sim.trace.note(`${kind}: ${outcome.ok ? 'done' : outcome.error.code}`),
+        (error: unknown) => sim.trace.note(`${kind}: ${String(error)}`),
+      );
     };
   };
   const someone = () => draw.pick(sim.node(through).nodes());

@@ -255,7 +255,7 @@ export class SimulatedNodes implements World {
   replaceDisk(machine: Machine, swap: () => void): void {
     if (machine.process !== undefined) this.#kill(machine);
     swap();
-    machine.hadAnotherDisk = true;
+    machine.disksBefore += 1;
     machine.contents.replace(machine.kv, this.nowMs(), true);
     machine.holdings = holdingsOnDisk(machine, this);
     for (const id of [...machine.owed]) if (machine.kv.get(versionKey(id)) === undefined) machine.owed.delete(id);

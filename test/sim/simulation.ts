@@ -1,7 +1,7 @@
 import type { BlobHash, DocId, VersionId } from '../../crdt/ids.ts';
 import { documentId } from '../../crdt/object-document.ts';
 import type { Version } from '../../crdt/version.ts';
-import type { ObjectGraph, Outcome, WrittenVersion } from '../../src/node/api.ts';
+import type { AskedOperation, CommittedChange, ObjectGraph, Outcome, WrittenVersion } from '../../src/node/api.ts';
 import type { Node } from '../../src/node/mesh-node.ts';
 import type { ObjectRow } from '../../src/node/rows.ts';
 import { listingKey, objectKey, versionKey } from '../../src/node/storage-keys.ts';
@@ -137,6 +137,21 @@ export class Simulation extends FaultyMesh {
       this.violate('no-loss', `${name} acknowledged ${version}, which it never stored`);
     const manifest = known?.version.record.content?.manifest;
     if (ownContent && manifest !== undefined) machine.owedContents.add(manifest);
+    return outcome;
+  }
+
+  /** Changes the cluster through a node, and enters into the ledger what that answers; not awaited, it goes on. */
+  async change(through: string, operation: AskedOperation): Promise<Outcome<CommittedChange>> {
+    const outcome = await this.node(through).cluster.change({ operation, actor: 'operator' });
+    const { changes } = this.ledger;
+    if (outcome.ok) {
+      const { seq, hash } = outcome.value;
+      changes.push({ operationId: outcome.value.operationId, through, committed: { seq, hash } });
+      return outcome;
+    }
+    const { code, detail } = outcome.error;
+    const id = String(detail?.operationId);
+    changes.push({ operationId: id, through, ...(code === 'unknown_outcome' ? {} : { refused: code }) });
     return outcome;
   }
 

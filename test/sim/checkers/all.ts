@@ -2,6 +2,7 @@ import { causality } from './causality.ts';
 import type { CheckerFactory } from './checker.ts';
 import { cleanStop } from './clean-stop.ts';
 import { confirmations } from './confirmations.ts';
+import { control } from './control.ts';
 import { convergence } from './convergence.ts';
 import { documents } from './documents.ts';
 import { drops } from './drops.ts';
@@ -15,6 +16,7 @@ import { recovery } from './recovery.ts';
 import { replicas } from './replicas.ts';
 import { uniqueDots } from './unique-dots.ts';
 import { verifiedBytes } from './verified-bytes.ts';
+import { votes } from './votes.ts';
 
 export const allCheckers: readonly CheckerFactory[] = [
   noLoss,
@@ -28,6 +30,8 @@ export const allCheckers: readonly CheckerFactory[] = [
   documents,
   cleanStop,
   confirmations,
+  control,
+  votes,
   membership,
   drops,
   proofs,

@@ -33,7 +33,7 @@ export interface World {
 }
 
 /** A committed transaction of one node. */
-interface Commit {
+export interface Commit {
   readonly machine: Machine;
   readonly store: KvReader;
   readonly keys: readonly KvKey[];

@@ -7,14 +7,21 @@ const fault: SourceFault | undefined = Object.hasOwn(sourceFaults, name)
   ? sourceFaults[name as keyof typeof sourceFaults]
   : undefined;
 if (fault === undefined) throw new Error(`there is no source fault called "${name}"`);
-const target = new URL(`../../../${fault.module}`, import.meta.url).href;
+const edits = [fault, ...(fault.also ?? [])].map((edit) => ({
+  ...edit,
+  url: new URL(`../../../${edit.module}`, import.meta.url).href,
+}));
 
 registerHooks({
   load: (url, context, nextLoad) => {
     const loaded = nextLoad(url, context);
-    if (url !== target) return loaded;
-    const source = Buffer.from(loaded.source as string | Uint8Array).toString('utf8');
-    if (source.split(fault.find).length !== 2) throw new Error(`${fault.module} has no single "${fault.find}"`);
-    return { ...loaded, source: source.replace(fault.find, () => fault.replace) };
+    const own = edits.filter((edit) => edit.url === url);
+    if (own.length === 0) return loaded;
+    let source = Buffer.from(loaded.source as string | Uint8Array).toString('utf8');
+    for (const { module, find, replace } of own) {
+      if (source.split(find).length !== 2) throw new Error(`${module} has no single "${find}"`);
+      source = source.replace(find, () => replace);
+    }
+    return { ...loaded, source };
   },
 });

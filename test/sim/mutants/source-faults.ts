@@ -1,10 +1,15 @@
 /** A line of production code, and what a deliberate fault puts in its place. */
-export interface SourceFault {
+interface SourceEdit {
   /** The module's path from the project's root. */
   readonly module: string;
   /** Text that occurs exactly once in it. */
   readonly find: string;
   readonly replace: string;
+}
+
+/** A fault in one place, or one that shows only when more than one place is wrong in the same way. */
+export interface SourceFault extends SourceEdit {
+  readonly also?: readonly SourceEdit[];
 }
 
 /**
@@ -41,6 +46,45 @@ export const sourceFaults = {
     module: 'crdt/certificate.ts',
     find: 'return Math.floor(coordinators / 2) + 1;',
     replace: 'return Math.min(1, coordinators);',
+  },
+  'count-too-few-accepts': {
+    module: 'crdt/quorum/proposer.ts',
+    find: 'const majority = majorityOf(round.settings.coordinators.length);',
+    replace: 'const majority = 1;',
+  },
+  // Who proposes counts too few votes for an entry, and who reads its certificate does so too.
+  'admin-entry-without-majority': {
+    module: 'crdt/quorum/proposer.ts',
+    find: 'const majority = majorityOf(round.settings.coordinators.length);',
+    replace:
+      "const { register, coordinators } = round.settings; const majority = register === 'control-log' ? 1 : majorityOf(coordinators.length);",
+    also: [
+      {
+        module: 'crdt/certificate.ts',
+        find: 'if (signatures.length < majorityOf(coordinators.length)) return undefined;',
+        replace:
+          'if (statement.register !== controlLogRegister && signatures.length < majorityOf(coordinators.length)) return undefined;',
+      },
+    ],
+  },
+  'forget-promises-at-start': {
+    module: 'src/node/confirmation/acceptor-store.ts',
+    find: 'return this.transact(({ restored }) => !restored);',
+    replace: `return this.transact((votes) => {
+      for (const [register] of votes.listAccepted(0, null, 4_096).registers)
+        votes.setState(register, { ...votes.state(register), promised: null });
+      return !votes.restored;
+    });`,
+  },
+  'call-it-carried-over': {
+    module: 'src/control/carry-over.ts',
+    find: 'complete: epoch === 1 }',
+    replace: 'complete: true }',
+  },
+  'refuse-what-may-be-chosen': {
+    module: 'src/control/submitter.ts',
+    find: "      case 'lost':\n        return 'open';",
+    replace: "      case 'lost':\n        return unavailable(operationId);",
   },
   'drop-unproved-copy': {
     module: 'src/replication/content-dropper.ts',

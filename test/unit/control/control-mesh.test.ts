@@ -101,6 +101,21 @@ describe('the control log of a mesh', () => {
     expect(mesh.seq('b')).toBe(1);
   });
 
+  it('does not say refused of what may be in the log, when the answer of who proposed it is lost', async () => {
+    mesh = await ControlMesh.start(['a', 'b', 'c', 'd'], 3);
+    mesh.partition(['d'], ['b', 'c']);
+    await mesh.settle();
+    const id = operationId('lost');
+    const asked = mesh.get('d').node.cluster.change({ operation: policy(2), actor: 'ada', operationId: id });
+    // It was chosen a moment ago, and who asked has not been told yet.
+    await mesh.until(() => mesh.seq('a') === 1);
+    mesh.partition(['d'], ['a', 'b', 'c']);
+    expect(codeOf(await mesh.run(asked))).toBe('unknown_outcome');
+    mesh.hub.heal();
+    await mesh.settle(10_000);
+    expect(await mesh.change('d', policy(2), { operationId: id })).toMatchObject({ ok: true, value: { seq: 1 } });
+  });
+
   it('is there after a restart, and goes on', async () => {
     mesh = await ControlMesh.start(['a', 'b', 'c'], 3);
     await mesh.change('a', policy(2));

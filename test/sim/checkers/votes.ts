@@ -1,0 +1,136 @@
+import type { Certificate } from '../../../crdt/certificate.ts';
+import type { NodeId } from '../../../crdt/ids.ts';
+import { type AcceptorState, emptyAcceptorState } from '../../../crdt/quorum/acceptor.ts';
+import { compareBallots } from '../../../crdt/quorum/ballot.ts';
+import type { CertificateRow } from '../../../src/node/confirmation/certificate-rows.ts';
+import type { Machine } from '../machine.ts';
+import { certificateRoom, parsedRow } from '../parsed-rows.ts';
+import {
+  acceptorStateOf,
+  acceptorStatesOf,
+  compareRounds,
+  type Round,
+  registerOfKey,
+  roundText,
+  voteRoom,
+  voterRoom,
+  voterRowOf,
+} from './acceptor-rows.ts';
+import type { CheckerFactory, Commit, Violate, World } from './checker.ts';
+import { ControlHistory } from './control-history.ts';
+
+/** What is known of a coordinator's memory on the disk it has now. */
+interface Memory {
+  readonly disksBefore: number;
+  readonly states: Map<string, AcceptorState>;
+  /** The latest round of each register that a certificate says it has accepted in. */
+  readonly signed: Map<string, Round>;
+  sequence: number;
+  epoch: number;
+}
+
+/**
+ * What confirmed heads and the control log rest on: a coordinator does not forget. On one disk promises, votes, epochs and
+ * vote sequences only grow, and whoever signed a round still has that vote, or a later one, when the power comes back.
+ */
+export const votes: CheckerFactory = {
+  name: 'votes',
+  create: (world) => {
+    const history = ControlHistory.of(world);
+    const memories = new Map<string, Memory>();
+    const rounds = new Set<string>();
+    const memoryOf = (machine: Machine): Memory => {
+      const known = memories.get(machine.name);
+      if (known?.disksBefore === machine.disksBefore) return known;
+      const memory = memoryOn(machine);
+      memories.set(machine.name, memory);
+      return memory;
+    };
+    return {
+      committed: (commit, violate) => {
+        const { machine, keys } = commit;
+        for (const key of keys) {
+          if (key[0] === voterRoom) checkVoter(memoryOf(machine), machine, violate);
+          else if (key[0] === voteRoom) checkVote(memoryOf(machine), machine, registerOfKey(key), violate);
+        }
+        for (const { statement, signatures } of certificatesIn(commit, history)) {
+          const name = `${statement.register} ${roundText(statement)}`;
+          if (rounds.has(name)) continue;
+          rounds.add(name);
+          for (const [signer] of signatures) checkSigner(world, { signer, statement }, memoryOf, violate);
+        }
+      },
+      ended: (machine, violate) => {
+        const before = memories.get(machine.name);
+        if (before === undefined) return;
+        const memory = memoryOn(machine);
+        memories.set(machine.name, memory);
+        if (before.disksBefore !== machine.disksBefore) return;
+        for (const [register, round] of before.signed) {
+          if (knowsOf(machine, register, round)) memory.signed.set(register, round);
+          else
+            violate(`${machine.name} has lost its vote of round ${roundText(round)} of ${register}, which it signed`);
+        }
+      },
+    };
+  },
+};
+
+/** The certificates that a transaction wrote: of objects, and beside entries of the control log. */
+function* certificatesIn(commit: Commit, history: ControlHistory): Generator<Certificate> {
+  for (const key of commit.keys) {
+    if (key[0] !== certificateRoom) continue;
+    const row = parsedRow<CertificateRow>(commit.store, key);
+    if (row !== undefined) yield row.latest;
+  }
+  for (const { certified } of history.stored(commit)) if (certified !== undefined) yield certified.certificate;
+}
+
+/** A signature says that the vote is on disk: one that is not there was given before its time, or its disk was exchanged. */
+function checkSigner(
+  world: World,
+  { signer, statement }: { readonly signer: NodeId; readonly statement: Certificate['statement'] },
+  memoryOf: (machine: Machine) => Memory,
+  violate: Violate,
+): void {
+  const machine = world.machines.values().find(({ member }) => member.nodeId === signer);
+  if (machine === undefined) return;
+  const { register } = statement;
+  const { signed } = memoryOf(machine);
+  if (knowsOf(machine, register, statement)) {
+    const last = signed.get(register);
+    if (last === undefined || compareRounds(statement, last) > 0) signed.set(register, statement);
+  } else if (!machine.hadAnotherDisk) {
+    violate(`${machine.name} signed round ${roundText(statement)} of ${register} and has no such vote`);
+  }
+}
+
+function checkVoter(memory: Memory, machine: Machine, violate: Violate): void {
+  const { sequence = 0, epoch = 0 } = voterRowOf(machine.kv) ?? {};
+  if (sequence < memory.sequence) violate(`${machine.name} counts votes back from ${memory.sequence} to ${sequence}`);
+  if (epoch < memory.epoch) violate(`${machine.name} went back from epoch ${memory.epoch} to ${epoch}`);
+  Object.assign(memory, { sequence, epoch });
+}
+
+function checkVote(memory: Memory, machine: Machine, register: string, violate: Violate): void {
+  const before = memory.states.get(register) ?? emptyAcceptorState;
+  const now = acceptorStateOf(machine.kv, register);
+  memory.states.set(register, now);
+  if (before.promised !== null && (now.promised === null || compareBallots(now.promised, before.promised) < 0)) {
+    violate(`${machine.name} took back what it had promised in ${register}`);
+  }
+  if (before.accepted !== null && (now.accepted === null || compareRounds(now.accepted, before.accepted) < 0)) {
+    violate(`${machine.name} took back what it had accepted in ${register}`);
+  }
+}
+
+function memoryOn(machine: Machine): Memory {
+  const { sequence = 0, epoch = 0 } = voterRowOf(machine.kv) ?? {};
+  const states = new Map(acceptorStatesOf(machine.kv));
+  return { disksBefore: machine.disksBefore, states, signed: new Map(), sequence, epoch };
+}
+
+function knowsOf({ kv }: Machine, register: string, round: Round): boolean {
+  const { accepted } = acceptorStateOf(kv, register);
+  return accepted !== null && compareRounds(accepted, round) >= 0;
+}

@@ -1,0 +1,136 @@
+import { describe, expect, it } from 'vitest';
+import type { Certificate, Statement } from '../../crdt/certificate.ts';
+import { linkHash } from '../../crdt/certificate.ts';
+import { blake3, toBase32 } from '../../crdt/digest.ts';
+import { VirtualClock } from '../../src/adapters/memory/clock.ts';
+import { MemoryKv } from '../../src/adapters/memory/kv.ts';
+import { KvAcceptorStore } from '../../src/node/confirmation/acceptor-store.ts';
+import { actorOf, testCluster, testNode } from '../support/versions.ts';
+import type { World } from './checkers/checker.ts';
+import type { ControlHistory } from './checkers/control-history.ts';
+import { RegisterLinks } from './checkers/register-links.ts';
+
+const names = ['north', 'east', 'south'];
+const register = toBase32(blake3(Buffer.from('register')));
+const hash = (text: string): string => toBase32(blake3(Buffer.from(text)));
+
+interface Disk {
+  readonly member: { readonly nodeId: string };
+  kv: MemoryKv;
+  hadAnotherDisk: boolean;
+}
+
+/** Three coordinators whose disks are all that is looked at, and the links that their certificates make. */
+function three() {
+  const clock = new VirtualClock();
+  const disks = new Map<string, Disk>(
+    names.map((name) => {
+      return [name, { member: testNode(name), kv: new MemoryKv(clock, { name }), hadAnotherDisk: false }];
+    }),
+  );
+  const voters = names.map(testNode);
+  const history = { state: { epoch: 1 }, votersOf: (epoch: number) => (epoch === 1 ? voters : undefined) };
+  const world = { cluster: testCluster, machines: disks } as unknown as World;
+  const links = new RegisterLinks(world, history as unknown as ControlHistory);
+  return { disks, links };
+}
+
+function statementOf(head: string, counter: number, more: Partial<Statement> = {}): Statement {
+  const ballot = { counter, proposer: actorOf(testNode('north')) };
+  return { v: 1, register, epoch: 1, position: 1, head: hash(head), previous: null, ballot, ...more };
+}
+
+const certificateOf = (statement: Statement): Certificate => ({ statement, signatures: [] });
+
+/** Has coordinators vote for a statement, each on its own disk. */
+async function vote(disks: ReadonlyMap<string, Disk>, statement: Statement, by: readonly string[]): Promise<void> {
+  const { position, head, previous, ballot, epoch } = statement;
+  for (const name of by) {
+    const { kv } = disks.get(name) as Disk;
+    await new KvAcceptorStore(kv).transact((votes) => {
+      votes.setState(register, { promised: ballot, accepted: { ballot, epoch, value: { position, head, previous } } });
+    });
+  }
+}
+
+/** Puts an empty disk in, or one that tells that it is another. */
+function exchange(disks: ReadonlyMap<string, Disk>, name: string, { unnoticed = true } = {}): void {
+  const disk = disks.get(name) as Disk;
+  const clock = new VirtualClock();
+  disk.kv = unnoticed ? new MemoryKv(clock, { name }) : disk.kv.restore(disk.kv.snapshot());
+  disk.hadAnotherDisk = true;
+}
+
+describe('two heads at one position', () => {
+  const first = statementOf('one', 1);
+  const second = statementOf('other', 2);
+
+  it('are a fault while every majority has somebody who knows of the first', async () => {
+    const { disks, links } = three();
+    await vote(disks, first, names);
+    expect(links.take(certificateOf(first)).kind).toBe('first');
+    expect(links.take(certificateOf(first)).kind).toBe('known');
+    exchange(disks, 'south');
+    links.reconsider();
+    expect(links.take(certificateOf(second)).kind).toBe('fault');
+  });
+
+  it('are a fault of whoever forgets without that a disk was exchanged', async () => {
+    const { disks, links } = three();
+    await vote(disks, first, names);
+    links.take(certificateOf(first));
+    for (const name of names) (disks.get(name) as Disk).kv = new MemoryKv(new VirtualClock(), { name });
+    links.reconsider();
+    expect(links.take(certificateOf(second)).kind).toBe('fault');
+  });
+
+  it('are excused once a majority may vote that knows nothing of the first, and then nothing of the register is judged', async () => {
+    const { disks, links } = three();
+    await vote(disks, first, names);
+    links.take(certificateOf(first));
+    exchange(disks, 'south');
+    exchange(disks, 'east');
+    links.reconsider();
+    expect(links.take(certificateOf(second)).kind).toBe('lost');
+    expect(links.take(certificateOf(first)).kind).toBe('known');
+  });
+
+  it('are a fault where those who forgot know that they did', async () => {
+    const { disks, links } = three();
+    await vote(disks, first, ['north', 'east']);
+    links.take(certificateOf(first));
+    // South never voted, and east, which has the vote, was copied: of the two only south may vote.
+    exchange(disks, 'east', { unnoticed: false });
+    links.reconsider();
+    expect(links.take(certificateOf(second)).kind).toBe('fault');
+  });
+
+  it('are a fault again once a majority has accepted the first anew', async () => {
+    const { disks, links } = three();
+    await vote(disks, first, names);
+    links.take(certificateOf(first));
+    exchange(disks, 'south');
+    exchange(disks, 'east');
+    links.reconsider();
+    const anew = statementOf('one', 3);
+    await vote(disks, anew, ['south', 'east']);
+    expect(links.take(certificateOf(anew)).kind).toBe('known');
+    expect(links.take(certificateOf(statementOf('other', 4))).kind).toBe('fault');
+  });
+});
+
+describe('a chain', () => {
+  it('has each link on the one before it', () => {
+    const { links } = three();
+    const first = statementOf('one', 1);
+    const previous = linkHash(testCluster, register, first);
+    const second = statementOf('two', 2, { position: 2, previous });
+    expect(links.take(certificateOf(second)).kind).toBe('fault');
+    const { links: sound } = three();
+    sound.take(certificateOf(first));
+    const taken = sound.take(certificateOf(second));
+    expect(taken).toEqual({ kind: 'first', before: { position: 1, head: first.head, previous: null } });
+    const wrong = statementOf('three', 3, { position: 3, previous });
+    expect(sound.take(certificateOf(wrong)).kind).toBe('fault');
+  });
+});
