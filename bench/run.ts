@@ -15,10 +15,13 @@ import { benchSoak } from './soak/soak.ts';
 import { benchStart } from './start/start.ts';
 import { type BenchCase, table } from './support/cases.ts';
 import { benchSync } from './sync/sync.ts';
+import { benchTour } from './tour/tour.ts';
 
 interface BenchOptions {
   /** Does the cases that take many minutes as well. */
   readonly large: boolean;
+  /** Says where the time of a write goes as well. */
+  readonly profile: boolean;
   /** How long a soak lasts. */
   readonly minutes: number;
 }
@@ -41,11 +44,12 @@ const benches: Readonly<Record<string, (say: (text: string) => void, options: Be
     small: benchSmall,
     repair: benchRepair,
     interference: benchInterference,
+    tour: benchTour,
   };
 /** Runs for minutes, so it is no part of `all`. */
 const notInAll = new Set(['soak']);
 
-const usage = `usage: npm run bench -- <${Object.keys(benches).join('|')}|all> [--json] [--large] [--minutes N]`;
+const usage = `usage: npm run bench -- <${Object.keys(benches).join('|')}|all> [--json] [--large] [--profile] [--minutes N]`;
 
 function refuse(fault?: string): never {
   if (fault !== undefined) console.error(fault);
@@ -60,6 +64,7 @@ function readArguments() {
       options: {
         json: { type: 'boolean', default: false },
         large: { type: 'boolean', default: false },
+        profile: { type: 'boolean', default: false },
         minutes: { type: 'string', default: '10' },
         help: { type: 'boolean', short: 'h', default: false },
       },
@@ -83,7 +88,7 @@ const names =
 const unknown = names.filter((name) => !Object.hasOwn(benches, name));
 if (unknown.length > 0) refuse(`there is no benchmark ${unknown.join(', ')}`);
 if (names.length === 0) refuse();
-const options: BenchOptions = { large: values.large, minutes: Number(values.minutes) };
+const options: BenchOptions = { large: values.large, profile: values.profile, minutes: Number(values.minutes) };
 if (!(options.minutes > 0)) refuse(`'${values.minutes}' is not a number of minutes`);
 
 let missed = false;

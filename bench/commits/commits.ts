@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
 import { type RunningProcess, withNodes } from '../../test/support/node-processes.ts';
 import { type BenchCase, benchCase, median } from '../support/cases.ts';
+import { sharesOf, withProfiledNode } from '../support/cpu-profile.ts';
+import { stageNames, stageOf } from './stages.ts';
 
 const writers = 32;
 const objectBytes = 4_096;
@@ -13,8 +15,22 @@ const rounds = 3;
 /** A write to a new object puts about so many rows. */
 const rowsPerCommit = 8;
 
-/** Small objects a second over HTTP, each flushed before its answer, beside bare LMDB transactions. */
-export async function benchCommits(say: (text: string) => void): Promise<BenchCase[]> {
+const profileWarmMs = 10_000;
+const profileMs = 20_000;
+
+/**
+ * Small objects a second over HTTP, each flushed before its answer, beside bare LMDB transactions; with `profile` also
+ * where the processor's time of a write goes.
+ */
+export async function benchCommits(
+  say: (text: string) => void,
+  { profile }: { readonly profile: boolean },
+): Promise<BenchCase[]> {
+  const cases = await ratesOf(say);
+  return profile ? [...cases, ...(await stagesOf(say))] : cases;
+}
+
+async function ratesOf(say: (text: string) => void): Promise<BenchCase[]> {
   const dir = await mkdtemp(join(tmpdir(), 'anabranch-bench-kv-'));
   try {
     return await withNodes(1, async ([node]) => {
@@ -44,6 +60,29 @@ export async function benchCommits(say: (text: string) => void): Promise<BenchCa
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
+}
+
+/** What a write costs on a node whose code is compiled, by what the main thread was found at; profiling itself slows it. */
+function stagesOf(say: (text: string) => void): Promise<BenchCase[]> {
+  return withProfiledNode(async (node, profiled) => {
+    say(`a profile of ${writers} writers`);
+    await putObjects(node, 'warm', writers, profileWarmMs);
+    let startMs = 0;
+    const { result, profile, mainMicroseconds, allMicroseconds } = await profiled(async () => {
+      startMs = performance.now();
+      const perSecond = await putObjects(node, 'profiled', writers, profileMs);
+      return { perSecond, seconds: (performance.now() - startMs) / 1_000 };
+    });
+    const writes = result.perSecond * result.seconds;
+    const shares = sharesOf(profile, stageOf);
+    const stage = (name: string, microseconds: number): BenchCase =>
+      benchCase({ bench: 'commits', case: `a write, ${name}`, value: microseconds / writes, unit: 'µs' });
+    return [
+      stage('main thread, all of it', mainMicroseconds),
+      ...stageNames.map((name) => stage(name, (shares.get(name) ?? 0) * mainMicroseconds)),
+      stage('other threads: flushes, files, compiler, collector', allMicroseconds - mainMicroseconds),
+    ];
+  });
 }
 
 async function putObjects({ client }: RunningProcess, prefix: string, count: number, forMs: number): Promise<number> {

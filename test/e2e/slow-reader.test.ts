@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { windowBytes } from '../../protocols/wire/channel.ts';
 import { messageBytesMax } from '../../protocols/wire/frames.ts';
 import type { PeerProcess } from '../support/peer-process.ts';
-import { connectPeerProcesses, until } from '../support/peer-process.ts';
+import { connectPeerProcesses, pause, until } from '../support/peer-process.ts';
 
 const mib = 1024 * 1024;
 /** Noise of two garbage collectors. A sender that is not held back passes this in a fraction of a second. */
@@ -16,7 +16,7 @@ describe('a slow reader at the other end of a channel between two processes', ()
   });
 
   it('holds its sender back, and grows the memory of neither', async () => {
-    const { alice: sender, bob: reader } = await connectPeerProcesses();
+    const { alice: sender, bob: reader } = await connectPeerProcesses('channel');
     running.push(sender, reader);
 
     // At full speed first, so that both processes have their working memory.
@@ -46,7 +46,7 @@ describe('a slow reader at the other end of a channel between two processes', ()
   });
 
   it('is let go when its process stops answering, and is connected again when that goes on', async () => {
-    const { alice, bob } = await connectPeerProcesses();
+    const { alice, bob } = await connectPeerProcesses('channel');
     running.push(alice, bob);
     bob.signal('SIGSTOP');
     await until(() => alice.report.connected.length === 0);
@@ -54,7 +54,3 @@ describe('a slow reader at the other end of a channel between two processes', ()
     await until(() => alice.report.connected.length === 1 && bob.report.connected.length === 1);
   });
 });
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}

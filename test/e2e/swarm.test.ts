@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AnabranchClient } from '../../src/client/http-client.ts';
 import type { ObjectGraph } from '../../src/node/api.ts';
-import { chooseFreePorts, isPortFree } from '../../src/swarm/ports.ts';
 import type { SwarmState } from '../../src/swarm/swarm-state.ts';
 import { CliProcess, cliProcess } from '../support/cli-process.ts';
+import { firstOfFreePorts } from '../support/free-ports.ts';
 
 const goneMsMax = 20_000;
 let folder: string;
@@ -18,19 +18,10 @@ let port: number;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'anabranch-swarm-'));
   dir = join(folder, 'swarm');
-  port = await firstOfFreePorts();
+  port = await firstOfFreePorts(5);
 });
 
 afterAll(() => rm(folder, { recursive: true }));
-
-/** A swarm's ports follow each other, so one free port is not enough to know. */
-async function firstOfFreePorts(): Promise<number> {
-  for (;;) {
-    const [first = 0] = await chooseFreePorts(1, []);
-    const following = Array.from({ length: 5 }, (_, index) => isPortFree(first + index));
-    if ((await Promise.all(following)).every(Boolean)) return first;
-  }
-}
 
 const readState = async (): Promise<SwarmState> => JSON.parse(await readFile(join(dir, 'swarm.json'), 'utf8'));
 const isAlive = (pid: number): boolean => {

@@ -2,25 +2,39 @@ import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { PeerCommand, PeerReport } from './channel-peer.ts';
+import type { BlobsCommand, BlobsReport } from './blobs-peer.ts';
+import type { ChannelCommand, ChannelReport } from './channel-peer.ts';
+import type { PeerCommand, PeerReport } from './libp2p-peer.ts';
 
-const script = fileURLToPath(new URL('./channel-peer.ts', import.meta.url));
+/** The processes that there are: their scripts, what they obey and what they tell. */
+interface Peers {
+  channel: { readonly command: ChannelCommand; readonly report: ChannelReport };
+  blobs: { readonly command: BlobsCommand; readonly report: BlobsReport };
+}
+type PeerKind = keyof Peers;
 
-/** The parent's hold on a `channel-peer.ts` process. */
-export class PeerProcess {
+const scripts: Readonly<Record<PeerKind, URL>> = {
+  channel: new URL('./channel-peer.ts', import.meta.url),
+  blobs: new URL('./blobs-peer.ts', import.meta.url),
+};
+
+/** The parent's hold on a process that calls `runPeer`. */
+export class PeerProcess<Kind extends PeerKind = PeerKind> {
   readonly #child: ChildProcess;
-  #report: PeerReport | undefined;
+  #report: (PeerReport & Peers[Kind]['report']) | undefined;
+  #reports = 0;
   #rssAnonBytesMax = 0;
 
-  constructor() {
-    this.#child = fork(script, { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-    this.#child.on('message', (report: PeerReport) => {
+  constructor(kind: Kind) {
+    this.#child = fork(fileURLToPath(scripts[kind]), { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#child.on('message', (report: PeerReport & Peers[Kind]['report']) => {
       this.#report = report;
+      this.#reports += 1;
       this.#rssAnonBytesMax = Math.max(this.#rssAnonBytesMax, report.rssAnonBytes ?? 0);
     });
   }
 
-  send(command: PeerCommand): void {
+  send(command: PeerCommand | Peers[Kind]['command']): void {
     this.#child.send(command);
   }
 
@@ -29,9 +43,14 @@ export class PeerProcess {
   }
 
   /** What the process said last; throws before it has said anything. */
-  get report(): PeerReport {
+  get report(): PeerReport & Peers[Kind]['report'] {
     if (this.#report === undefined) throw new Error('the process has not reported yet');
     return this.#report;
+  }
+
+  /** How often it has said anything: a process that hangs says nothing more. */
+  get reports(): number {
+    return this.#reports;
   }
 
   /** The most memory it has reported since the last call, in bytes; 0 where the system does not tell. */
@@ -49,9 +68,11 @@ export class PeerProcess {
   }
 }
 
-/** Two processes whose nodes are connected with each other. */
-export async function connectPeerProcesses(): Promise<{ readonly alice: PeerProcess; readonly bob: PeerProcess }> {
-  const [alice, bob] = [new PeerProcess(), new PeerProcess()];
+/** Two processes of a kind whose nodes are connected with each other. */
+export async function connectPeerProcesses<Kind extends PeerKind>(
+  kind: Kind,
+): Promise<{ readonly alice: PeerProcess<Kind>; readonly bob: PeerProcess<Kind> }> {
+  const [alice, bob] = [new PeerProcess(kind), new PeerProcess(kind)];
   alice.send({ kind: 'start', seed: Array(32).fill(1), members: [] });
   bob.send({ kind: 'start', seed: Array(32).fill(2), members: [] });
   await until(() => alice.report.addresses.length > 0 && bob.report.addresses.length > 0);
@@ -72,6 +93,10 @@ export async function until(condition: () => boolean, timeoutMs = 30_000): Promi
       if (performance.now() > deadline) throw error;
     }
     if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause(20);
   }
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,23 +1,31 @@
 import { readFileSync } from 'node:fs';
+import { blobsVectors } from './blobs.ts';
 import { canonicalJsonVectors } from './canonical-json.ts';
 import { causalityVectors } from './causality.ts';
+import { certificateVectors } from './certificate.ts';
 import { confirmationVectors } from './confirmation.ts';
 import { controlLogVectors } from './control-log.ts';
+import { controlMessageVectors } from './control-messages.ts';
 import { digestVectors } from './digest.ts';
 import { genesisVectors } from './genesis.ts';
+import { gossipVectors } from './gossip.ts';
 import { membershipVectors } from './membership.ts';
 import { merkleLogVectors } from './merkle-log.ts';
 import { objectDocumentVectors } from './object-document.ts';
+import { quorumMessageVectors } from './quorum-messages.ts';
 import { replicaVectors } from './replicas.ts';
 import { signatureVectors } from './signature.ts';
 import { slotVectors } from './slots.ts';
+import { syncVectors } from './sync.ts';
 import { versionVectors } from './version.ts';
 import { versionGraphVectors } from './version-graph.ts';
+import { wireVectors } from './wire.ts';
 
-/** What makes each file of `test/vectors` that describes the core. */
+/** What makes each file of `test/vectors` but those of chunks and manifests. */
 export const vectorSources = {
   'canonical-json': canonicalJsonVectors,
   causality: causalityVectors,
+  certificate: certificateVectors,
   confirmation: confirmationVectors,
   'control-log': controlLogVectors,
   digest: digestVectors,
@@ -28,6 +36,12 @@ export const vectorSources = {
   replicas: replicaVectors,
   signature: signatureVectors,
   slots: slotVectors,
+  blobs: blobsVectors,
+  'control-messages': controlMessageVectors,
+  gossip: gossipVectors,
+  'quorum-messages': quorumMessageVectors,
+  sync: syncVectors,
+  wire: wireVectors,
   version: versionVectors,
   'version-graph': versionGraphVectors,
 } as const;

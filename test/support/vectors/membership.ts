@@ -3,8 +3,18 @@ import { toHex } from '../../../crdt/digest.ts';
 import { decodeDescriptor } from '../../../crdt/membership-descriptor.ts';
 import { membershipDigest, packStamps, withDescriptors } from '../../../crdt/membership-set.ts';
 import { encodeHeartbeat, type Heartbeat } from '../../../protocols/membership/heartbeat.ts';
+import {
+  decodeMembershipRequest,
+  decodeMembershipResponse,
+  encodeDescriptorGossip,
+  encodeMembershipMessage,
+  type MembershipRequest,
+  type MembershipResponse,
+} from '../../../protocols/membership/messages.ts';
+import { encodeCbor } from '../../../protocols/wire/cbor.ts';
 import { descriptorOf } from '../descriptors.ts';
 import { accepted, refusal, testCluster, testNode } from '../versions.ts';
+import { messageVectors, refusedVectors, type Samples } from './messages.ts';
 
 const north = testNode('north');
 const south = testNode('south');
@@ -28,12 +38,24 @@ export function membershipVectors() {
     load: 4,
     members: membershipDigest(set),
   };
+  const requests: Samples<MembershipRequest> = {
+    compare: [{ t: 'compare', digest: membershipDigest(set) }],
+    fetch: [{ t: 'fetch', nodes: [north.nodeId, south.nodeId] }],
+  };
+  const responses: Samples<MembershipResponse> = {
+    same: [{ t: 'same' }],
+    stamps: [{ t: 'stamps', stamps: packStamps(set) }],
+    descriptors: [
+      { t: 'descriptors', texts: [plain.text] },
+      { t: 'descriptors', texts: [] },
+    ],
+  };
   const stated = accepted(decodeCanonical(plain.text, plain.text.length)) as Record<string, unknown>;
   const changed = (change: object): string => encodeCanonical({ ...stated, ...change });
   const refused = (why: string, text: string) => ({ why, text, reason: refusal(decodeDescriptor(text)) });
   return {
     about:
-      'A descriptor is canonical JSON; its signature is over BLAKE3 of the text without sig, under anabranch/descriptor/1/<cluster>. Stamps are 32 bytes a node, by node id: the id, the sequence (u64), and 8 bytes of BLAKE3 of the text; the digest is the first 16 bytes of BLAKE3 of anabranch/membership/1 NUL and the stamps. A heartbeat is CBOR of {v, beat, sig}: beat is CBOR, and the signature is over its BLAKE3 under anabranch/heartbeat/1/<cluster>.',
+      'A descriptor is canonical JSON; its signature is over BLAKE3 of the text without sig, under anabranch/descriptor/1/<cluster>. Stamps are 32 bytes a node, by node id: the id, the sequence (u64), and 8 bytes of BLAKE3 of the text; the digest is the first 16 bytes of BLAKE3 of anabranch/membership/1 NUL and the stamps. A heartbeat is CBOR of {v, beat, sig}: beat is CBOR, and the signature is over its BLAKE3 under anabranch/heartbeat/1/<cluster>. `requests` and `responses` are messages of /anabranch/membership/1.0.0, `gossip` is one with both descriptors: CBOR, in hex; a byte string of a message is {"hex": …}.',
     cluster: testCluster,
     keys: [north, south].map(({ nodeId, signer }) => ({ nodeId, publicKey: toHex(signer.publicKey) })),
     descriptors: [plain, full].map(({ text }) => text),
@@ -63,5 +85,23 @@ export function membershipVectors() {
       members: toHex(heartbeat.members),
       bytes: toHex(encodeHeartbeat(heartbeat, south.signer, testCluster)),
     },
+    gossip: toHex(encodeDescriptorGossip([plain, full])),
+    requests: messageVectors(requests, encodeMembershipMessage),
+    responses: messageVectors(responses, encodeMembershipMessage),
+    refusedRequests: refusedVectors(
+      {
+        'a digest cut short': encodeCbor({ t: 'compare', digest: new Uint8Array(15) }),
+        'nobody to fetch': encodeCbor({ t: 'fetch', nodes: [] }),
+        'no node id': encodeCbor({ t: 'fetch', nodes: ['north'] }),
+      },
+      decodeMembershipRequest,
+    ),
+    refusedResponses: refusedVectors(
+      {
+        'a stamp for a text': encodeCbor({ t: 'stamps', stamps: '' }),
+        'a field too many': encodeCbor({ t: 'same', digest: membershipDigest(set) }),
+      },
+      decodeMembershipResponse,
+    ),
   };
 }

@@ -1,16 +1,22 @@
 import { blobHashOf, rawHash, toHex } from '../../../crdt/digest.ts';
-import { type Prefix, setItems, summaryOf, type TreeWriter } from '../../../crdt/fingerprint-tree.ts';
+import { summaryOf } from '../../../crdt/fingerprint-tree.ts';
 import type { NodeId, PeerId, VersionId } from '../../../crdt/ids.ts';
 import { ReplicaProof } from '../../../crdt/replica-proof.ts';
 import {
+  decodeReplicaRequest,
+  decodeReplicaResponse,
   encodeReplicaMessage,
   packProof,
   type ReplicaRequest,
   type ReplicaResponse,
 } from '../../../protocols/replicas/messages.ts';
+import { encodeCbor } from '../../../protocols/wire/cbor.ts';
 import { packAnswer, packChanges, packRange } from '../../../protocols/wire/item-sets.ts';
 import { valueOfSize } from '../../../src/replication/journaled-set.ts';
 import { patternBytes } from './digest.ts';
+import { MemoryTree } from './memory-tree.ts';
+import { messageVectors, refusedVectors } from './messages.ts';
+import { replicaViewRequests, replicaViewResponses } from './replica-views.ts';
 
 const prover = '12D3KooWGRUfQ1dQZ6iSzSJj3d8xkqYcPd7d1pYH9HVzxaEsCq4T' as PeerId;
 const node = 'a'.repeat(26) as NodeId;
@@ -20,19 +26,7 @@ const blobs = [0, 5, 300].map((length) => {
 });
 const [empty, short, long] = blobs as [(typeof blobs)[number], (typeof blobs)[number], (typeof blobs)[number]];
 const nonce = patternBytes(32);
-
-class MemoryTree implements TreeWriter {
-  readonly #rows = new Map<string, Uint8Array>();
-  row(prefix: Prefix): Uint8Array | undefined {
-    return this.#rows.get(prefix.join());
-  }
-  putRow(prefix: Prefix, row: Uint8Array): void {
-    this.#rows.set(prefix.join(), row);
-  }
-  deleteRow(prefix: Prefix): void {
-    this.#rows.delete(prefix.join());
-  }
-}
+const raw = rawHash(long.hash);
 
 function proofOf(manifest: (typeof blobs)[number], ...chunks: typeof blobs): string {
   const proof = new ReplicaProof({ nonce, prover, manifest: manifest.hash });
@@ -41,11 +35,8 @@ function proofOf(manifest: (typeof blobs)[number], ...chunks: typeof blobs): str
 }
 
 function summaryOfInventory(): { count: number; fingerprint: string } {
-  const tree = new MemoryTree();
-  const changes = blobs.map(({ hash, bytes }) => ({ key: rawHash(hash), value: valueOfSize(bytes.length) }));
-  setItems(
-    tree,
-    changes.sort((left, right) => Buffer.compare(left.key, right.key)),
+  const tree = MemoryTree.of(
+    blobs.map(({ hash, bytes }) => ({ key: rawHash(hash), value: valueOfSize(bytes.length) })),
   );
   const { count, fingerprint } = summaryOf(tree, []);
   return { count, fingerprint: toHex(fingerprint) };
@@ -99,7 +90,7 @@ export function replicaVectors() {
     Object.entries(messages).map(([name, message]) => ({ name, hex: toHex(encodeReplicaMessage(message)) }));
   return {
     about:
-      'Replicas. Blobs are the bytes 0, 1, ... 250, 0, 1, ... of a length, as in digest.json, and stand for manifests and chunks alike. A proof is keyed BLAKE3 under the nonce over BLAKE3 of `anabranch/proof/1` NUL, the prover, NUL, the 32 bytes of the manifest, and for each blob in order its 32 bytes of hash and the keyed BLAKE3 of its bytes. `inventory` is the root summary of the set of the three blobs with their lengths as sizes. Messages of /anabranch/replicas/1.0.0 are CBOR, in hex.',
+      'Replicas. Blobs are the bytes 0, 1, ... 250, 0, 1, ... of a length, as in digest.json, and stand for manifests and chunks alike. A proof is keyed BLAKE3 under the nonce over BLAKE3 of `anabranch/proof/1` NUL, the prover, NUL, the 32 bytes of the manifest, and for each blob in order its 32 bytes of hash and the keyed BLAKE3 of its bytes. `inventory` is the root summary of the set of the three blobs with their lengths as sizes. Messages of /anabranch/replicas/1.0.0 are CBOR, in hex; those of `views` are what members ask coordinators, and a byte string of one is {"hex": …} in `message`.',
     nonce: toHex(nonce),
     prover,
     blobs: blobs.map(({ hash, bytes }) => ({ length: bytes.length, hash })),
@@ -112,5 +103,31 @@ export function replicaVectors() {
     inventory: summaryOfInventory(),
     requests: hexOf(requests),
     responses: hexOf(responses),
+    refusedRequests: refusedVectors(
+      {
+        'nothing to prove': encodeCbor({ t: 'prove', nonce, items: [] }),
+        'points that do not ascend': encodeCbor({ t: 'prove', nonce, items: [{ manifest: raw, points: [5, 5] }] }),
+        'a lease for some points': encodeCbor({ t: 'prove', nonce, lease: 1, items: [{ manifest: raw, points: [0] }] }),
+        'a lease of more than an hour': encodeCbor({ t: 'prove', nonce, lease: 3_600_001, items: [{ manifest: raw }] }),
+        'a nonce cut short': encodeCbor({ t: 'prove', nonce: nonce.subarray(1), items: [{ manifest: raw }] }),
+        'a check of nobody': encodeCbor({ t: 'check', items: [{ manifest: raw, node: 'north', points: [0] }] }),
+        'a wait of more than 30 s': encodeCbor({ t: 'audit', wait: 30_001 }),
+        'a change of another kind': encodeCbor({ t: 'preview', change: { kind: 'join', node }, after: null, moves: 1 }),
+      },
+      decodeReplicaRequest,
+    ),
+    refusedResponses: refusedVectors(
+      {
+        'a proof that is neither': encodeCbor({ t: 'proofs', answers: [2] }),
+        'a proof cut short': encodeCbor({ t: 'proofs', answers: [raw.subarray(1)] }),
+        'half a change': encodeCbor({ t: 'feed', feed: 'a', last: 1, through: 1, entries: new Uint8Array(96) }),
+        'an unknown result': encodeCbor({ t: 'checked', results: ['maybe'] }),
+      },
+      decodeReplicaResponse,
+    ),
+    views: {
+      requests: messageVectors(replicaViewRequests, encodeReplicaMessage),
+      responses: messageVectors(replicaViewResponses, encodeReplicaMessage),
+    },
   };
 }

@@ -3,12 +3,16 @@ import { toHex } from '../../../crdt/digest.ts';
 import { SlotPlacement } from '../../../crdt/slot-placement.ts';
 import { SlotSet } from '../../../crdt/slot-set.ts';
 import {
+  decodeMetadataRequest,
+  decodeMetadataResponse,
   encodeMetadataMessage,
   type MetadataRequest,
   type MetadataResponse,
 } from '../../../protocols/metadata/messages.ts';
 import { encodeSyncMessage, type SyncRequest, type SyncResponse } from '../../../protocols/sync/messages.ts';
+import { encodeCbor } from '../../../protocols/wire/cbor.ts';
 import { testNode } from '../versions.ts';
+import { refusedVectors } from './messages.ts';
 
 const version = 'a'.repeat(52) as never;
 const raw = new Uint8Array(32).fill(7);
@@ -49,7 +53,7 @@ export function slotVectors() {
   ];
   return {
     about:
-      'Slots. `sets`: a set of slots as bytes, in hex. `placement`: of these members each slot is held by those of its line, the ones placed by rendezvous hashing first and the coordinators after them. `sync` and `metadata`: messages as CBOR, in hex.',
+      'Slots. `sets`: a set of slots as bytes, in hex. `placement`: of these members each slot is held by those of its line, the ones placed by rendezvous hashing first and the coordinators after them. `sync` and `metadata`: messages as CBOR, in hex; what is refused is none of `metadata`.',
     sets: sets.map(({ count, slots: own }) => ({ count, slots: own, bytes: toHex(SlotSet.of(count, own).encode()) })),
     placement: {
       slots: 16,
@@ -59,5 +63,31 @@ export function slotVectors() {
     },
     sync: sync.map((message) => ({ t: message.t, bytes: toHex(encodeSyncMessage(message)) })),
     metadata: metadata.map((message) => ({ t: message.t, bytes: toHex(encodeMetadataMessage(message)) })),
+    refusedRequests: refusedVectors(
+      {
+        'a page of nothing': encodeCbor({ t: 'conflicts', slots, ns: null, after: null, limit: 0 }),
+        'a page of more than 1,000': encodeCbor({ t: 'conflicts', slots, ns: null, after: null, limit: 1_001 }),
+        'no set of slots': encodeCbor({ t: 'conflicts', slots: new Uint8Array(0), ns: null, after: null, limit: 1 }),
+        'a set of more than 4,096 slots': encodeCbor({
+          t: 'conflicts',
+          slots: new Uint8Array(513),
+          ns: null,
+          after: null,
+          limit: 1,
+        }),
+      },
+      decodeMetadataRequest,
+    ),
+    refusedResponses: refusedVectors(
+      {
+        'no version': encodeCbor({
+          t: 'conflicts',
+          conflicts: [{ ns: 'a', key: 'a', heads: [], preferred: 'a' }],
+          next: null,
+        }),
+        'a page without an end': encodeCbor({ t: 'objects', objects: [], prefixes: [] }),
+      },
+      decodeMetadataResponse,
+    ),
   };
 }
