@@ -1,4 +1,4 @@
-import type { DrainStatus, NodeInfo, NodeStatus, ObjectPlacement, ReplicationStatus } from '../node/api.ts';
+import type { DrainStatus, GivenUp, NodeInfo, NodeStatus, ObjectPlacement, ReplicationStatus } from '../node/api.ts';
 import type { CommandText } from './command-text.ts';
 import { counted } from './counted.ts';
 import { contentOf, drainsOf, intentsOf, policiesOf, replicationOf } from './doctor-content.ts';
@@ -14,6 +14,8 @@ export interface Examined {
   /** Placement in each namespace with a policy, and in one without. */
   readonly placements: readonly ObjectPlacement[];
   readonly drains: readonly DrainStatus[];
+  /** What the node gave up getting: the first of it. */
+  readonly dead: readonly GivenUp[];
 }
 
 /** Below this share of a disk, and below so many bytes, writes will soon fail. */
@@ -32,7 +34,7 @@ export function findings(examined: Examined, command: CommandText): Finding[] {
     ...versionsOf(examined.nodes),
     ...clocksOf(examined.nodes),
     ...disksOf(examined, command),
-    ...contentOf(examined.status),
+    ...contentOf(examined, command),
     ...replicationOf(examined.replication, command),
     ...intentsOf(examined.replication),
     ...policiesOf(examined, command),

@@ -1,4 +1,4 @@
-import type { DrainStatus, NodeStatus, ObjectPlacement, ReplicationStatus } from '../node/api.ts';
+import type { DrainStatus, GivenUp, NodeStatus, ObjectPlacement, ReplicationStatus } from '../node/api.ts';
 import type { CommandText } from './command-text.ts';
 import { counted } from './counted.ts';
 import { drainLines } from './drain-text.ts';
@@ -7,14 +7,15 @@ import { type Finding, note, ok, wrong } from './finding.ts';
 /** What the doctor finds about content and its copies. */
 
 /** What became of content at the node itself. */
-export function contentOf({ content: { dead, damaged, incomplete }, pendingContent }: NodeStatus): Finding[] {
-  const found: Finding[] = [];
-  if (dead > 0) {
-    const advice = 'bring a node back that has them; they are tried again when a peer comes';
-    found.push(wrong('content', `${counted(dead, 'content was', 'contents were')} given up by this node`, advice));
-  }
+export function contentOf(
+  { status, dead }: { readonly status: NodeStatus; readonly dead: readonly GivenUp[] },
+  command: CommandText,
+): Finding[] {
+  const { damaged, incomplete } = status.content;
+  const { pendingContent } = status;
+  const found = givenUpOf(status.content.dead, dead, command);
   if (damaged > 0) {
-    const advice = 'they were put aside and fetched again; if there are more of them, replace the disk';
+    const advice = `they were put aside and fetched again; if "${command('content scrub')}" finds more of them, replace the disk`;
     found.push(wrong('scrub', `${counted(damaged, 'blob')} had rotted on this node's disk`, advice));
   }
   if (incomplete > 0)
@@ -32,6 +33,27 @@ export function contentOf({ content: { dead, damaged, incomplete }, pendingConte
         ? 'all content this node wants is here'
         : `${counted(pendingContent, 'content is on its', 'contents are on their')} way`,
     ),
+  ];
+}
+
+/** What can be done about each reason for which contents are given up. */
+const deathAdvice: Readonly<Record<GivenUp['reason'], string>> = {
+  unavailable: 'nobody had it for a day: bring a node back that has it; it is tried again when one comes',
+  failing: 'storing it failed for a day: see the log, look at the disk, and try again',
+  unusable: 'its manifest is made up, which nothing can mend: write the object anew',
+};
+
+/** What the node gave up getting, by the reasons of those that were looked at. */
+function givenUpOf(count: number, dead: readonly GivenUp[], command: CommandText): Finding[] {
+  if (count === 0) return [];
+  const [list, retry] = [command('content dead'), command('content retry --all')];
+  const reasons = new Set(dead.map(({ reason }) => reason));
+  const advice = [
+    ...Array.from(reasons, (reason) => deathAdvice[reason]),
+    `"${list}" lists what was given up, "${retry}" tries it again`,
+  ];
+  return [
+    wrong('content', `${counted(count, 'content was', 'contents were')} given up by this node`, advice.join('; ')),
   ];
 }
 

@@ -17,6 +17,8 @@ interface DoctorFlags extends ConnectionOptions {
 /** Namespaces whose policies are looked at, and nodes that drain. */
 const namespacesMax = 100;
 const drainsMax = 16;
+/** Contents that were given up whose reasons are looked at. */
+const deadMax = 1_000;
 
 export function doctorCommand(cli: Cli): Command {
   const command = new Command('doctor').description(
@@ -44,7 +46,8 @@ async function examine(client: AnabranchClient): Promise<Examined> {
   const placements = await Promise.all(names.map((ns) => client.replication.placement(ns, 'any')));
   const draining = nodes.filter((node) => node.draining).slice(0, drainsMax);
   const drains = await Promise.all(draining.map(({ nodeId }) => drainOf(client, nodeId)));
-  return { status, nodes, replication, placements, drains: drains.filter((drain) => drain !== undefined) };
+  const { dead } = status.content.dead === 0 ? { dead: [] } : await client.content.dead({ limit: deadMax });
+  return { status, nodes, replication, placements, drains: drains.filter((drain) => drain !== undefined), dead };
 }
 
 /** Undefined while no coordinator answers, which is a finding of its own. */

@@ -4,6 +4,7 @@ import { Cli } from './cli.ts';
 import { configurationCommand } from './configuration.ts';
 import { confirmCommand } from './confirm.ts';
 import { conflictsCommand } from './conflicts.ts';
+import { contentCommand } from './content.ts';
 import { controlLogCommand } from './control-log.ts';
 import { doctorCommand } from './doctor.ts';
 import { drainCommand } from './drain.ts';
@@ -43,6 +44,7 @@ const commands = [
   replicasCommand,
   replicationCommand,
   drainCommand,
+  contentCommand,
   doctorCommand,
   namespacesCommand,
   configurationCommand,

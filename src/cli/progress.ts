@@ -9,7 +9,7 @@ export interface ProgressDisplay {
 }
 
 /** What is counted. */
-type Unit = 'files' | 'bytes' | 'registers' | 'contents';
+type Unit = 'files' | 'bytes' | 'registers' | 'contents' | 'percent';
 
 const plainIntervalMs = 2_000;
 const silent: ProgressDisplay = { update: () => undefined, end: () => undefined };

@@ -42,6 +42,7 @@ function rowsOf(status: NodeStatus, url: string, command: CommandText): [string,
     ...slotsRow(status),
     ['conflicts', String(status.conflicts)],
     ['content on its way', String(status.pendingContent)],
+    ...givenUpRow(status, command),
     ['disk', `${formatBytes(disk.freeBytes)} free of ${formatBytes(disk.capacityBytes)}`],
     ['version', status.version],
   ];
@@ -69,6 +70,11 @@ function slotsRow({ slots: { count, kept, held, leaving } }: NodeStatus): [strin
   const gaining = held < kept ? `, ${kept - held} being fetched` : '';
   const losing = leaving > 0 ? `, ${leaving} being handed over` : '';
   return [['metadata', `${held} of ${count} slots${gaining}${losing}`]];
+}
+
+/** What a node does not get is to be seen without looking for it. */
+function givenUpRow({ content: { dead } }: NodeStatus, command: CommandText): [string, string][] {
+  return dead === 0 ? [] : [['content given up', `${dead}: "${command('content dead')}" lists it`]];
 }
 
 /** An unfinished carry-over holds up the next change of coordinators, and a restored one has to be replaced. */

@@ -14,6 +14,7 @@ import type {
 } from '../node/api.ts';
 import { clientError } from './api-error.ts';
 import { ClusterClient } from './cluster-client.ts';
+import { ContentClient } from './content-client.ts';
 import { parseEventStream } from './event-stream.ts';
 import { ReplicationClient } from './replication-client.ts';
 import type { Answer, UploadBody } from './transport.ts';
@@ -80,11 +81,14 @@ export class AnabranchClient {
   readonly cluster: ClusterClient;
   /** Where content should be and is. */
   readonly replication: ReplicationClient;
+  /** The content of the node itself. */
+  readonly content: ContentClient;
 
   constructor(options: ClientOptions) {
     this.#transport = new Transport(options);
     this.cluster = new ClusterClient(this.#transport);
     this.replication = new ReplicationClient(this.#transport);
+    this.content = new ContentClient(this.#transport);
   }
 
   get url(): string {

@@ -1,4 +1,5 @@
 import { clusterOperations } from './cluster-operations.ts';
+import { contentOperations } from './content-operations.ts';
 import type { ProblemCode } from './errors.ts';
 import * as examples from './examples.ts';
 import { type Body, json, type Operation, type RequestHeader } from './operation.ts';
@@ -238,6 +239,7 @@ export const operations: readonly Operation[] = [
   },
   ...clusterOperations,
   ...replicationOperations,
+  ...contentOperations,
   {
     method: 'get',
     path: '/healthz',

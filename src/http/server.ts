@@ -7,6 +7,7 @@ import { checkHost, createTokenGate, loopbackAddress, type TokenGate } from './a
 import { confirmations } from './confirmations.ts';
 import { conflicts } from './conflicts.ts';
 import { Connections } from './connections.ts';
+import { content } from './content.ts';
 import type { HttpContext, HttpNode, Resource } from './context.ts';
 import { controlLog } from './control-log.ts';
 import { HttpProblem, problemOf, sendProblem } from './errors.ts';
@@ -68,6 +69,7 @@ const guardedResources: readonly Resource[] = [
   namespaces,
   controlLog,
   replication,
+  content,
 ];
 const openResources: readonly Resource[] = [health, openApi];
 

@@ -3,6 +3,7 @@ import type { Labels, Role } from '../../crdt/control/member.ts';
 import type { BlobHash, ClusterId, Dot, NodeId, PeerId, Result, VersionId } from '../../crdt/ids.ts';
 
 import type { ClusterApi, ControlStatus, MembershipStatus } from './cluster-api.ts';
+import type { ContentApi } from './content-api.ts';
 import type { ReplicationAdmin } from './replication-api.ts';
 import type { SlotStatus } from './slots/slot-holdings.ts';
 
@@ -23,6 +24,7 @@ export type {
   NamespacePolicy,
   ScopeConfiguration,
 } from './cluster-api.ts';
+export type { ContentApi, ContentScrub, GivenUp, GivenUpInput, GivenUpPage } from './content-api.ts';
 export type {
   AskedChange,
   AuditOutcome,
@@ -452,5 +454,7 @@ export interface MeshNode {
   readonly cluster: ClusterApi;
   /** Where content should be and is. */
   readonly replication: ReplicationAdmin;
+  /** What this node keeps of content, and what it could not get. */
+  readonly content: ContentApi;
   ready(): boolean;
 }

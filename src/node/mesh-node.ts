@@ -23,8 +23,8 @@ import type {
   WrittenVersion,
 } from './api.ts';
 import { ClusterAdmin } from './cluster-admin.ts';
-import type { ContentAdmin } from './content/content-plane.ts';
 import type { ClusterModel } from './membership/cluster-model.ts';
+import { NodeContent } from './node-content.ts';
 import { type NodeAdapters, NodeParts, type NodeSettings } from './node-parts.ts';
 import { NodeReplication } from './node-replication.ts';
 import { refuse } from './refusals.ts';
@@ -42,6 +42,7 @@ export class Node implements MeshNode {
   readonly #unsubscribers: (() => void)[] = [];
   readonly cluster: ClusterAdmin;
   readonly replication: NodeReplication;
+  readonly content: NodeContent;
   #ready = false;
 
   constructor(adapters: NodeAdapters, settings: NodeSettings) {
@@ -50,8 +51,9 @@ export class Node implements MeshNode {
     this.#startedMs = adapters.clock.monotonicMs();
     this.#parts = new NodeParts(adapters, settings);
     this.cluster = new ClusterAdmin(this.#parts.control, settings.genesisText);
-    const { replication, members, objects, slots } = this.#parts;
+    const { replication, members, objects, slots, content } = this.#parts;
     this.replication = new NodeReplication({ ...adapters, replication, members, objects, slots });
+    this.content = new NodeContent({ ...adapters, content, subjects: replication.subjects });
   }
 
   /** What the members say of themselves, and which of them live. */
@@ -112,11 +114,6 @@ export class Node implements MeshNode {
     // A write that is still under way could issue a dot after the marker: then the next start takes a new incarnation.
     if (unfinished === 0) await this.#parts.incarnation.markCleanStop();
     log.info('node:stopped', { unfinished });
-  }
-
-  /** What became of content here, and what can be done about it. */
-  get content(): ContentAdmin {
-    return this.#parts.content;
   }
 
   /** Where content should be and is: for tests that look into a node. */

@@ -126,9 +126,14 @@ export class SubjectIndex {
     }
   }
 
-  /** The versions with a content; at most `referencesMax` of them. */
-  subjectsOf(manifest: BlobHash): readonly Subject[] {
-    return Array.from(this.#kv.range({ ...referenceRange(manifest), limit: referencesMax }), ([key, doc]) => {
+  /** One of the versions with a content. */
+  subjectOf(manifest: BlobHash): Subject | undefined {
+    return this.subjectsOf(manifest, 1)[0];
+  }
+
+  /** The versions with a content; at most `limit` of them. */
+  subjectsOf(manifest: BlobHash, limit = referencesMax): readonly Subject[] {
+    return Array.from(this.#kv.range({ ...referenceRange(manifest), limit }), ([key, doc]) => {
       const known = subjectKey(toBase32(doc) as DocId, secondHash<VersionId>(key));
       const row = this.#kv.get(known);
       return row === undefined ? undefined : subjectOf(known, row);

@@ -29,6 +29,7 @@ import type {
 } from '../../src/node/api.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { FakeCluster } from './fake-cluster.ts';
+import { FakeContent } from './fake-content.ts';
 import { FakeReplication } from './fake-replication.ts';
 
 /** A node that keeps its objects in a map: no signatures, no flushes, no peers, but the same answers. */
@@ -37,6 +38,7 @@ export class FakeNode implements MeshNode {
   readonly published: MeshEvent[] = [];
   readonly cluster = new FakeCluster();
   readonly replication = new FakeReplication();
+  readonly content = new FakeContent();
   isReady = true;
   isQuorate = true;
   unconfirmed = { pending: 0, waitingForCopies: 0 };

@@ -86,6 +86,17 @@ describe('the API over a whole node', () => {
     expect((await ask('GET', '/v1/conflicts')).json.conflicts).toEqual([]);
   });
 
+  it('tells of the content on its disk, and reads it again on demand', async () => {
+    expect((await ask('GET', '/v1/content/dead')).json).toEqual({ dead: [], count: 0, next: null });
+    expect((await ask('GET', '/v1/content/dead?after=nonsense')).json.code).toBe('invalid_request');
+    expect((await ask('POST', '/v1/content/dead/retry')).json).toEqual({ retried: 0 });
+    expect((await ask('POST', `/v1/content/dead/retry?hash=${unknownId}`)).json.code).toBe('not_found');
+    expect((await ask('GET', '/v1/content/scrub')).json).toMatchObject({ running: false, last: null });
+    const done = await ask('POST', '/v1/content/scrub?wait=30');
+    expect([done.status, done.json]).toMatchObject([200, { running: false, last: { damaged: 0, incomplete: 0 } }]);
+    expect((done.json.last as { bytes: number }).bytes).toBeGreaterThan(5_000_000);
+  });
+
   it('lists, deletes and remembers', async () => {
     for (const key of ['b', 'a/1', 'a/2']) await http.put(`/v1/objects/list/${key}`, key);
     const listed = await ask('GET', '/v1/objects/list?delimiter=/');

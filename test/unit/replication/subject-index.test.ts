@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { blake3, blobHashOf, toBase32 } from '../../../crdt/digest.ts';
+import { blobHashOf } from '../../../crdt/digest.ts';
 import type { DocId, NodeId, VersionId } from '../../../crdt/ids.ts';
 import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
 import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
@@ -7,9 +7,9 @@ import { MemoryLog } from '../../../src/adapters/memory/log.ts';
 import type { KvReader } from '../../../src/ports/kv.ts';
 import type { Subject } from '../../../src/replication/subject.ts';
 import { SubjectIndex, type SubjectRecord, type VersionSource } from '../../../src/replication/subject-index.ts';
+import { idOf } from '../../support/made-ids.ts';
 
 const patienceMs = 600_000;
-const idOf = <Id extends string>(text: string): Id => toBase32(blake3(Buffer.from(text))) as Id;
 
 /** A node's versions in memory, in the order in which they came. */
 class Versions implements VersionSource {

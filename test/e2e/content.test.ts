@@ -1,0 +1,85 @@
+import { randomBytes } from 'node:crypto';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { blake3, blobHashOf, toHex } from '../../crdt/digest.ts';
+import { openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
+import { DeadLetters } from '../../src/node/content/dead-letters.ts';
+import { nodeDirectoryPaths } from '../../src/node-directory.ts';
+import { type RunningProcess, withNodes } from '../support/node-processes.ts';
+import { type CliResult, runInProcess } from '../support/run-cli.ts';
+
+const patience = { timeout: 120_000, interval: 200 };
+
+const anabranch = ({ node }: RunningProcess, ...args: readonly string[]): Promise<CliResult> =>
+  runInProcess([...args, '--url', node.url, '--token', node.token]);
+
+/** Puts down on the disk of a node that is stopped what a content with a made-up manifest would leave there: no peer that comes has it tried again. */
+async function giveUp({ node }: RunningProcess, bytes: Uint8Array): Promise<string> {
+  const hash = blobHashOf(bytes);
+  const kv = await openLmdbKv(nodeDirectoryPaths(node.dir).data);
+  try {
+    const death = { reason: 'unusable', attempts: 1, message: 'the manifest is made up', time: Date.now() } as const;
+    await kv.transact((transaction) => {
+      new DeadLetters().add(transaction, { kind: 'content', hash, sizeBytes: bytes.length, ...death });
+    });
+  } finally {
+    await kv.close();
+  }
+  return hash;
+}
+
+/** Changes a byte in the middle of the greatest file under a folder. */
+async function rotGreatestFile(dir: string): Promise<void> {
+  const files = (await readdir(dir, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
+  let [greatest, greatestBytes] = ['', Buffer.alloc(0)];
+  for (const { parentPath, name } of files) {
+    const bytes = await readFile(join(parentPath, name));
+    if (bytes.length > greatestBytes.length) [greatest, greatestBytes] = [join(parentPath, name), bytes];
+  }
+  const middle = Math.floor(greatestBytes.length / 2);
+  greatestBytes.writeUInt8(greatestBytes.readUInt8(middle) ^ 1, middle);
+  await writeFile(greatest, greatestBytes);
+}
+
+describe('the content of a node', () => {
+  it('that was given up is listed, told of by the doctor and tried again; what rots is found on demand and mended', {
+    timeout: 300_000,
+  }, async () => {
+    await withNodes(2, async (nodes) => {
+      const [first, second] = nodes as [RunningProcess, RunningProcess];
+      const content = randomBytes(3_000_000);
+      await first.client.put('docs', 'large', content);
+      await expect.poll(async () => (await second.client.status()).objects, patience).toBe(1);
+      await expect.poll(async () => (await second.client.status()).pendingContent, patience).toBe(0);
+
+      await second.process.stop();
+      const hash = await giveUp(second, randomBytes(100_000));
+      await rotGreatestFile(nodeDirectoryPaths(second.node.dir).blobs);
+      await second.process.start(new AbortController().signal);
+
+      const listed = await anabranch(second, 'content', 'dead', '--json');
+      const { dead } = JSON.parse(listed.stdout) as { dead: { hash: string; reason: string }[] };
+      expect(dead).toMatchObject([{ hash, reason: 'unusable', kind: 'content', version: null }]);
+      const doctor = await anabranch(second, 'doctor');
+      expect(doctor.exitCode).toBe(1);
+      expect(doctor.stdout).toContain('WRONG content: 1 content was given up by this node');
+      expect(doctor.stdout).toContain('write the object anew; "anabranch content dead" lists');
+      expect((await anabranch(second, 'content', 'retry', hash)).stdout).toContain('1 content is tried again');
+      expect((await anabranch(second, 'content', 'retry', hash)).exitCode).toBe(3);
+      expect((await anabranch(second, 'content', 'dead')).stdout).toBe('nothing was given up\n');
+      expect((await second.client.status()).pendingContent).toBeGreaterThan(0);
+
+      const scrubbed = await anabranch(second, 'content', 'scrub');
+      expect(scrubbed.stdout).toMatch(/; 1 blob HAD ROTTED\n$/);
+      await expect
+        .poll(async () => (await second.client.content.scrub(30)).last, patience)
+        .toMatchObject({ damaged: 0, incomplete: 0 });
+      await first.process.stop();
+      const answer = await second.client.get('docs', 'large');
+      const parts: Uint8Array[] = [];
+      for await (const part of answer.body) parts.push(part);
+      expect(toHex(blake3(Buffer.concat(parts)))).toBe(toHex(blake3(content)));
+    });
+  });
+});
