@@ -303,7 +303,7 @@ export class ReplicationAuditor {
       for (const { isSuspect } of copies) if (isSuspect) suspects += 1;
       this.#progress = { reason, phase: 'plan', subjects: seen };
       // What has gone or come says nothing of copies that were proved: of those only a thorough audit draws some.
-      if (isThorough || copies.some(({ provedMs }) => provedMs === undefined)) spotChecks.offer(subject, copies);
+      spotChecks.offer(subject, copies, isThorough);
     });
     repairs.replace(plan.pulls);
     this.#rest(plannedFromMs);

@@ -14,6 +14,8 @@ import { referencesMax, type SubjectIndex } from './subject-index.ts';
 
 /** Contents dropped in one transaction. */
 const droppedPerTurnMax = 64;
+/** What a lease that was given before must still have to run to be relied on: one that is older is asked for again, of a disk that may have changed. */
+const leaseLeftMsMin = 45_000;
 
 /**
  * What became of the wish to drop a content. `changed`: versions come too fast to be looked at, or one cannot be read for
@@ -57,8 +59,14 @@ export class ContentDropper {
     });
   }
 
-  /** Drops those of the contents that it may; resolves with what became of each. Rejects as the store does. */
-  async drop(manifests: readonly BlobHash[]): Promise<Map<BlobHash, DropResult>> {
+  /**
+   * Drops those of the contents that it may; resolves with what became of each. Who has proved one whole and is bound to
+   * keep it (`boundUntilMs`, on this node's monotonic clock) need not do so again. Rejects as the store does.
+   */
+  async drop(
+    manifests: readonly BlobHash[],
+    boundUntilMs: (manifest: BlobHash) => ReadonlyMap<NodeId, number> = () => new Map(),
+  ): Promise<Map<BlobHash, DropResult>> {
     const { subjects } = this.#dependencies;
     const results = new Map<BlobHash, DropResult>();
     await subjects.catchUp();
@@ -73,7 +81,7 @@ export class ContentDropper {
     }
     // No more at a time than one message asks about, so that the first leases still run when the last proof is here.
     for (const group of groupsOf(contents)) {
-      const proofs = await this.#collect(group);
+      const proofs = await this.#collect(group, boundUntilMs);
       // Collecting takes long where contents are large: what was written meanwhile is in the index before it is judged.
       await subjects.catchUp();
       for (let start = 0; start < group.length; start += droppedPerTurnMax) {
@@ -105,13 +113,22 @@ export class ContentDropper {
     });
   }
 
-  /** Has every node that may hold one of the contents prove it, and bound to keep it. */
-  async #collect(contents: readonly ProvedContent[]): Promise<Map<BlobHash, Map<NodeId, number>>> {
+  /** Has every node that may hold one of the contents prove it, and bound to keep it, unless it is for long enough. */
+  async #collect(
+    contents: readonly ProvedContent[],
+    boundUntilMs: (manifest: BlobHash) => ReadonlyMap<NodeId, number>,
+  ): Promise<Map<BlobHash, Map<NodeId, number>>> {
+    const reliedOnMs = this.#dependencies.clock.monotonicMs() + leaseLeftMsMin;
+    const proofs = new Map<BlobHash, Map<NodeId, number>>();
+    for (const { manifest } of contents) {
+      proofs.set(manifest, new Map(Array.from(boundUntilMs(manifest)).filter(([, untilMs]) => untilMs >= reliedOnMs)));
+    }
     const questions = contents.flatMap((content) =>
-      Array.from(this.#others(content.manifest), (node) => ({ node, content })),
+      Array.from(this.#others(content.manifest), (node) => ({ node, content })).filter(
+        ({ node }) => proofs.get(content.manifest)?.has(node) !== true,
+      ),
     );
     const byNode = Map.groupBy(questions, ({ node }) => node);
-    const proofs = new Map<BlobHash, Map<NodeId, number>>();
     await Promise.all(
       Array.from(byNode, async ([node, asked]) => {
         const group = asked.map(({ content }) => content);
@@ -119,7 +136,7 @@ export class ContentDropper {
         for (const [index, { boundUntilMs }] of answers.entries()) {
           const { manifest } = group[index] as ProvedContent;
           if (boundUntilMs === undefined) continue;
-          proofs.set(manifest, (proofs.get(manifest) ?? new Map<NodeId, number>()).set(node, boundUntilMs));
+          proofs.get(manifest)?.set(node, boundUntilMs);
         }
       }),
     );

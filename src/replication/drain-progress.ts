@@ -3,6 +3,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import type { Absent } from './absences.ts';
+import { CompactHashes } from './compact-hashes.ts';
 import type { PlacementDirectory } from './placement-directory.ts';
 import type { ReplicaIndex } from './replica-index.ts';
 import type { ProvedContent, ReplicaProver } from './replica-prover.ts';
@@ -23,7 +24,7 @@ export interface DrainProgress {
 const sampledMax = 4_096;
 /** How long a look waits for their proofs; what comes later is for the next one. */
 const sampledMsMax = 20_000;
-/** Copies whose proofs are remembered of all drains: some two hundred megabytes. What is past it is never called proved. */
+/** Copies whose proofs are remembered of all drains: 45 to 90 megabytes. What is past it is never called proved. */
 const provedMax = 2_097_152;
 /** A content that no version is known to have for so long has none: the node that holds it has told of its versions by then. */
 const orphanMs = 5 * 60_000;
@@ -46,7 +47,7 @@ export interface DrainSurveysDependencies {
 
 /** What is known of one drain. It counts from when this node first looked, so nothing of it is older than the drain. */
 class Survey {
-  readonly proved = new Map<NodeId, Set<BlobHash>>();
+  readonly proved = new Map<NodeId, CompactHashes>();
   /** Contents that no version is known to have, and since when. */
   readonly orphans = new Map<BlobHash, number>();
   sampling: Promise<void> | undefined;
@@ -209,7 +210,9 @@ export class DrainSurveys {
             const { manifest } = group[at] as ProvedContent;
             if (result !== 'unreachable' && holder !== self) index.note(holder, manifest, result);
             if (result !== 'proved' || room-- <= 0) continue;
-            survey.proved.set(holder, (survey.proved.get(holder) ?? new Set<BlobHash>()).add(manifest));
+            const known = survey.proved.get(holder) ?? new CompactHashes();
+            known.add(manifest);
+            survey.proved.set(holder, known);
           }
         },
       ),

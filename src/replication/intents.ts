@@ -16,6 +16,7 @@ import { ProvedCopies } from './proved-copies.ts';
 import type { ReplicaPeers } from './replica-peers.ts';
 import type { ReplicaProver } from './replica-prover.ts';
 import { firstHash, intentKey, intentRange, secondHash } from './storage-keys.ts';
+import { WriteChallenges } from './write-challenges.ts';
 
 /** Intents in memory; the others wait on disk, and take the place of those that have waited longest in vain. */
 const loadedMax = 16_384;
@@ -99,6 +100,7 @@ export class WriteIntents {
   readonly #loaded = new Map<string, Loaded>();
   readonly #proved: ProvedCopies;
   readonly #questions: HolderQuestions;
+  readonly #challenges: WriteChallenges;
   readonly #pending: Gauge;
   /** The last row that was loaded in the pass over the disk that is under way. */
   #loadedTo: KvKey | undefined;
@@ -121,6 +123,7 @@ export class WriteIntents {
     this.#dependencies = dependencies;
     this.#proved = new ProvedCopies();
     this.#questions = new HolderQuestions(dependencies.clock);
+    this.#challenges = new WriteChallenges(dependencies);
     this.#pending = dependencies.metrics.gauge({
       name: 'anabranch_write_intents',
       help: 'Writes of this node in memory whose desired holders have not all proved their copies.',
@@ -352,8 +355,8 @@ export class WriteIntents {
     contents: readonly WriteIntent[],
     isLate: () => boolean,
   ): Promise<void> {
-    const { prover, onProved, clock } = this.#dependencies;
-    const proofs = await prover.sample(node, contents);
+    const { onProved, clock } = this.#dependencies;
+    const proofs = await this.#challenges.prove(node, contents);
     const lacking: WriteIntent[] = [];
     for (const [index, { result }] of proofs.entries()) {
       const intent = contents[index] as WriteIntent;
@@ -421,7 +424,8 @@ export class WriteIntents {
 
   async #drop(surplus: readonly Loaded[]): Promise<void> {
     try {
-      const results = await this.#dependencies.dropper.drop(surplus.map(({ intent }) => intent.manifest));
+      const manifests = surplus.map(({ intent }) => intent.manifest);
+      const results = await this.#dependencies.dropper.drop(manifests, (each) => this.#challenges.boundUntilMs(each));
       const done: Loaded[] = [];
       for (const loaded of surplus) {
         const result = results.get(loaded.intent.manifest);
@@ -457,7 +461,10 @@ export class WriteIntents {
     await this.#dependencies.kv.transact((transaction) => {
       for (const { intent } of done) transaction.delete(intentKey(intent.manifest, intent.version));
     });
-    for (const { intent } of done) this.#loaded.delete(nameOf(intent));
+    for (const { intent } of done) {
+      this.#loaded.delete(nameOf(intent));
+      this.#challenges.forget(intent.manifest);
+    }
     this.#pending.set(this.#loaded.size);
   }
 

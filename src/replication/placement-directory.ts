@@ -57,6 +57,8 @@ export class PlacementDirectory {
 
   /** The desired holders, and who stands in for those of them that are gone. */
   assigned(ns: string, key: string, gone: ReadonlySet<NodeId>): Assignment {
+    const desired = this.desired(ns, key);
+    if (!desired.holders.some((holder) => gone.has(holder))) return { desired, substitutes: [] };
     return this.map().assigned(ns, key, gone);
   }
 

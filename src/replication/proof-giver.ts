@@ -1,10 +1,12 @@
 import type { BlobHash, NodeId, PeerId } from '../../crdt/ids.ts';
+import { chunksInRange, decodeManifest } from '../../crdt/manifest.ts';
 import { ReplicaProof } from '../../crdt/replica-proof.ts';
 import type { ProofAnswer } from '../../protocols/replicas/messages.ts';
 import type { Challenge, ChallengeGroup } from '../../protocols/replicas/server.ts';
 import { withDeadline } from '../../protocols/wire/deadline.ts';
 import { ByteBudget } from '../node/content/byte-budget.ts';
-import { loadRoot, walkChunks } from '../node/content/manifest-walk.ts';
+import { smallBlobBytesMax } from '../node/content/content-store.ts';
+import { type ByteRange, loadRoot, manifestBytesGuess, walkChunks } from '../node/content/manifest-walk.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvReader } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
@@ -60,6 +62,14 @@ export function readBytesOf(sizeBytes: number, points: readonly number[] | undef
 /** What became of binding this node to keep a content. */
 type Binding = 'bound' | 'refused' | 'absent';
 
+/** A content that is here, and the challenge that it is read for. */
+interface Reading {
+  readonly prover: PeerId;
+  readonly nonce: Uint8Array;
+  readonly challenge: Challenge;
+  readonly sizeBytes: number;
+}
+
 interface Allowance {
   bytes: number;
   atMs: number;
@@ -73,6 +83,8 @@ export class ProofGiver {
   readonly #given: Counter;
   /** Reads that nobody waits for any more, and that have not ended. */
   #hanging = 0;
+  /** Bytes read since the event loop had a turn, by reads that need none themselves. */
+  #sinceTurn = 0;
 
   constructor(dependencies: ProofGiverDependencies) {
     this.#dependencies = dependencies;
@@ -107,8 +119,14 @@ export class ProofGiver {
 
   /** What a peer that has the same bytes answers to a challenge; undefined when they cannot be read here whole and intact. */
   async expected(prover: PeerId, nonce: Uint8Array, challenge: Challenge): Promise<Uint8Array | undefined> {
+    const { kv, shelf } = this.#dependencies;
+    const sizeBytes = shelf.sizeOf(kv, challenge.manifest);
+    if (sizeBytes === undefined) return undefined;
     try {
-      return await this.#inTime(challenge, (signal) => this.#proof(prover, nonce, challenge, signal));
+      const read = { prover, nonce, challenge, sizeBytes };
+      const atOnce = this.#proofAtOnce(read);
+      if (atOnce !== undefined) return await this.#givingTurns(atOnce);
+      return await this.#inTime(read, (signal) => this.#proof(read, signal));
     } catch (error) {
       if (!isTimeout(error)) throw error;
       this.#dependencies.log.warn('proofs:not_read', { manifest: challenge.manifest, error });
@@ -142,10 +160,13 @@ export class ProofGiver {
     if (sizeBytes === undefined) return 'lacking';
     if (!this.#allow(peer, readBytesOf(sizeBytes, challenge.points))) return 'busy';
     try {
-      const proof = await this.#inTime(challenge, async (signal) => {
+      const read = { prover: localPeer, nonce, challenge, sizeBytes };
+      const atOnce = this.#proofAtOnce(read);
+      if (atOnce !== undefined) return await this.#givingTurns(atOnce);
+      const proof = await this.#inTime(read, async (signal) => {
         const giveBack = await this.#reading.take(1);
         try {
-          return await this.#proof(localPeer, nonce, challenge, signal);
+          return await this.#proof(read, signal);
         } finally {
           giveBack();
         }
@@ -161,11 +182,10 @@ export class ProofGiver {
    * Reads a content for as long as a slow disk takes, and no longer. Rejects with `MeshError` `timeout` then; at once while
    * as many reads hang as may run, since each of them holds one of the few threads there are for files.
    */
-  async #inTime<T>({ manifest, points }: Challenge, read: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { kv, shelf, clock } = this.#dependencies;
+  async #inTime<T>({ challenge, sizeBytes }: Reading, read: (signal: AbortSignal) => Promise<T>): Promise<T> {
     if (this.#hanging >= readAtOnceMax) throw new MeshError('timeout', 'the disk does not answer');
-    const bytes = readBytesOf(shelf.sizeOf(kv, manifest) ?? 0, points);
-    return withDeadline(clock, patienceMs + bytes / slowBytesPerMs, async (signal) => {
+    const bytes = readBytesOf(sizeBytes, challenge.points);
+    return withDeadline(this.#dependencies.clock, patienceMs + bytes / slowBytesPerMs, async (signal) => {
       let isHanging = false;
       const hang = (): void => {
         isHanging = true;
@@ -192,15 +212,51 @@ export class ProofGiver {
     return true;
   }
 
-  async #proof(
-    prover: PeerId,
-    nonce: Uint8Array,
-    { manifest, points }: Challenge,
-    signal: AbortSignal,
-  ): Promise<Uint8Array | undefined> {
-    const { kv, shelf, clock } = this.#dependencies;
-    const sizeBytes = shelf.sizeOf(kv, manifest);
-    if (sizeBytes === undefined) return undefined;
+  /**
+   * The proof of a small content whose blobs are rows, which are read without waiting: no deadline and no place among those
+   * that read files is needed. Undefined where that is not so, or something is amiss, which `#proof` then finds out.
+   */
+  #proofAtOnce({ prover, nonce, challenge, sizeBytes }: Reading): Uint8Array | undefined {
+    if (sizeBytes > smallBlobBytesMax || this.#hanging >= readAtOnceMax) return undefined;
+    const { manifest, points } = challenge;
+    const bytes = this.#readAtOnce(manifest, manifestBytesGuess(sizeBytes));
+    const root = bytes === undefined ? undefined : decodeManifest(bytes);
+    if (bytes === undefined || root?.ok !== true || root.value.kind !== 'leaf') return undefined;
+    const proof = new ReplicaProof({ nonce, prover, manifest });
+    proof.add(manifest, bytes);
+    for (const { start, end } of rangesOf(points, sizeBytes)) {
+      for (const { hash, size } of chunksInRange(root.value.chunks, start, end)) {
+        const chunk = this.#readAtOnce(hash, size);
+        if (chunk === undefined) return undefined;
+        proof.add(hash, chunk);
+      }
+    }
+    return proof.digest();
+  }
+
+  #readAtOnce(hash: BlobHash, sizeBytes: number): Uint8Array | undefined {
+    const read = this.#dependencies.shelf.read(hash, sizeBytes);
+    if (read instanceof Promise) {
+      // It is being put aside, or is no row after all: whoever reads it again is told.
+      read.catch(() => undefined);
+      return undefined;
+    }
+    this.#sinceTurn += read?.length ?? 0;
+    return read;
+  }
+
+  /** Lets the event loop have a turn when many contents were read without one. */
+  async #givingTurns(proof: Uint8Array): Promise<Uint8Array> {
+    if (this.#sinceTurn >= bytesPerTurnMax) {
+      this.#sinceTurn = 0;
+      await this.#dependencies.clock.sleep(0);
+    }
+    return proof;
+  }
+
+  async #proof({ prover, nonce, challenge, sizeBytes }: Reading, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const { shelf, clock } = this.#dependencies;
+    const { manifest, points } = challenge;
     const proof = new ReplicaProof({ nonce, prover, manifest });
     let sinceTurn = 0;
     const load = async (hash: BlobHash, blobBytes?: number): Promise<Uint8Array> => {
@@ -217,8 +273,7 @@ export class ProofGiver {
     };
     try {
       const root = await loadRoot(manifest, sizeBytes, (hash) => load(hash));
-      const ranges = points?.map((point) => ({ start: point, end: point + 1 })) ?? [{ start: 0, end: sizeBytes }];
-      for (const range of ranges) {
+      for (const range of rangesOf(points, sizeBytes)) {
         for await (const chunk of walkChunks(root, (hash) => load(hash), range)) await load(chunk.hash, chunk.size);
       }
       return proof.digest();
@@ -229,6 +284,11 @@ export class ProofGiver {
       return undefined;
     }
   }
+}
+
+/** What of a content a challenge asks for. */
+function rangesOf(points: readonly number[] | undefined, sizeBytes: number): readonly ByteRange[] {
+  return points?.map((point) => ({ start: point, end: point + 1 })) ?? [{ start: 0, end: sizeBytes }];
 }
 
 /** How a content that was to be bound and is not is answered; undefined for one that is, or was not to be. */

@@ -4,6 +4,7 @@ import { challengesMax, leaseMsMax, pointsMax } from '../../protocols/replicas/l
 import type { ProofAnswer } from '../../protocols/replicas/messages.ts';
 import type { Challenge } from '../../protocols/replicas/server.ts';
 import { withDeadline } from '../../protocols/wire/deadline.ts';
+import { smallBlobBytesMax } from '../node/content/content-store.ts';
 import { loadRoot, walkChunks } from '../node/content/manifest-walk.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -120,10 +121,12 @@ export class ReplicaProver {
     return proof?.result ?? 'unreachable';
   }
 
-  /** Some places of a content, in order; none of an empty one. */
-  drawPoints({ sizeBytes }: ProvedContent): readonly number[] {
+  /** Some places of a content, in order; none of an empty one. A small one is one chunk, in whichever of the named ways it was cut. */
+  drawPoints(content: ProvedContent): readonly number[] {
+    const { sizeBytes } = content;
     const drawn = new Set<number>();
-    for (let count = 0; count < Math.min(sampledPoints, pointsMax, sizeBytes); count += 1) {
+    const places = isSmall(content) ? 1 : Math.min(sampledPoints, pointsMax);
+    for (let count = 0; count < Math.min(places, sizeBytes); count += 1) {
       drawn.add(Math.floor(this.#dependencies.random.fraction() * sizeBytes));
     }
     return [...drawn].sort((left, right) => left - right);
@@ -166,13 +169,19 @@ export class ReplicaProver {
           (client) => client.prove({ nonce, ...(isBinding ? { leaseMs } : {}), items: challenges }),
           { deadlineMs: leaseMs, signal },
         ),
-        allOf(challenges, (challenge) => giver.expected(peer, nonce, challenge)),
+        // What takes long to read is read meanwhile.
+        allOf(contents, async (content, index) =>
+          isSmall(content) ? undefined : giver.expected(peer, nonce, challenges[index] as Challenge),
+        ),
       ]);
       const proofs: Proof[] = [];
       for (const [index, challenge] of challenges.entries()) {
         const content = contents[index] as ProvedContent;
         const answer = answers[index] as ProofAnswer;
-        const question = { content, challenge, answer, expected: expected[index], signal };
+        // Of small contents many are asked for too early, and need not be read for the answer that they are lacking.
+        const isReadNow = isSmall(content) && answer instanceof Uint8Array;
+        const due = isReadNow ? await giver.expected(peer, nonce, challenge) : expected[index];
+        const question = { content, challenge, answer, expected: due, signal };
         const result = await this.#judge({ node, peer }, question);
         const isBound = isBinding && result === 'proved';
         // The lease runs from some moment after the question, so at least so long from the question on.
@@ -287,9 +296,14 @@ export function* groupsOf(contents: readonly ProvedContent[]): Generator<readonl
   if (group.length > 0) yield group;
 }
 
+/** A content whose blobs are rows: reading it costs no wait. */
+function isSmall({ sizeBytes }: ProvedContent): boolean {
+  return sizeBytes <= smallBlobBytesMax;
+}
+
 /** One after the other: each reads from disk. */
-async function allOf<In, Out>(inputs: readonly In[], each: (input: In) => Promise<Out>): Promise<Out[]> {
+async function allOf<In, Out>(inputs: readonly In[], each: (input: In, index: number) => Promise<Out>): Promise<Out[]> {
   const outputs: Out[] = [];
-  for (const input of inputs) outputs.push(await each(input));
+  for (const [index, input] of inputs.entries()) outputs.push(await each(input, index));
   return outputs;
 }

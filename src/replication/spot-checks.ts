@@ -59,9 +59,10 @@ export class SpotChecks {
     this.#dependencies = dependencies;
   }
 
-  /** Offers the copies of a content that are online and not this node's own. */
-  offer({ manifest, sizeBytes }: Subject, copies: readonly CopyRecord[]): void {
+  /** Offers the copies of a content that are online and not this node's own; those that were proved only if some are to be drawn. */
+  offer({ manifest, sizeBytes }: Subject, copies: readonly CopyRecord[], drawsProved: boolean): void {
     for (const { nodeId, provedMs } of copies) {
+      if (provedMs !== undefined && !drawsProved) continue;
       const others = copies.flatMap((copy) => (copy.nodeId === nodeId || copy.isSuspect ? [] : [copy.nodeId]));
       const check = { node: nodeId, content: { manifest, sizeBytes }, others };
       if (provedMs === undefined) {

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { blake3, toBase32 } from '../../crdt/digest.ts';
 import type { BlobHash, DocId, NodeId, VersionId } from '../../crdt/ids.ts';
 import type { PlacementNode } from '../../crdt/placement.ts';
 import { auditorOf } from '../../src/replication/auditor.ts';
@@ -9,9 +8,9 @@ import { PlacementMap, placementChange } from '../../src/replication/placement-m
 import { assess, type CopyView, type PlannedPull, planRepairs, type RepairView } from '../../src/replication/plan.ts';
 import { nodesAfter, previewMoves } from '../../src/replication/preview.ts';
 import type { Subject } from '../../src/replication/subject.ts';
+import { idOf } from '../support/made-ids.ts';
 import { runs } from '../support/property-runs.ts';
 
-const idOf = <Id extends string>(text: string): Id => toBase32(blake3(Buffer.from(text))) as Id;
 const nodeNamed = (index: number): NodeId => `node-${index}` as NodeId;
 
 const idsOf = (key: string): Pick<Subject, 'doc' | 'version' | 'manifest'> => ({

@@ -13,6 +13,7 @@ import type { Subject } from '../../../src/replication/subject.ts';
 
 const self = 'a' as NodeId;
 const other = 'b' as NodeId;
+const third = 'c' as NodeId;
 const patienceMs = 3_600_000;
 const nobody: Absent = { gone: new Set(), away: new Set(), nextMs: undefined };
 
@@ -26,6 +27,7 @@ let isDiskSound: boolean;
 /** The one content there is, what is known of the copy that the other node has, and how often it was to prove it. */
 let subjects: Subject[];
 let copy: CopyRecord;
+let another: CopyRecord | undefined;
 let challenges: number;
 /** It never answers. */
 let isSilent: boolean;
@@ -41,6 +43,7 @@ beforeEach(() => {
   isDiskSound = true;
   subjects = [];
   copy = { nodeId: other, sizeBytes: 10, provedMs: 1_000, isSuspect: false };
+  another = undefined;
   challenges = 0;
   isSilent = false;
   coordinators = [self];
@@ -59,7 +62,7 @@ beforeEach(() => {
   const state = { members: new Map(), namespaces: new Map() };
   const dependencies = {
     ...adapters,
-    index: { holders: () => [copy] },
+    index: { holders: () => (another === undefined ? [copy] : [copy, another]) },
     follower: { refresh: async () => undefined },
     subjects: {
       catchUp: async () => undefined,
@@ -82,7 +85,7 @@ beforeEach(() => {
     },
     absent: () => nobody,
     full: () => new Set(),
-    members: () => new Set([self, other]),
+    members: () => new Set([self, other, third]),
     coordinators: () => coordinators,
     slotOf: () => slot,
     checks: {
@@ -198,9 +201,13 @@ test('copies that were proved are proved again on demand and by the timer, and n
   await clock.run(auditor.audit('demand'), patienceMs);
   expect(challenges).toBe(1);
   copy = { ...copy, provedMs: undefined };
+  // That one copy of a content never was says nothing of the others either.
+  another = { nodeId: third, sizeBytes: 10, provedMs: 1_000, isSuspect: false };
   auditor.placementChanged();
   await clock.advance(10_000);
   expect(challenges).toBe(2);
+  await clock.run(auditor.audit('demand'), patienceMs);
+  expect(challenges).toBe(4);
 });
 
 describe('checks of a holder that never answers', () => {

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { NamespacePolicy } from '../../../crdt/control/namespace-policy.ts';
-import { blake3, toBase32 } from '../../../crdt/digest.ts';
 import type { BlobHash, NodeId, PeerId, VersionId } from '../../../crdt/ids.ts';
 import type { PlacementNode } from '../../../crdt/placement.ts';
 import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
@@ -12,11 +11,11 @@ import type { KvTransaction } from '../../../src/ports/kv.ts';
 import { type IntentsDependencies, type WriteIntent, WriteIntents } from '../../../src/replication/intents.ts';
 import { PlacementDirectory } from '../../../src/replication/placement-directory.ts';
 import type { ReplicaProver } from '../../../src/replication/replica-prover.ts';
+import { idOf } from '../../support/made-ids.ts';
 
 // Thousands of writes, on machines that may be busy.
 vi.setConfig({ testTimeout: 60_000 });
 const patienceMs = 3_600_000;
-const idOf = <Id extends string>(text: string): Id => toBase32(blake3(Buffer.from(text))) as Id;
 const [self, near, far] = ['a', 'b', 'c'] as [NodeId, NodeId, NodeId];
 
 let clock: VirtualClock;
@@ -125,7 +124,7 @@ describe('a holder that does not answer', () => {
     };
     policy = { replicas: 1 };
     start({
-      prover: { sample } as unknown as ReplicaProver,
+      prover: { sample, bind: sample } as unknown as ReplicaProver,
       peers: { isConnected: () => true, ask: async () => 0 } as unknown as IntentsDependencies['peers'],
       dropper: { drop } as unknown as IntentsDependencies['dropper'],
     });

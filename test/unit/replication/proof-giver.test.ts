@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { defaultChunking } from '../../../crdt/chunking.ts';
 import { blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash, PeerId } from '../../../crdt/ids.ts';
@@ -24,21 +24,26 @@ let blobs: Map<BlobHash, Uint8Array>;
 /** Chunks whose reads do not end, and what ends them. */
 let hanging: Map<BlobHash, () => void>;
 let reads: number;
+/** Reads that do not end at once, as those of files. */
+let isLater: boolean;
+let doubted: BlobHash[];
 
 beforeEach(() => {
   clock = new VirtualClock();
   const log = new MemoryLog();
   const kv = new MemoryKv(clock, { name: 'giver', flushDelayMs: 1 });
   [here, blobs, hanging, reads] = [new Map(), new Map(), new Map(), 0];
+  [isLater, doubted] = [false, []];
   leases = new Leases({ kv, clock, log });
   leases.start();
   const shelf = {
     sizeOf: (_: unknown, manifest: BlobHash) => here.get(manifest),
     read: (hash: BlobHash) => {
       reads += 1;
-      if (!hanging.has(hash)) return blobs.get(hash);
+      if (!hanging.has(hash)) return isLater ? Promise.resolve(blobs.get(hash)) : blobs.get(hash);
       return new Promise<undefined>((resolve) => hanging.set(hash, () => resolve(undefined)));
     },
+    doubt: (manifest: BlobHash) => doubted.push(manifest),
   };
   const nodeOf = () => testNode('asker').nodeId;
   const metrics = new MemoryMetrics();
@@ -70,6 +75,38 @@ test('a content that becomes whole between the lease and the proof is not proved
   expect(leases.isBound(late)).toBe(false);
   expect(await prove([first, late], 60_000)).toEqual(['proved', 'proved']);
   expect(leases.isBound(late)).toBe(true);
+});
+
+describe('a small content', () => {
+  test.each([[undefined], [[0]], [[2]], [[0, 2]]])(
+    'is proved by the same answer whether its blobs are read at once or later: points %j',
+    async (points) => {
+      const challenge = { manifest: add('text'), ...(points === undefined ? {} : { points }) };
+      const answers = async (): Promise<unknown[]> => [
+        ...(await clock.run(giver.prove(asker, { nonce, items: [challenge] }), patienceMs)),
+        await clock.run(giver.expected('giver' as PeerId, nonce, challenge), patienceMs),
+      ];
+      const atOnce = await answers();
+      isLater = true;
+      expect(await answers()).toEqual(atOnce);
+      expect(atOnce[0]).toBeInstanceOf(Uint8Array);
+      expect(atOnce[0]).toEqual(atOnce[1]);
+    },
+  );
+
+  test('that lacks its chunk is lacking, and looked at', async () => {
+    const [whole, hollow] = [add('whole'), add('hollow')];
+    blobs.delete(blobHashOf(Buffer.from('hollow')));
+    expect(await prove([hollow, whole])).toEqual(['lacking', 'proved']);
+    expect(doubted).toEqual([hollow]);
+  });
+
+  test('among many leaves the event loop its turns', async () => {
+    const sleep = vi.spyOn(clock, 'sleep');
+    const many = Array.from({ length: 128 }, (_, at) => add(`${at} ${'long '.repeat(800)}`));
+    expect(new Set(await prove(many))).toEqual(new Set(['proved']));
+    expect(sleep).toHaveBeenCalledTimes(4);
+  });
 });
 
 describe('a disk that hangs', () => {

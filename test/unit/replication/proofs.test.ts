@@ -197,6 +197,24 @@ describe('a challenge', () => {
     expect(await mesh.run(proverOf('north').sample(south.nodeId, [written]))).toEqual([{ result: 'proved' }]);
   });
 
+  test('about a small content looks at one place of it, and is not computed here for who lacks it', async () => {
+    await startTwo();
+    const absent = await heldBy(['north'], 'absent');
+    const { contents, replication } = mesh.get('north');
+    const read = vi.spyOn(contents, 'read');
+    const south = mesh.get('south').nodeId;
+    expect(await mesh.run(replication.prover.sample(south, [absent]))).toEqual([{ result: 'lacking' }]);
+    expect(read).not.toHaveBeenCalled();
+    await keptBy('south', absent);
+    expect(await mesh.run(replication.prover.sample(south, [absent]))).toEqual([{ result: 'proved' }]);
+    // Its manifest and its chunk.
+    expect(read).toHaveBeenCalledTimes(2);
+    const places = [0, 1, 4_096, 16_384, 16_385].map((sizeBytes) => {
+      return replication.prover.drawPoints({ ...absent, sizeBytes }).length;
+    });
+    expect(places).toEqual([0, 1, 1, 1, 3]);
+  });
+
   test('costs reads, so that a peer which asks too much is put off', async () => {
     await startTwo();
     const written = await heldBy(['north', 'south'], manyBytes(1_000_000));

@@ -62,6 +62,19 @@ describe('a write', () => {
     });
   });
 
+  test('that is small is proved once by each holder, also where the writer then drops it', async () => {
+    await start();
+    const { contents, replication } = mesh.get('north');
+    const asked = [vi.spyOn(replication.prover, 'bind'), vi.spyOn(replication.prover, 'sample')];
+    const written = await writeMany(40);
+    await mesh.settle(5_000);
+    for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
+    expect(contents.drops.length).toBeGreaterThan(0);
+    const others = written.flatMap((each) => mesh.desired(each).filter((name) => name !== 'north'));
+    const proofs = await Promise.all(asked.flatMap(({ mock }) => mock.results.map(({ value }) => value)));
+    expect(proofs.flat().filter(({ result }) => result === 'proved')).toHaveLength(others.length);
+  });
+
   test('stays with a writer that should not hold it while one desired holder has not proved it', async () => {
     await start();
     const [slow] = ['east', 'south', 'west', 'home'].map((name) => mesh.get(name)) as [(typeof mesh.nodes)[number]];
@@ -352,6 +365,27 @@ describe('two nodes that want to drop the same content', () => {
     await mesh.write(outside, key, 'the same bytes');
     expect((await mesh.run(dropping)).get(first.manifest)).not.toBe('dropped');
     expect(node.holds(first)).toBe(true);
+  });
+
+  test('rely on leases that were given to them a moment ago, and on no older ones', async () => {
+    await start({ policy: { replicas: 2 } });
+    const written = await mesh.write('north', 'first', 'some bytes');
+    await mesh.settle(20_000);
+    const outside = mesh.nodes.find(({ name }) => !mesh.desired(written).includes(name)) as (typeof mesh.nodes)[number];
+    const { dropper, prover } = outside.replication;
+    const holders = mesh.desired(written).map((name) => mesh.get(name).nodeId);
+    const dropBound = async (forMs: number) => {
+      await mesh.run(outside.kv.transact((transaction) => outside.contents.keep(transaction, written)));
+      const asked = vi.spyOn(prover, 'bind');
+      const untilMs = mesh.clock.monotonicMs() + forMs;
+      const bound = () => new Map(holders.map((node) => [node, untilMs] as const));
+      const results = await mesh.run(dropper.drop([written.manifest], bound));
+      const count = asked.mock.calls.length;
+      asked.mockRestore();
+      return [results.get(written.manifest), count];
+    };
+    expect(await dropBound(60_000)).toEqual(['dropped', 0]);
+    expect(await dropBound(30_000)).toEqual(['dropped', 2]);
   });
 
   test('keep it while one of its holders only says that it has it', async () => {

@@ -1,5 +1,4 @@
 import { expect, test, vi } from 'vitest';
-import { blake3, toBase32 } from '../../../crdt/digest.ts';
 import type { BlobHash, DocId, NodeId, VersionId } from '../../../crdt/ids.ts';
 import type { PlacementNode } from '../../../crdt/placement.ts';
 import type { Order } from '../../../protocols/replicas/server.ts';
@@ -13,8 +12,8 @@ import { PlacementMap } from '../../../src/replication/placement-map.ts';
 import { assess } from '../../../src/replication/plan.ts';
 import type { Subject } from '../../../src/replication/subject.ts';
 import type { SubjectRecord } from '../../../src/replication/subject-index.ts';
+import { idOf } from '../../support/made-ids.ts';
 
-const idOf = <Id extends string>(text: string): Id => toBase32(blake3(Buffer.from(text))) as Id;
 const nodes = ['a', 'b', 'c', 'd'].map((name): PlacementNode => ({ nodeId: name as NodeId, weight: 1, labels: {} }));
 const subject: Subject = {
   doc: idOf<DocId>('doc'),

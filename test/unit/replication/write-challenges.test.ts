@@ -1,0 +1,77 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { NamespacePolicy } from '../../../crdt/control/namespace-policy.ts';
+import type { BlobHash, NodeId } from '../../../crdt/ids.ts';
+import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
+import { PlacementDirectory } from '../../../src/replication/placement-directory.ts';
+import type { Proof, ProvedContent } from '../../../src/replication/replica-prover.ts';
+import { type ChallengedWrite, WriteChallenges } from '../../../src/replication/write-challenges.ts';
+import { idOf } from '../../support/made-ids.ts';
+
+const [self, near, far] = ['a', 'b', 'c'] as [NodeId, NodeId, NodeId];
+const write = (key: string, sizeBytes = 10, ns = 'docs'): ChallengedWrite => ({
+  ns,
+  key,
+  manifest: idOf<BlobHash>(key),
+  sizeBytes,
+});
+
+let clock: VirtualClock;
+let asked: [how: 'bind' | 'sample', keys: BlobHash[]][];
+/** What every challenge comes to. */
+let answer: Proof;
+let challenges: WriteChallenges;
+
+beforeEach(() => {
+  clock = new VirtualClock();
+  asked = [];
+  answer = { result: 'proved' };
+  const policies: [string, NamespacePolicy][] = [
+    ['docs', { replicas: 2 }],
+    ['here', { replicas: 3 }],
+    ['unmet', { replicas: 2, required: { dc: ['elsewhere'] } }],
+  ];
+  const state = { members: new Map(), namespaces: new Map(policies) };
+  // The writer stores contents of nobody but where three copies are asked for.
+  const nodes = [near, far, self].map((nodeId) => ({ nodeId, weight: nodeId === self ? 1e-9 : 1, labels: {} }));
+  const how = (name: 'bind' | 'sample') => async (_node: NodeId, contents: readonly ProvedContent[]) => {
+    asked.push([name, contents.map(({ manifest }) => manifest)]);
+    return contents.map(() => (name === 'bind' ? answer : { result: answer.result }));
+  };
+  challenges = new WriteChallenges({
+    prover: { bind: how('bind'), sample: how('sample') },
+    placement: new PlacementDirectory({ state: () => state, nodesOf: () => nodes }),
+    absent: () => ({ gone: new Set(), away: new Set(), nextMs: undefined }),
+    self,
+    clock,
+  });
+});
+
+describe('the holders of writes', () => {
+  test('are bound at once by what is small and surplus here, and show some of the rest', async () => {
+    answer = { result: 'proved', boundUntilMs: 60_000 };
+    const writes = [write('one'), write('large', 20_000), write('kept', 10, 'here'), write('unmet', 10, 'unmet')];
+    const proofs = await challenges.prove(near, [...writes, write('two')]);
+    expect(asked).toEqual([
+      ['bind', [idOf<BlobHash>('one'), idOf<BlobHash>('two')]],
+      ['sample', [idOf<BlobHash>('large'), idOf<BlobHash>('kept'), idOf<BlobHash>('unmet')]],
+    ]);
+    // In the order in which they were asked for.
+    expect(proofs.map(({ boundUntilMs }) => boundUntilMs !== undefined)).toEqual([true, false, false, false, true]);
+    expect([...challenges.boundUntilMs(idOf<BlobHash>('two'))]).toEqual([[near, 60_000]]);
+    expect(challenges.boundUntilMs(idOf<BlobHash>('large')).size).toBe(0);
+    await challenges.prove(far, [write('two')]);
+    expect([...challenges.boundUntilMs(idOf<BlobHash>('two')).keys()]).toEqual([near, far]);
+    challenges.forget(idOf<BlobHash>('two'));
+    expect(challenges.boundUntilMs(idOf<BlobHash>('two')).size).toBe(0);
+  });
+
+  test('that give no lease are asked for proofs alone for a minute, and the others are not', async () => {
+    answer = { result: 'unreachable' };
+    await challenges.prove(near, [write('one')]);
+    await challenges.prove(near, [write('one')]);
+    await challenges.prove(far, [write('one')]);
+    await clock.advance(60_001);
+    await challenges.prove(near, [write('one')]);
+    expect(asked.map(([how]) => how)).toEqual(['bind', 'sample', 'bind', 'bind']);
+  });
+});
