@@ -98,7 +98,7 @@ export class ConfirmationWorker {
   constructor(dependencies: Dependencies, options: { readonly nodeId: NodeId }) {
     this.#dependencies = dependencies;
     this.#nodeId = options.nodeId;
-    const isPending = (row: ObjectRow): boolean => this.#candidate(row) !== undefined;
+    const isPending = (row: ObjectRow): boolean => this.#candidates(row).length > 0;
     this.#queue = new ConfirmationQueue({ ...dependencies, isPending });
     this.#outcomes = dependencies.metrics.counter({
       name: 'anabranch_confirmations_total',
@@ -172,17 +172,17 @@ export class ConfirmationWorker {
     }
   }
 
-  /** The head that is proposed next: the greatest of this node's that descends from the confirmed one. */
-  #candidate({ ns, key, heads, confirmed }: ObjectRow): HeadRow | undefined {
+  /** The heads that may be proposed: those of this node's that descend from the confirmed one, the greatest first. */
+  #candidates({ ns, key, heads, confirmed }: ObjectRow): readonly HeadRow[] {
     const own = heads.filter(({ id, node }) => node === this.#nodeId && id !== confirmed?.id);
-    if (own.length === 0) return undefined;
+    if (own.length === 0) return own;
     const { kv, objects } = this.#dependencies;
     const lost = this.#lost.size === 0 ? undefined : this.#lost.get(objects.documentId(ns, key));
     const isAncestor = objects.ancestry(kv);
     return own
       .filter(({ id }) => id !== lost)
       .filter(({ id }) => confirmed === undefined || isAncestor(confirmed.id, id) || objects.damaged().length > 0)
-      .sort((left, right) => compareHeads(right, left))[0];
+      .sort((left, right) => compareHeads(right, left));
   }
 
   #gather(): void {
@@ -237,20 +237,22 @@ export class ConfirmationWorker {
   async #confirmNext(doc: DocId): Promise<void> {
     const { kv, objects, log } = this.#dependencies;
     const row = objects.object(kv, doc);
-    const head = row === undefined ? undefined : this.#candidate(row);
+    const candidates = row === undefined ? [] : this.#candidates(row);
+    const [head] = candidates;
     const earlier = this.#backed.get(doc);
     this.#backed.delete(doc);
     if (row === undefined || head === undefined) return this.#queue.settle(doc);
-    const isHeadReady = this.#isBacked(head.id);
     // An object that is written faster than its copies are proved would never be confirmed by its heads alone.
-    const version = isHeadReady ? head.id : this.#isBetween(row, earlier, head.id) ? earlier : undefined;
+    const isEarlier = !this.#isBacked(head.id) && this.#isBetween(row, earlier, head.id);
+    // A head whose content is nowhere any more would keep all others waiting.
+    const version = isEarlier ? earlier : candidates.find(({ id }) => this.#isBacked(id))?.id;
     if (version === undefined) return this.#waitForCopies(doc, head.id);
     try {
       const outcome = await this.#propose(doc, version);
       if (outcome.kind === 'unavailable') return this.#postpone(doc);
       this.#retryMs = retryMsMin;
-      if (isHeadReady) this.#queue.settle(doc);
-      else this.#waitForCopies(doc, head.id);
+      if (isEarlier) this.#waitForCopies(doc, head.id);
+      else this.#queue.settle(doc);
     } catch (error) {
       this.#postpone(doc);
       if (!this.#isAbort(error)) log.warn('confirmation:failed', { doc, version, error });

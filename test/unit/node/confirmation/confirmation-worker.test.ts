@@ -43,18 +43,21 @@ const contentOf = (key: string): BlobHash => blobHashOf(Buffer.from(key));
 
 async function propose(doc: DocId, head: VersionId): Promise<Outcome> {
   const row = rows.get(doc) as ObjectRow;
-  proposed.push(row.key);
+  proposed.push(keyOf.get(head) ?? '');
   rows.set(doc, { ...row, heads: row.heads.map((each) => ({ ...each, node: testNode('confirmed').nodeId })) });
   return { kind: 'confirmed' } as unknown as Outcome & { head: typeof head };
 }
 
-async function write(keys: readonly string[]): Promise<void> {
+/** Writes objects, each with a head of its name, and with more of other names. */
+async function write(keys: readonly string[], others: readonly string[] = []): Promise<void> {
   const written = keys.map((key): [DocId, ObjectRow] => {
-    const id = hashOf(`version ${key}`) as VersionId;
-    keyOf.set(id, key);
-    const head = { id, generation: 1, kind: 'put', size: 1, time: 0, author: 'admin', node: nodeId } as const;
+    const heads = [key, ...others].map((name, generation) => {
+      const id = hashOf(`version ${name}`) as VersionId;
+      keyOf.set(id, name);
+      return { id, generation, kind: 'put', size: 1, time: 0, author: 'admin', node: nodeId } as const;
+    });
     const change = rows.size + 1;
-    const row = { ns: 'test', key, heads: [head], versions: 1, dots: {}, increments: 1, change };
+    const row = { ns: 'test', key, heads, versions: heads.length, dots: {}, increments: 1, change };
     rows.set(docOf('test', key), row);
     return [docOf('test', key), row];
   });
@@ -136,4 +139,19 @@ test('what fewer copies are enough for is found without a proof, some at a time'
   await clock.advance(5_000);
   expect([...proposed].sort()).toEqual(waiting.sort());
   expect(worker.pending).toBe(0);
+});
+
+test('a head that has its copies does not wait for a greater one beside it that has none', async () => {
+  backed.add('lesser');
+  await write(['lesser'], ['greater']);
+  await clock.advance(1_000);
+  expect(proposed).toEqual(['lesser']);
+  expect([worker.pending, worker.waitingForCopies]).toEqual([0, 0]);
+});
+
+test('of several heads that have their copies the greatest is proposed', async () => {
+  for (const name of ['least', 'middle']) backed.add(name);
+  await write(['least'], ['middle', 'greatest']);
+  await clock.advance(1_000);
+  expect(proposed).toEqual(['middle']);
 });
