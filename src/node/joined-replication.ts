@@ -7,7 +7,6 @@ import { Replication, type ReplicationDependencies, type ReplicationSettings } f
 import { changeFeed } from './change-feed.ts';
 import type { ContentPlane } from './content/content-plane.ts';
 import type { EventRecorder } from './event-recorder.ts';
-import type { Incarnation } from './incarnation.ts';
 import type { LivenessWatch } from './membership/liveness-watch.ts';
 import type { NodeAdapters } from './node-parts.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -18,7 +17,6 @@ export interface ReplicatedParts {
   readonly control: ControlLog;
   readonly objects: ObjectStore;
   readonly liveness: LivenessWatch;
-  readonly incarnation: Incarnation;
   readonly recorder: EventRecorder;
   /** Free bytes of a member's disk as it said last. */
   readonly freeBytesOf: ReplicationDependencies['freeBytesOf'];
@@ -33,7 +31,7 @@ export function joinReplication(
   { self, settings }: { readonly self: NodeId; readonly settings: ReplicationSettings },
 ): Replication {
   const { log } = adapters;
-  const { control, objects, liveness, incarnation, recorder, freeBytesOf, bring } = parts;
+  const { control, objects, liveness, recorder, freeBytesOf, bring } = parts;
   return new Replication(
     {
       ...adapters,
@@ -50,7 +48,6 @@ export function joinReplication(
       slotOf: (doc) => objects.slotOf(doc),
       bring,
       freeBytesOf,
-      feedName: () => incarnation.name,
       onFalseProof: ({ node, manifest }) => {
         log.error('replication:false_proof', { node, manifest });
         recorder.record({ type: 'replication', data: { status: 'false_proof', nodeId: node, manifest } });

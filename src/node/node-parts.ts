@@ -213,7 +213,6 @@ export class NodeParts {
         control,
         objects,
         liveness,
-        incarnation: this.incarnation,
         recorder: this.recorder,
         freeBytesOf: (node) => this.model.freeBytesOf(node),
         bring: (object) => this.slots.bring(object),

@@ -1,4 +1,4 @@
-import { rawHash } from '../../crdt/digest.ts';
+import { rawHash, toBase32 } from '../../crdt/digest.ts';
 import type { TreeReader } from '../../crdt/fingerprint-tree.ts';
 import type { BlobHash } from '../../crdt/ids.ts';
 import { answerRanges, type RangeAnswer, type RangeQuestion } from '../../crdt/reconcile.ts';
@@ -9,6 +9,7 @@ import type { Inventory } from '../node/content/pull-jobs.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
+import type { Random } from '../ports/random.ts';
 import { JournaledSet } from './journaled-set.ts';
 import { metaKey, ownSet } from './storage-keys.ts';
 
@@ -16,13 +17,13 @@ import { metaKey, ownSet } from './storage-keys.ts';
 const keptMax = 65_536;
 /** Contents noted in one transaction when the inventory is made for the first time. */
 const scannedPerTurnMax = 512;
+const feedNameBytes = 8;
 
 export interface InventoryDependencies {
   readonly kv: Kv;
   readonly clock: Clock;
   readonly log: Log;
-  /** Names this life of the node: its incarnation. */
-  readonly feedName: () => string;
+  readonly random: Random;
   /** The contents that are here whole, in the order of their manifests' hashes, after one of them. */
   readonly heldAfter: (reader: KvReader, after: BlobHash | undefined, limit: number) => readonly HeldContent[];
 }
@@ -34,10 +35,16 @@ export interface InventoryDependencies {
 export class ContentInventory implements FollowedSet, Inventory {
   readonly #dependencies: InventoryDependencies;
   readonly #set: JournaledSet;
+  /**
+   * Drawn at every start. A disk that was put back in place goes on with numbers that were given before, for other changes,
+   * and its node may not know: whoever followed these compares ranges, which costs a message when nothing is amiss.
+   */
+  readonly #feed: string;
 
   constructor(dependencies: InventoryDependencies) {
     this.#dependencies = dependencies;
     this.#set = new JournaledSet(dependencies, { set: ownSet, keptMax });
+    this.#feed = toBase32(dependencies.random.bytes(feedNameBytes));
   }
 
   completed(transaction: KvTransaction, manifest: BlobHash, sizeBytes: number): void {
@@ -72,7 +79,7 @@ export class ContentInventory implements FollowedSet, Inventory {
   }
 
   async feed(feed: string | null, after: number): Promise<FeedPage> {
-    const page = { feed: this.#dependencies.feedName(), last: this.#set.last() };
+    const page = { feed: this.#feed, last: this.#set.last() };
     const isOurs = feed === page.feed && after <= page.last;
     const changes = isOurs ? this.#set.after(after, feedEntriesMax) : undefined;
     if (changes === undefined) return { ...page, through: page.last, entries: null };

@@ -76,8 +76,6 @@ export interface ReplicationDependencies {
   readonly slotOf: (doc: DocId) => number;
   /** Brings a version of a slot that this node does not hold; undefined when there is nothing to bring. Never rejects. */
   readonly bring: OrderTakerDependencies['bring'];
-  /** Names this life of the node: its incarnation. */
-  readonly feedName: () => string;
   /** Is told of nodes that were caught with false proofs. */
   readonly onFalseProof: (caught: FalseProof) => void;
 }
@@ -146,7 +144,7 @@ export class Replication {
     const placement = this.placement;
     this.inventory = new ContentInventory({
       ...base,
-      feedName: dependencies.feedName,
+      random,
       heldAfter: (...page) => content.heldAfter(...page),
     });
     this.index = new ReplicaIndex(base, {

@@ -21,7 +21,6 @@ import { type FalseProof, type ReplicatedContent, Replication } from '../../src/
 import type { Subject } from '../../src/replication/subject.ts';
 import type { SubjectRecord, VersionSource } from '../../src/replication/subject-index.ts';
 import { memberOf, TestLog } from './control-log.ts';
-import { actorOf, testNode } from './versions.ts';
 
 const patienceMs = 3_600_000;
 /** How long a pull takes in virtual time. */
@@ -219,7 +218,6 @@ export class ReplicaNode {
         slotOf: (doc) => (doc.codePointAt(0) ?? 0) % 16,
         bring: () => undefined,
         freeBytesOf: () => undefined,
-        feedName: () => actorOf(testNode(name), this.incarnation),
         onFalseProof: (caught) => this.falseProofs.push(caught),
       },
       { self: this.nodeId, repairDelayMs: mesh.repairDelayMs, followEveryMs: 1_000 },
