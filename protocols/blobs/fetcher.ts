@@ -143,8 +143,7 @@ export class BlobFetcher {
 
   /** True while a peer is left alone because it broke the protocol, as with bytes that do not match their hash. */
   distrusts(peer: PeerId): boolean {
-    const { faults, notBeforeMs } = this.#scores.of(peer);
-    return faults > 0 && notBeforeMs > this.#dependencies.clock.monotonicMs();
+    return this.#scores.of(peer).distrustedUntilMs > this.#dependencies.clock.monotonicMs();
   }
 
   /** Ends every session; what is not here yet reads as unavailable. */

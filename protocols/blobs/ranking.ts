@@ -15,6 +15,8 @@ export interface HolderScore {
   readonly faults: number;
   /** Not asked before this point of the monotonic clock. */
   readonly notBeforeMs: number;
+  /** Until this point of it, for a violation; what is later than that is for failures that may be nobody's fault. */
+  readonly distrustedUntilMs: number;
 }
 
 /** A failure is `transient` (unreachable, reset, silent) or a `fault` that only a broken or hostile peer commits. */
@@ -70,6 +72,7 @@ export const unknownHolder: HolderScore = {
   failureShare: 0,
   faults: 0,
   notBeforeMs: 0,
+  distrustedUntilMs: 0,
 };
 
 /** Takes in one latency sample. */
@@ -100,7 +103,8 @@ export function withFailure(score: HolderScore, failure: HolderFailure, nowMs: n
       ? Math.min(faultDelayMsMin * 2 ** (faults - 1), faultDelayMsMax)
       : Math.min(failureDelayMsMin * 2 ** (failures - 1), failureDelayMsMax);
   const notBeforeMs = Math.max(score.notBeforeMs, nowMs + delayMs * (0.5 + jitter / 2));
-  return { ...score, failures, failureShare, faults, notBeforeMs };
+  const distrustedUntilMs = failure === 'fault' ? notBeforeMs : score.distrustedUntilMs;
+  return { ...score, failures, failureShare, faults, notBeforeMs, distrustedUntilMs };
 }
 
 /** Forgets transient failures, as when the peer has connected afresh. What was proved against it stays. */

@@ -108,6 +108,7 @@ export class Submitter {
     let last: EntryText | undefined;
     /** The last draft may still be chosen. One whose place is taken may not: then the next is drafted. */
     let open = false;
+    let isAsked = false;
     for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
       const drafted = this.#draft(input, operations, operationId, last);
       if ('kind' in drafted) return this.#withProgress(drafted);
@@ -117,12 +118,14 @@ export class Submitter {
       const result = await this.#attempt(drafted, operations, operationId, input.signal);
       if (typeof result === 'object') return open ? asOpen(result) : result;
       open ||= result === 'open';
+      isAsked ||= result !== 'unasked';
       log.debug('control:again', { operationId, attempt, seq: drafted.entry.seq });
       if (input.signal?.aborted) break;
       const delayMs = Math.min(attemptDelayMsMax, 10 * 2 ** attempt) * (0.5 + random.fraction() / 2);
       await clock.sleep(delayMs);
     }
-    return this.#earlier(operations, operationId) ?? { kind: 'unknown', operationId };
+    const earlier = this.#earlier(operations, operationId);
+    return earlier ?? (isAsked ? { kind: 'unknown', operationId } : unavailable(operationId));
   }
 
   /** The entry to propose, which is the last one while its place is free; or how the call ends without. */

@@ -49,6 +49,8 @@ export interface ContentDropperDependencies {
 export class ContentDropper {
   readonly #dependencies: ContentDropperDependencies;
   readonly #results: Counter;
+  /** What drops under way count on: for each content, who has proved it, and until when each is bound. */
+  readonly #collected = new Set<ReadonlyMap<BlobHash, Map<NodeId, number>>>();
 
   constructor(dependencies: ContentDropperDependencies) {
     this.#dependencies = dependencies;
@@ -57,6 +59,11 @@ export class ContentDropper {
       help: 'Contents that this node wanted to drop, by what became of it.',
       labels: ['result'],
     });
+  }
+
+  /** A node was disconnected, and may come back without its disk: no drop under way counts on what it has proved. */
+  nodeGone(node: NodeId): void {
+    for (const proofs of this.#collected) for (const nodes of proofs.values()) nodes.delete(node);
   }
 
   /**
@@ -81,13 +88,19 @@ export class ContentDropper {
     }
     // No more at a time than one message asks about, so that the first leases still run when the last proof is here.
     for (const group of groupsOf(contents)) {
-      const proofs = await this.#collect(group, boundUntilMs);
-      // Collecting takes long where contents are large: what was written meanwhile is in the index before it is judged.
-      await subjects.catchUp();
-      for (let start = 0; start < group.length; start += droppedPerTurnMax) {
-        const part = group.slice(start, start + droppedPerTurnMax);
-        for (const [manifest, result] of await this.#dropSome(part, proofs)) results.set(manifest, result);
-        this.#dependencies.dropped();
+      const proofs = new Map(group.map(({ manifest }) => [manifest, new Map<NodeId, number>()] as const));
+      this.#collected.add(proofs);
+      try {
+        await this.#collect(group, boundUntilMs, proofs);
+        // Collecting takes long where contents are large: what was written meanwhile is in the index before it is judged.
+        await subjects.catchUp();
+        for (let start = 0; start < group.length; start += droppedPerTurnMax) {
+          const part = group.slice(start, start + droppedPerTurnMax);
+          for (const [manifest, result] of await this.#dropSome(part, proofs)) results.set(manifest, result);
+          this.#dependencies.dropped();
+        }
+      } finally {
+        this.#collected.delete(proofs);
       }
     }
     for (const result of results.values()) this.#results.add(1, { result });
@@ -117,11 +130,11 @@ export class ContentDropper {
   async #collect(
     contents: readonly ProvedContent[],
     boundUntilMs: (manifest: BlobHash) => ReadonlyMap<NodeId, number>,
-  ): Promise<Map<BlobHash, Map<NodeId, number>>> {
+    proofs: ReadonlyMap<BlobHash, Map<NodeId, number>>,
+  ): Promise<void> {
     const reliedOnMs = this.#dependencies.clock.monotonicMs() + leaseLeftMsMin;
-    const proofs = new Map<BlobHash, Map<NodeId, number>>();
-    for (const { manifest } of contents) {
-      proofs.set(manifest, new Map(Array.from(boundUntilMs(manifest)).filter(([, untilMs]) => untilMs >= reliedOnMs)));
+    for (const [manifest, nodes] of proofs) {
+      for (const [node, untilMs] of boundUntilMs(manifest)) if (untilMs >= reliedOnMs) nodes.set(node, untilMs);
     }
     const questions = contents.flatMap((content) =>
       Array.from(this.#others(content.manifest), (node) => ({ node, content })).filter(
@@ -140,7 +153,6 @@ export class ContentDropper {
         }
       }),
     );
-    return proofs;
   }
 
   /** The other nodes that are to hold a content now, whichever of its versions says so. */

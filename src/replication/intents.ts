@@ -189,6 +189,11 @@ export class WriteIntents {
     this.#proved.keepOnly(members);
   }
 
+  /** A node was disconnected. What it was bound to keep it may have lost by the time it is back, so drops ask it again. */
+  nodeGone(node: NodeId): void {
+    this.#challenges.forgetNode(node);
+  }
+
   /** Writes that wait for proofs, those that are only on disk excepted. */
   get pending(): number {
     return this.#loaded.size;

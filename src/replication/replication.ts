@@ -329,7 +329,10 @@ export class Replication {
     );
     this.#peers.start();
     this.#unsubscribe = network.onPeerChange(({ kind, peer }) => {
-      if (kind === 'disconnected') this.#giver.peerGone(peer);
+      if (kind !== 'disconnected') return;
+      this.#giver.peerGone(peer);
+      const node = this.#nodeOf(peer);
+      if (node !== undefined) for (const each of [this.intents, this.dropper]) each.nodeGone(node);
     });
     this.#follower.start();
     this.#repairs.start();

@@ -63,6 +63,11 @@ export class WriteChallenges {
     this.#bound.delete(manifest);
   }
 
+  /** Relies on nothing that a node has proved so far: it was disconnected, and may come back without its disk. */
+  forgetNode(node: NodeId): void {
+    for (const nodes of this.#bound.values()) nodes.delete(node);
+  }
+
   async #bind(node: NodeId, writes: readonly ChallengedWrite[]): Promise<Proof[]> {
     const { prover, clock } = this.#dependencies;
     const proofs = await prover.bind(node, writes);

@@ -1,8 +1,10 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { PeerId } from '../../../crdt/ids.ts';
 import type { AskedOperation, Outcome } from '../../../src/node/api.ts';
 import { operationId } from '../../support/control-log.ts';
 import { ControlMesh } from '../../support/control-mesh.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
 
 let mesh: ControlMesh;
 afterEach(() => mesh.stop());

@@ -66,6 +66,27 @@ describe('fetching a blob from one peer alone', () => {
     expect(await mesh.run(asker.plane.fetchFrom(holder.peer, hash, sizeBytes))).toBeDefined();
   });
 
+  it('says that it knows nothing when the connection breaks, of a peer that has sent something else long ago, too', async () => {
+    const { mesh, asker, hash } = await startPair();
+    let isLiar = true;
+    const network = mesh.hub.join('mended' as PeerId);
+    network.handle(blobsProtocol, async (stream) => {
+      const channel = new Channel(stream, { clock: mesh.clock });
+      await channel.receive();
+      if (isLiar) await channel.send(Uint8Array.of(0xff));
+      else channel.reset(new Error('it breaks'));
+    });
+    await network.start();
+    await mesh.clock.advance(10);
+    const fetched = () => mesh.run(asker.plane.fetchFrom(network.localPeer, hash, sizeBytes));
+    expect(await fetched()).toBeUndefined();
+    isLiar = false;
+    await mesh.clock.advance(61_000);
+    await expect(fetched()).rejects.toMatchObject({ code: 'stream_failed' });
+    // It is left alone for the break now, and that says nothing either.
+    await expect(fetched()).rejects.toMatchObject({ code: 'stream_failed' });
+  });
+
   it('says that it knows nothing of a peer that is gone', async () => {
     const { mesh, asker, holder, hash } = await startPair();
     await mesh.stop(holder);

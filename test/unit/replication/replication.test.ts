@@ -75,6 +75,30 @@ describe('a write', () => {
     expect(proofs.flat().filter(({ result }) => result === 'proved')).toHaveLength(others.length);
   });
 
+  test('stays with its writer when a holder that had proved it came back without its disk before the others proved it', async () => {
+    await start({
+      nodes: { north: {}, east: {}, south: {} },
+      coordinators: ['north'],
+      storage: ['east', 'south'],
+      policy: { replicas: 2 },
+    });
+    const [first, second] = [mesh.get('east'), mesh.get('south')];
+    second.contents.mayPull = () => false;
+    const written = await mesh.write('north', 'first', 'some bytes');
+    const { nodeId, replication } = mesh.get('north');
+    await mesh.until(() => replication.intents.provedCopies(written.manifest) === 2);
+    first.crash();
+    first.contents.mayPull = () => false;
+    await first.restart({ isWiped: true });
+    second.contents.mayPull = () => true;
+    await mesh.settle(10_000);
+    expect(mesh.holders(written).sort()).toEqual(['north', 'south']);
+    first.contents.mayPull = () => true;
+    await first.contents.want([{ content: written.content, subject: { ...written, origin: nodeId } }]);
+    await mesh.settle(120_000);
+    expect(mesh.holders(written).sort()).toEqual(['east', 'south']);
+  });
+
   test('stays with a writer that should not hold it while one desired holder has not proved it', async () => {
     await start();
     const [slow] = ['east', 'south', 'west', 'home'].map((name) => mesh.get(name)) as [(typeof mesh.nodes)[number]];
@@ -386,6 +410,26 @@ describe('two nodes that want to drop the same content', () => {
     };
     expect(await dropBound(60_000)).toEqual(['dropped', 0]);
     expect(await dropBound(30_000)).toEqual(['dropped', 2]);
+  });
+
+  test('keep it when a holder that has proved it is disconnected while another is waited for', async () => {
+    await start({ policy: { replicas: 2 } });
+    const written = await mesh.write('north', 'first', 'some bytes');
+    await mesh.settle(20_000);
+    const outside = mesh.nodes.find(({ name }) => !mesh.desired(written).includes(name)) as (typeof mesh.nodes)[number];
+    await mesh.run(outside.kv.transact((transaction) => outside.contents.keep(transaction, written)));
+    const [first, second] = mesh.desired(written).map((name) => mesh.get(name)) as [typeof outside, typeof outside];
+    const { dropper, prover } = outside.replication;
+    const bind = prover.bind.bind(prover);
+    vi.spyOn(prover, 'bind').mockImplementation(async (node, contents) => {
+      if (node === second.nodeId) await mesh.clock.sleep(10_000);
+      return bind(node, contents);
+    });
+    const dropping = dropper.drop([written.manifest]);
+    await mesh.settle(2_000);
+    first.crash();
+    await first.restart({ isWiped: true });
+    expect((await mesh.run(dropping)).get(written.manifest)).toBe('too_few_proofs');
   });
 
   test('keep it while one of its holders only says that it has it', async () => {

@@ -65,6 +65,17 @@ describe('the holders of writes', () => {
     expect(challenges.boundUntilMs(idOf<BlobHash>('two')).size).toBe(0);
   });
 
+  test('that were disconnected are bound to nothing that is relied on: who comes back may have another disk', async () => {
+    answer = { result: 'proved', boundUntilMs: 60_000 };
+    for (const node of [near, far]) await challenges.prove(node, [write('one'), write('two')]);
+    challenges.forgetNode(near);
+    for (const key of ['one', 'two']) {
+      expect([...challenges.boundUntilMs(idOf<BlobHash>(key)).keys()]).toEqual([far]);
+    }
+    await challenges.prove(near, [write('two')]);
+    expect([...challenges.boundUntilMs(idOf<BlobHash>('two')).keys()].sort()).toEqual([near, far]);
+  });
+
   test('that give no lease are asked for proofs alone for a minute, and the others are not', async () => {
     answer = { result: 'unreachable' };
     await challenges.prove(near, [write('one')]);
