@@ -23,7 +23,7 @@ const labels = z
   .record(z.string(), z.string())
   .refine((value) => checkLabels(value) === undefined, 'not labels of a member');
 const capacity = z.int().min(1).max(capacityStepMax);
-const reason = z.enum(['start', 'timer', 'demand', 'liveness', 'repaired', 'placement']);
+const reason = z.enum(['start', 'timer', 'demand', 'liveness', 'repaired', 'placement', 'capacity']);
 
 /** Where a plan is gone on after: the pull that was listed last, as plans are ordered. */
 const place = z.strictObject({

@@ -105,7 +105,7 @@ const repairState = named(
   'RepairState',
   'Repairs that are under way. `etaMs` is null while that cannot be told.',
 );
-const reason = z.enum(['start', 'timer', 'demand', 'liveness', 'repaired', 'placement']);
+const reason = z.enum(['start', 'timer', 'demand', 'liveness', 'repaired', 'placement', 'capacity']);
 const auditor = named(
   z.strictObject({
     nodeId,

@@ -25,13 +25,18 @@ const gatherMs = 2_000;
 const restShare = 9;
 /** And for so long at least. */
 const restMsMin = 1_000;
+/** How often it is looked whether disks are full. */
+const capacityLookMs = 60_000;
 /** How long an audit that waits leaves the one before it to its checks; one after repairs, which reports them, leaves it none. */
 const patienceMs = 5_000;
 /** Of an audit whose checks go on. */
 const noChecks: CheckCounts = { proved: 0, lacking: 0, wrong: 0, unreachable: 0 };
 
-/** Why an audit is made: the node has started, by the timer, on demand, because nodes went or came, because repairs are done, or placement changed. */
-export type AuditReason = 'start' | 'timer' | 'demand' | 'liveness' | 'repaired' | 'placement';
+/**
+ * Why an audit is made: the node has started, by the timer, on demand, because nodes went or came, because repairs are done,
+ * because placement changed, or since disks are full, or were.
+ */
+export type AuditReason = 'start' | 'timer' | 'demand' | 'liveness' | 'repaired' | 'placement' | 'capacity';
 
 /** What an audit found. */
 export interface AuditReport {
@@ -101,6 +106,8 @@ export class ReplicationAuditor {
   #cancelTimer: (() => void) | undefined;
   #cancelGather: (() => void) | undefined;
   #cancelDelay: (() => void) | undefined;
+  #cancelCapacity: (() => void) | undefined;
+  #wasFull = false;
   /** Why an audit is to be made that nobody asked for, once the last plan is long enough ago. */
   #unasked: AuditReason | undefined;
   #cancelRest: (() => void) | undefined;
@@ -137,6 +144,7 @@ export class ReplicationAuditor {
       if (this.#last === null) this.#auditUnasked('start');
       this.#planTimer();
     });
+    this.#watchCapacity();
   }
 
   async stop(): Promise<void> {
@@ -146,6 +154,7 @@ export class ReplicationAuditor {
     this.#cancelTimer?.();
     this.#cancelGather?.();
     this.#cancelDelay?.();
+    this.#cancelCapacity?.();
     this.#cancelRest?.();
     await Promise.allSettled([this.#running, this.#next?.result]);
   }
@@ -205,6 +214,16 @@ export class ReplicationAuditor {
     this.#cancelTimer = clock.setTimer(this.#everyMs * (0.9 + random.fraction() / 5), () => {
       this.#auditUnasked('timer');
       this.#planTimer();
+    });
+  }
+
+  /** What is written for a full disk is placed elsewhere by a plan, and goes there once there is room: nothing else tells of either. */
+  #watchCapacity(): void {
+    this.#cancelCapacity = this.#dependencies.clock.setTimer(capacityLookMs, () => {
+      const isFull = this.#dependencies.full().size > 0;
+      if (isFull || this.#wasFull) this.#auditUnasked('capacity');
+      this.#wasFull = isFull;
+      this.#watchCapacity();
     });
   }
 

@@ -31,6 +31,7 @@ let another: CopyRecord | undefined;
 let challenges: number;
 /** It never answers. */
 let isSilent: boolean;
+let full: Set<NodeId>;
 let liveness: () => void;
 let coordinators: NodeId[];
 let slot: number;
@@ -46,6 +47,7 @@ beforeEach(() => {
   another = undefined;
   challenges = 0;
   isSilent = false;
+  full = new Set();
   coordinators = [self];
   slot = 0;
   const prover = {
@@ -84,7 +86,7 @@ beforeEach(() => {
       },
     },
     absent: () => nobody,
-    full: () => new Set(),
+    full: () => full,
     members: () => new Set([self, other, third]),
     coordinators: () => coordinators,
     slotOf: () => slot,
@@ -127,6 +129,17 @@ test('repairs of a few objects are audited at once, or a second after the last p
   auditor.repaired();
   await clock.advance(0);
   expect(planned).toEqual([0, 1_000, 6_100]);
+});
+
+test('while a disk is full there is a plan a minute, and one more once there is room', async () => {
+  await clock.advance(600_000);
+  expect(audits('capacity')).toBe(0);
+  full = new Set([other]);
+  await clock.advance(300_000);
+  expect(audits('capacity')).toBe(5);
+  full = new Set();
+  await clock.advance(300_000);
+  expect(audits('capacity')).toBe(6);
 });
 
 test('a copy that this coordinator suspects is looked at by a thorough audit, though another audits its slot', async () => {
