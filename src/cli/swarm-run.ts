@@ -118,7 +118,7 @@ function howToTalk(nodes: readonly SwarmNode[], dir: string, tour: TourResult | 
     'The nodes stay up until you press Ctrl-C:',
     ...nodes.map(({ name, url, tokenFile }) => `  ${name}  ${url}  token in ${tokenFile}`),
     '',
-    'Talk to them from another terminal:',
+    'Talk to them from another terminal, in the same folder:',
     `  ${cli} put notes/hello.txt README.md${at}`,
     `  ${cli} log ${object}${at}`,
     `  ${cli} replicas ${object}${at}`,

@@ -16,6 +16,7 @@ type HttpOnlyCode =
   | 'too_many_streams'
   | 'not_ready'
   | 'shutting_down'
+  | 'damaged'
   | 'internal';
 
 export type ProblemCode = RefusalCode | HttpOnlyCode;
@@ -59,6 +60,7 @@ const problems: Readonly<Record<ProblemCode, readonly [status: number, title: st
   expectation_failed: [417, 'The expectation cannot be met'],
   headers_too_large: [431, 'The headers are too large'],
   internal: [500, 'Something went wrong in this node'],
+  damaged: [503, 'What this node has stored is damaged'],
   content_unavailable: [503, 'The content cannot be had right now'],
   metadata_unavailable: [503, 'The nodes that hold the metadata do not answer'],
   coordinators_unavailable: [503, 'No coordinator answers'],
@@ -152,6 +154,11 @@ type Answer = readonly [ProblemCode, string];
 
 const meshErrorMessages: Readonly<Partial<Record<MeshErrorCode, Answer>>> = {
   content_unavailable: ['content_unavailable', 'The content made no progress for too long; try again later.'],
+  corrupt: [
+    'damaged',
+    'A part of what this node has stored is damaged on its disk and was not used. A damaged version is fetched again as ' +
+      'soon as a peer that has it is connected; the log of the node has its name.',
+  ],
   disk_full: ['disk_full', 'There is no room left on this node; nothing was stored.'],
   incomplete_body: ['incomplete_body', 'The body ended before all of it had arrived; nothing was stored.'],
   shutting_down: ['shutting_down', 'The node is shutting down; ask another one.'],

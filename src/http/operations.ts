@@ -16,6 +16,7 @@ export const commonProblems: readonly ProblemCode[] = [
   'expectation_failed',
   'headers_too_large',
   'internal',
+  'damaged',
   'shutting_down',
 ];
 

@@ -173,7 +173,7 @@ function checkUnrouted(request: FastifyRequest, checkToken: TokenGate): void {
 function answerError(context: HttpContext, error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const problem = problemOf(error);
   // A client that has gone fails what was under way for it; that is no fault of the node.
-  if (problem.code === 'internal' && !reply.raw.destroyed) {
+  if ((problem.code === 'internal' || problem.code === 'damaged') && !reply.raw.destroyed) {
     context.log.error('http:failed', { method: request.method, route: request.routeOptions.url, error });
   }
   sendProblem(reply, problem);

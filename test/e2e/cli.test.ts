@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { generateFile } from '../../src/swarm/tour/generated-file.ts';
 import { CliProcess, cliProcess } from '../support/cli-process.ts';
 import { type RunningProcess, watchMemory, withNodes } from '../support/node-processes.ts';
@@ -40,6 +40,19 @@ afterAll(async () => {
 });
 
 const at = (index: number): string[] => ['--dir', nodes[index]?.node.dir ?? ''];
+
+/** A body of which a part comes, and the rest only once `goOn` is called. */
+function haltingBody(): { readonly body: AsyncGenerator<Uint8Array>; readonly halted: Promise<void>; goOn(): void } {
+  const halted = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  const pieces = async function* (): AsyncGenerator<Uint8Array> {
+    for (let index = 0; index < 8; index += 1) yield Buffer.alloc(1_000_000, index);
+    halted.resolve();
+    await goOn.promise;
+    yield Buffer.alloc(1_000_000, 8);
+  };
+  return { body: pieces(), halted: halted.promise, goOn: goOn.resolve };
+}
 
 async function hashOf(stream: AsyncIterable<Uint8Array>): Promise<string> {
   const hash = createHash('sha256');
@@ -132,15 +145,27 @@ describe('serve', () => {
     if (second === undefined) throw new Error('two nodes were started');
     await second.process.stop();
     const serve = new CliProcess(['serve', ...at(1)]);
+    onTestFinished(async () => void (await serve.end('SIGTERM')));
     await serve.until(/n2 serves at http:/);
     expect(await readdir(second.node.dir)).not.toContain('control.sock');
     await writeFile(join(folder, 'kept.txt'), 'kept');
     expect((await cliProcess(['put', 'e2e/kept', join(folder, 'kept.txt'), ...at(1)])).exitCode).toBe(0);
+    // Neither an upload that does not go on nor somebody who listens holds it up.
+    const upload = haltingBody();
+    const refused = expect(second.client.put('e2e', 'halted', upload.body)).rejects.toThrow();
+    await upload.halted;
+    const events = await second.client.events({ signal: AbortSignal.timeout(60_000) });
+    const listening = (async () => {
+      for await (const _ of events);
+    })();
     const startedMs = performance.now();
     expect((await serve.end('SIGTERM')).exitCode).toBe(0);
     expect(performance.now() - startedMs).toBeLessThan(8_000);
+    upload.goOn();
+    await Promise.all([refused, listening]);
     expect((await cliProcess(['status', ...at(1)])).exitCode).toBe(4);
     await second.process.start(new AbortController().signal);
     expect((await cliProcess(['get', 'e2e/kept', ...at(1)])).stdout).toBe('kept');
+    expect((await cliProcess(['get', 'e2e/halted', ...at(1)])).exitCode).toBe(3);
   });
 });

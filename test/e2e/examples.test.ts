@@ -7,8 +7,8 @@ import { expect, test } from 'vitest';
 const project = path.resolve(import.meta.dirname, '../..');
 const names = globSync('examples/*.ts', { cwd: project }).map((file) => path.basename(file, '.ts'));
 
-test('there are examples', () => {
-  expect(names.length).toBeGreaterThan(0);
+test('there are examples of offline branches and of a node within a program', () => {
+  expect(names).toEqual(expect.arrayContaining(['embed-node', 'offline-branches']));
 });
 
 test.each(names)('the example %s runs to its end', async (name) => {

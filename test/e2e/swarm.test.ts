@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { AnabranchClient } from '../../src/client/http-client.ts';
 import type { ObjectGraph } from '../../src/node/api.ts';
 import type { SwarmState } from '../../src/swarm/swarm-state.ts';
@@ -14,6 +14,7 @@ const goneMsMax = 20_000;
 let folder: string;
 let dir: string;
 let port: number;
+const swarms: CliProcess[] = [];
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'anabranch-swarm-'));
@@ -21,7 +22,15 @@ beforeAll(async () => {
   port = await firstOfFreePorts(5);
 });
 
+// A test that fails half-way leaves no swarm behind.
+afterEach(() => Promise.all(swarms.splice(0).map((swarm) => swarm.end('SIGINT'))));
 afterAll(() => rm(folder, { recursive: true }));
+
+function startSwarm(args: readonly string[], settings?: { readonly detached?: boolean }): CliProcess {
+  const swarm = new CliProcess(['swarm', ...args], settings);
+  swarms.push(swarm);
+  return swarm;
+}
 
 const readState = async (): Promise<SwarmState> => JSON.parse(await readFile(join(dir, 'swarm.json'), 'utf8'));
 const isAlive = (pid: number): boolean => {
@@ -40,7 +49,7 @@ const graphsOf = async (object: string): Promise<ObjectGraph[]> => {
 
 describe('npm run swarm', () => {
   it('plays the whole tour with five nodes and ends with exit code 0, leaving no process', async () => {
-    const swarm = new CliProcess(['swarm', '--exit', '--dir', dir, '--http-port', String(port)]);
+    const swarm = startSwarm(['--exit', '--dir', dir, '--http-port', String(port)]);
     await swarm.until(/1\. The nodes find each other/);
     const pids = (await readState()).nodes.map(({ pid }) => pid as number);
     expect(pids).toHaveLength(5);
@@ -52,7 +61,7 @@ describe('npm run swarm', () => {
   });
 
   it('finds its data again, stays up, obeys commands, and Ctrl-C stops all of it', async () => {
-    const swarm = new CliProcess(['swarm', '--no-tour', '--dir', dir]);
+    const swarm = startSwarm(['--no-tour', '--dir', dir], { detached: true });
     await swarm.until(/Ctrl-C/);
     expect(swarm.stdout).toContain('the swarm that was there, with its data');
     const state = await readState();
@@ -80,10 +89,12 @@ describe('npm run swarm', () => {
       .poll(async () => (await graphsOf('notes/both')).map(({ heads }) => heads.length), { timeout: 30_000 })
       .toEqual([2, 2, 2, 2, 2]);
     // One of the two is confirmed; that comes to every node a moment after the versions.
-    const differing = async (): Promise<number> =>
-      new Set((await graphsOf('notes/both')).map((each) => JSON.stringify(each))).size;
-    await expect.poll(differing, { timeout: 30_000 }).toBe(1);
-    expect((await graphsOf('notes/both'))[0]?.confirmedHead).not.toBeNull();
+    const agreement = async () => {
+      const graphs = await graphsOf('notes/both');
+      const isConfirmed = graphs.every(({ confirmedHead }) => confirmedHead !== null);
+      return { isConfirmed, different: new Set(graphs.map((each) => JSON.stringify(each))).size };
+    };
+    await expect.poll(agreement, { timeout: 30_000 }).toEqual({ isConfirmed: true, different: 1 });
     expect((await command('conflicts', '--ns', 'notes')).stdout).toContain('notes/both: 2 heads');
 
     const killed = state.nodes[2]?.pid as number;
@@ -97,20 +108,43 @@ describe('npm run swarm', () => {
     expect(second).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('is running in') });
 
     const pids = (await readState()).nodes.map(({ pid }) => pid as number);
-    expect((await swarm.end('SIGINT')).exitCode).toBe(0);
+    // The nodes get it too, and wait for their supervisor to say when: it takes none of them for one that broke down.
+    const { exitCode, stdout, stderr } = await swarm.interrupt();
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    expect(stdout).not.toContain('! ');
+    expect(stdout).toMatch(/\nAll stopped\. What they hold stays in /);
     expect(pids.filter(isAlive)).toEqual([]);
     await expect(stat(join(dir, 'swarm.json'))).rejects.toMatchObject({ code: 'ENOENT' });
     expect((await command('status')).exitCode).toBe(4);
   });
 
-  it('leaves no orphans when the supervisor is killed, and starts again at once', async () => {
-    const swarm = new CliProcess(['swarm', '--no-tour', '--dir', dir]);
+  it('had stopped cleanly; leaves no orphans when the supervisor is killed, and starts again at once', async () => {
+    const swarm = startSwarm(['--no-tour', '--dir', dir]);
     await swarm.until(/Ctrl-C/);
     const pids = (await readState()).nodes.map(({ pid }) => pid as number);
+    const put = await cliProcess(['put', 'notes/both', join(folder, 'note'), '--dir', join(dir, 'n2'), '--json']);
+    const [graph] = await graphsOf('notes/both');
+    const written = graph?.versions.find(({ version }) => version === JSON.parse(put.stdout).version);
+    const byTheSame = graph?.versions.filter(({ node }) => node === written?.node) ?? [];
+    // A node that was not stopped cleanly would be another actor now.
+    expect([byTheSame.length, new Set(byTheSame.map(({ dot }) => dot.actor)).size]).toEqual([2, 1]);
     await swarm.end('SIGKILL');
-    const again = new CliProcess(['swarm', '--no-tour', '--exit', '--dir', dir]);
+    const again = startSwarm(['--no-tour', '--exit', '--dir', dir]);
     expect(await again.result).toMatchObject({ exitCode: 0, stderr: '' });
     await expect.poll(() => pids.filter(isAlive), { timeout: goneMsMax }).toEqual([]);
+  });
+
+  it('ends with exit code 1 when a step of the tour does not hold', async () => {
+    const own = join(folder, 'broken');
+    const ownPort = await firstOfFreePorts(2);
+    const swarm = startSwarm(['--exit', '--nodes', '2', '--dir', own, '--http-port', String(ownPort)]);
+    await swarm.until(/3\. What one node stores/);
+    const { nodes }: SwarmState = JSON.parse(await readFile(join(own, 'swarm.json'), 'utf8'));
+    process.kill(nodes[0]?.pid as number, 'SIGKILL');
+    const { exitCode, stdout } = await swarm.result;
+    expect(exitCode, stdout).toBe(1);
+    expect(stdout).toMatch(/ ✗ .*\nThe tour stops here, because this step did not hold\./s);
+    expect(stdout).toContain('! n1 ended by SIGKILL');
   });
 
   it('names a port that is taken, and the flag that helps', async () => {

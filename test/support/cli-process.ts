@@ -13,7 +13,8 @@ export class CliProcess {
   #stdout = '';
   #stderr = '';
 
-  constructor(args: readonly string[], settings: { readonly cwd?: string } = {}) {
+  /** `detached` makes it the first of a process group, as a shell at a terminal does. */
+  constructor(args: readonly string[], settings: { readonly cwd?: string; readonly detached?: boolean } = {}) {
     // Nothing of the developer's own environment may say which node to talk to.
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ANABRANCH_')));
     this.child = spawn(process.execPath, [main, ...args], { ...settings, env, stdio: ['pipe', 'pipe', 'pipe'] });
@@ -52,6 +53,12 @@ export class CliProcess {
   /** Sends a signal and waits for the end. */
   async end(signal: NodeJS.Signals): Promise<CliResult> {
     this.child.kill(signal);
+    return this.result;
+  }
+
+  /** Does what Ctrl-C at a terminal does to a `detached` process: all of its group get the signal. Waits for the end. */
+  async interrupt(): Promise<CliResult> {
+    process.kill(-this.pid, 'SIGINT');
     return this.result;
   }
 }

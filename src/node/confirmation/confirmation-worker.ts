@@ -237,11 +237,14 @@ export class ConfirmationWorker {
   async #confirmNext(doc: DocId): Promise<void> {
     const { kv, objects, log } = this.#dependencies;
     const row = objects.object(kv, doc);
-    const candidates = row === undefined ? [] : this.#candidates(row);
-    const [head] = candidates;
+    const own = row === undefined ? [] : this.#candidates(row);
     const earlier = this.#backed.get(doc);
     this.#backed.delete(doc);
-    if (row === undefined || head === undefined) return this.#queue.settle(doc);
+    if (row === undefined || own.length === 0) return this.#queue.settle(doc);
+    // What a damaged record is about nobody can tell: it is brought again, and looked at then.
+    const candidates = own.filter(({ id }) => objects.sound(kv, id) !== undefined);
+    const [head] = candidates;
+    if (head === undefined) return this.#postpone(doc);
     // An object that is written faster than its copies are proved would never be confirmed by its heads alone.
     const isEarlier = !this.#isBacked(head.id) && this.#isBetween(row, earlier, head.id);
     // A head whose content is nowhere any more would keep all others waiting.
@@ -300,11 +303,11 @@ export class ConfirmationWorker {
     });
   }
 
-  /** Whether a version has the copies of its content that it waits for. */
+  /** Whether a version has the copies of its content that it waits for; false while its record is damaged. */
   #isBacked(id: VersionId): boolean {
     const { kv, objects, copies } = this.#dependencies;
     const version = objects.sound(kv, id);
-    return version === undefined || version.record.content === null || copies.isBacked(version);
+    return version !== undefined && (version.record.content === null || copies.isBacked(version));
   }
 
   /** A version lacks copies of its content: its object waits until there are more. */

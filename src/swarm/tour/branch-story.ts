@@ -63,7 +63,7 @@ function tellOfBothWrites(
       for (const { node, text, written, isConfirmed } of sides) {
         const state = isConfirmed
           ? 'confirmed: this side has most of the coordinators'
-          : 'provisional: this side has not';
+          : 'provisional: this side has too few of the coordinators';
         stage.narrator.show([`On ${node.name}, version ${shortId(written.version)}, ${state}`, ...textLines(text)]);
       }
       return { outcome: 'Both writes were accepted, and one of them is confirmed.', value: sides };

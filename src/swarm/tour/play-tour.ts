@@ -5,6 +5,7 @@ import { tellOfBranches } from './branch-story.ts';
 import { type FilesStep, storeGeneratedFile, storeProjectFiles } from './files-steps.ts';
 import { groupsSettled, type ObjectName } from './mesh-view.ts';
 import { seconds } from './narrator.ts';
+import { projectFilesMax } from './project-files.ts';
 import { membersOf, placeOf, type ReplicaStep } from './replica-steps.ts';
 import { tellOfTheHolders, tellOfThePolicy, tellOfTheRepair } from './replica-story.ts';
 import { listOf, Stage, TourStopped } from './stage.ts';
@@ -113,8 +114,8 @@ async function tellOfFiles(stage: Stage, options: TourOptions, run: number): Pro
   const last = nodes.at(-1) ?? first;
   await stage.step(
     'What one node stores, another can read',
-    `The files of this project are written to ${first.name} and read back from ${last.name}. For each, the BLAKE3 hash ` +
-      '(a fingerprint of the content) of what comes back is compared with that of the file on disk.',
+    `The files of this project, ${projectFilesMax} at most, are written to ${first.name} and read back from ${last.name}. ` +
+      'For each, the BLAKE3 hash (a fingerprint of the content) of what comes back is compared with that of the file on disk.',
     async () => ({
       outcome: await storeProjectFiles(step, { root: projectRoot, writer: first, reader: last }),
       value: undefined,

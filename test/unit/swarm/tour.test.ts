@@ -1,8 +1,11 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blake3, toHex } from '../../../crdt/digest.ts';
+import { prepareSwarm } from '../../../src/swarm/swarm-directory.ts';
 import { generateFile } from '../../../src/swarm/tour/generated-file.ts';
 import { createNarrator, wrap } from '../../../src/swarm/tour/narrator.ts';
 import { playTour, type TourResult } from '../../../src/swarm/tour/play-tour.ts';
@@ -168,6 +171,21 @@ describe('the files of a project', () => {
       ['empty', 0],
     ]);
   });
+
+  it.each(['without git', 'with git'])(
+    'are not those of a node whose folder lies there: its key is a secret (%s)',
+    async (how) => {
+      const root = await mkdtemp(join(tmpdir(), 'anabranch-project-'));
+      try {
+        if (how === 'with git') await promisify(execFile)('git', ['init', '-q'], { cwd: root });
+        await prepareSwarm(join(root, 'own', 'one'), { nodes: 1, httpPort: 7_400 });
+        await writeFile(join(root, 'own', 'text'), 'text');
+        expect((await listProjectFiles(root)).map(({ path }) => path)).toEqual(['own/one/peers.json', 'own/text']);
+      } finally {
+        await rm(root, { recursive: true });
+      }
+    },
+  );
 });
 
 describe('the narrator', () => {

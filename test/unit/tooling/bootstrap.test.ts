@@ -1,10 +1,17 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 const project = path.resolve(import.meta.dirname, '../../..');
+
+/** The machine's own Node.js, which is the one that really starts there; undefined where only the pinned one is found. */
+const machineNode = (process.env.PATH ?? '')
+  .split(path.delimiter)
+  .filter((folder) => path.isAbsolute(folder) && !folder.includes('node_modules'))
+  .map((folder) => path.join(folder, 'node'))
+  .find((program) => spawnSync(program, ['--version']).status === 0);
 
 /** Stands in for npm: notes that it ran, takes a moment, and puts this test's Node.js in the pinned one's place. */
 const fakeNpm = `
@@ -50,8 +57,12 @@ interface Finished {
   readonly stderr: string;
 }
 
-const start = (programArguments: readonly string[], extraEnv: NodeJS.ProcessEnv = {}): ChildProcess =>
-  spawn(process.execPath, ['src/bootstrap.mjs', 'program.mjs', ...programArguments], {
+const start = (
+  programArguments: readonly string[],
+  extraEnv: NodeJS.ProcessEnv = {},
+  node: string = process.execPath,
+): ChildProcess =>
+  spawn(node, ['src/bootstrap.mjs', 'program.mjs', ...programArguments], {
     cwd: root,
     env: {
       ...process.env,
@@ -146,6 +157,16 @@ test('stops npm, frees the lock and runs nothing when a signal comes during the 
   expect(await finished(child)).toMatchObject({ code: 143, stdout: '' });
   expect(await lockFiles()).toEqual([]);
 });
+
+test.skipIf(machineNode === undefined)(
+  'starts on the machine’s own Node.js, and runs the program on the pinned one',
+  async () => {
+    await writeFile(path.join(root, 'program.mjs'), 'console.log(process.version); process.exit(5);');
+    const first = await finished(start([], {}, machineNode));
+    expect(first).toMatchObject({ code: 5, stdout: `${process.version}\n` });
+    expect(first.stderr).toMatch(/^anabranch: installing .*\nanabranch: dependencies installed in \d+ s\n$/);
+  },
+);
 
 // An old Node.js cannot replace itself by the program, which is then a child: both ways have to behave the same.
 describe.each([

@@ -25,6 +25,8 @@ let proved: (manifest: BlobHash) => void;
 let rows: Map<DocId, ObjectRow>;
 let backed: Set<string>;
 let proposed: string[];
+/** Versions whose records are damaged. */
+let damaged: Set<string>;
 
 const hashOf = (text: string): string => toBase32(blake3(Buffer.from(text)));
 const docOf = (_ns: string, key: string): DocId => hashOf(`object ${key}`) as DocId;
@@ -36,7 +38,10 @@ const objects = {
   documentId: docOf,
   damaged: () => [],
   ancestry: () => () => true,
-  sound: (_: unknown, id: VersionId) => ({ id, record: { content: { manifest: contentOf(keyOf.get(id) ?? '') } } }),
+  sound: (_: unknown, id: VersionId) => {
+    const name = keyOf.get(id) ?? '';
+    return damaged.has(name) ? undefined : { id, record: { content: { manifest: contentOf(name) } } };
+  },
 } as unknown as ObjectStore;
 
 const contentOf = (key: string): BlobHash => blobHashOf(Buffer.from(key));
@@ -72,7 +77,7 @@ const keys = (name: string, count: number): string[] => Array.from({ length: cou
 beforeEach(() => {
   clock = new VirtualClock();
   kv = new MemoryKv(clock);
-  [rows, backed, proposed] = [new Map(), new Set(), []];
+  [rows, backed, proposed, damaged] = [new Map(), new Set(), [], new Set()];
   worker = new ConfirmationWorker(
     {
       kv,
@@ -154,4 +159,22 @@ test('of several heads that have their copies the greatest is proposed', async (
   await write(['least'], ['middle', 'greatest']);
   await clock.advance(1_000);
   expect(proposed).toEqual(['middle']);
+});
+
+test('a head whose record is damaged is not proposed, in whatever company, before it is mended and has its copies', async () => {
+  for (const name of ['alone', 'lesser', 'greater']) damaged.add(name);
+  await write(['alone']);
+  await write(['lesser'], ['greater']);
+  damaged.delete('greater');
+  await clock.advance(600_000);
+  expect(proposed).toEqual([]);
+  damaged.clear();
+  await clock.advance(600_000);
+  expect(proposed).toEqual([]);
+  for (const name of ['alone', 'greater']) {
+    backed.add(name);
+    proved(contentOf(name));
+  }
+  await clock.advance(5_000);
+  expect(proposed.sort()).toEqual(['alone', 'greater']);
 });
