@@ -80,10 +80,15 @@ const onReport = (report: RunReport, request: RunRequest): void => {
 };
 const summarise = (): void => console.log(summaryText(reports, performance.now() - startedMs).join('\n'));
 // A long sweep that is cut short has played what it has played.
-process.once('SIGINT', () => {
-  summarise();
-  process.exit(130);
-});
+for (const [signal, number] of [
+  ['SIGINT', 2],
+  ['SIGTERM', 15],
+] as const) {
+  process.once(signal, () => {
+    summarise();
+    process.exit(128 + number);
+  });
+}
 const [only] = requests;
 if (options.verbose && only !== undefined) {
   // In this process, so that events are shown as they happen.
