@@ -3,6 +3,7 @@ import type { NodeId } from '../../crdt/ids.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Log } from '../../src/ports/log.ts';
 import type { Network } from '../../src/ports/network.ts';
+import { endsWithin } from '../wire/deadline.ts';
 import type { AcceptorStore } from './acceptor-store.ts';
 import type { CoordinatorLink } from './coordinator-link.ts';
 import type { Coordinator, QuorumView } from './register-kind.ts';
@@ -113,11 +114,6 @@ export class StartCheck {
     const asked = [...this.#asking.values()];
     const waitMs = Math.max(0, ...asked.map(({ sinceMs }) => sinceMs + compareWaitMs - clock.monotonicMs()));
     if (waitMs === 0) return;
-    let cancel = (): void => undefined;
-    const late = new Promise<void>((resolve) => {
-      cancel = clock.setTimer(waitMs, resolve);
-    });
-    await Promise.race([Promise.all(asked.map(({ answered }) => answered)), late]);
-    cancel();
+    await endsWithin(clock, waitMs, Promise.all(asked.map(({ answered }) => answered)));
   }
 }

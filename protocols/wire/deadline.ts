@@ -30,3 +30,19 @@ export async function withDeadline<T>(
     parentSignal?.removeEventListener('abort', onParentAbort);
   }
 }
+
+/**
+ * Waits for work for at most `waitMs` of the clock, and leaves it to go on then: true when it has ended. Rejects as the work
+ * does meanwhile; what it rejects with later is the caller's to handle.
+ */
+export async function endsWithin(clock: Clock, waitMs: number, work: Promise<unknown>): Promise<boolean> {
+  let cancelTimer = (): void => undefined;
+  const late = new Promise<false>((resolve) => {
+    cancelTimer = clock.setTimer(waitMs, () => resolve(false));
+  });
+  try {
+    return await Promise.race([work.then(() => true), late]);
+  } finally {
+    cancelTimer();
+  }
+}

@@ -1,5 +1,6 @@
 import { isHash } from '../../crdt/digest.ts';
 import { type BlobHash, ok } from '../../crdt/ids.ts';
+import { endsWithin } from '../../protocols/wire/deadline.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
@@ -65,7 +66,7 @@ export class NodeContent implements ContentApi {
   async scrubNow({ waitMs = 0 }: { readonly waitMs?: number } = {}): Promise<ContentScrub> {
     this.#scrubbing ??= this.#scrub();
     const ended = this.#scrubbing;
-    if (waitMs > 0) await this.#waitFor(ended, Math.min(waitMs, scrubWaitMsMax));
+    if (waitMs > 0) await endsWithin(this.#dependencies.clock, Math.min(waitMs, scrubWaitMsMax), ended);
     return this.scrubStatus();
   }
 
@@ -80,18 +81,6 @@ export class NodeContent implements ContentApi {
       log.error('content:scrub_failed', { error });
     });
     return ended;
-  }
-
-  async #waitFor(ended: Promise<unknown>, waitMs: number): Promise<void> {
-    let cancel = (): void => undefined;
-    const waited = new Promise<void>((resolve) => {
-      cancel = this.#dependencies.clock.setTimer(waitMs, resolve);
-    });
-    try {
-      await Promise.race([ended, waited]);
-    } finally {
-      cancel();
-    }
   }
 
   #givenUp({ kind, hash, sizeBytes, reason, attempts, message, time }: DeadLetter): GivenUp {

@@ -1,4 +1,5 @@
 import type { BlobHash, NodeId } from '../../crdt/ids.ts';
+import { endsWithin } from '../../protocols/wire/deadline.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
@@ -184,13 +185,7 @@ export class DrainSurveys {
           survey.sampling = undefined;
         });
     }
-    if (survey.sampling === undefined) return;
-    let cancel = (): void => undefined;
-    const waited = new Promise<void>((resolve) => {
-      cancel = clock.setTimer(sampledMsMax, resolve);
-    });
-    await Promise.race([survey.sampling, waited]);
-    cancel();
+    if (survey.sampling !== undefined) await endsWithin(clock, sampledMsMax, survey.sampling);
   }
 
   async #sample(survey: Survey, unproved: readonly Unproved[]): Promise<void> {

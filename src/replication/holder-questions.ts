@@ -1,4 +1,5 @@
 import type { NodeId } from '../../crdt/ids.ts';
+import { endsWithin } from '../../protocols/wire/deadline.ts';
 import type { Clock } from '../ports/clock.ts';
 
 /** Who asks waits so long for answers; those that come later are looked at later. */
@@ -39,12 +40,7 @@ export class HolderQuestions {
   async answered(): Promise<void> {
     const fresh = [...this.#open.values()].filter(({ isLate }) => !isLate);
     if (fresh.length === 0) return;
-    let cancel = (): void => undefined;
-    const waited = new Promise<void>((resolve) => {
-      cancel = this.#clock.setTimer(answeredMsMax, resolve);
-    });
-    await Promise.race([Promise.all(fresh.map(({ ended }) => ended)), waited]);
-    cancel();
+    await endsWithin(this.#clock, answeredMsMax, Promise.all(fresh.map(({ ended }) => ended)));
     for (const question of this.#open.values()) question.isLate = true;
   }
 

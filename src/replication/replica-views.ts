@@ -15,6 +15,7 @@ import type {
   StandingView,
   ViewSource,
 } from '../../protocols/replicas/views.ts';
+import { endsWithin } from '../../protocols/wire/deadline.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
@@ -94,21 +95,13 @@ export class ReplicaViews implements ViewSource {
   async audit(peer: PeerId, waitMs: number): Promise<AuditState> {
     const { demanded, clock, log } = this.#dependencies;
     if (!this.#tells(peer)) return null;
-    const done = demanded.ask().then(() => 'done' as const);
-    let cancel = (): void => undefined;
-    const waited = new Promise<'running'>((resolve) => {
-      cancel = clock.setTimer(waitMs, () => resolve('running'));
-    });
+    const audit = demanded.ask();
     // It goes on when nobody waits for it any more.
-    done.catch((error: unknown) => {
+    audit.catch((error: unknown) => {
       if (error instanceof MeshError && error.code === 'shutting_down') return;
       log.error('replication:audit_failed', { reason: 'demand', error });
     });
-    try {
-      return await Promise.race([done, waited]);
-    } finally {
-      cancel();
-    }
+    return (await endsWithin(clock, waitMs, audit)) ? 'done' : 'running';
   }
 
   copies(peer: PeerId, manifests: readonly BlobHash[]): CopyView[][] | undefined {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { withDeadline } from '../../../protocols/wire/deadline.ts';
+import { endsWithin, withDeadline } from '../../../protocols/wire/deadline.ts';
 import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
 
 describe('withDeadline', () => {
@@ -40,5 +40,25 @@ describe('withDeadline', () => {
     await expect(work).rejects.toBe(reason);
     await expect(withDeadline(clock, 100, async () => 'never', parent.signal)).rejects.toBe(reason);
     expect(clock.pendingTimers).toBe(0);
+  });
+});
+
+describe('endsWithin', () => {
+  it('tells of work that ends in time, or rejects as it does, and leaves no timer behind', async () => {
+    const clock = new VirtualClock();
+    expect(await endsWithin(clock, 100, Promise.resolve())).toBe(true);
+    const failure = new Error('no');
+    await expect(endsWithin(clock, 100, Promise.reject(failure))).rejects.toBe(failure);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('leaves work that takes longer to go on', async () => {
+    const clock = new VirtualClock();
+    const work = clock.sleep(150).then(() => 'done');
+    const ended = endsWithin(clock, 100, work);
+    await clock.advance(100);
+    expect(await ended).toBe(false);
+    await clock.advance(50);
+    expect(await work).toBe('done');
   });
 });
