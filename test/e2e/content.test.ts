@@ -57,6 +57,7 @@ describe('the content of a node', () => {
       const hash = await giveUp(second, randomBytes(100_000));
       await rotGreatestFile(nodeDirectoryPaths(second.node.dir).blobs);
       await second.process.start(new AbortController().signal);
+      await expect.poll(async () => (await second.client.status()).peers.connected, patience).toBe(1);
 
       const listed = await anabranch(second, 'content', 'dead', '--json');
       const { dead } = JSON.parse(listed.stdout) as { dead: { hash: string; reason: string }[] };
@@ -71,10 +72,18 @@ describe('the content of a node', () => {
       expect((await second.client.status()).pendingContent).toBeGreaterThan(0);
 
       const scrubbed = await anabranch(second, 'content', 'scrub');
-      expect(scrubbed.stdout).toMatch(/; 1 blob HAD ROTTED\n$/);
+      // The other node's challenges may have come upon it first, and then this pass only finds what that left.
+      expect(scrubbed.stdout).toMatch(/\nthe last whole one ended /);
+      expect(await readdir(join(nodeDirectoryPaths(second.node.dir).blobs, 'quarantine'))).toHaveLength(1);
       await expect
         .poll(async () => (await second.client.content.scrub(30)).last, patience)
         .toMatchObject({ damaged: 0, incomplete: 0 });
+      // What rotted is here again; what is made up is wanted, or given up once more.
+      const lacking = async (): Promise<number> => {
+        const { pendingContent, content: kept } = await second.client.status();
+        return pendingContent + kept.dead;
+      };
+      await expect.poll(lacking, patience).toBe(1);
       await first.process.stop();
       const answer = await second.client.get('docs', 'large');
       const parts: Uint8Array[] = [];
