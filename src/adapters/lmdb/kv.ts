@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { open, type RootDatabase } from 'lmdb';
+import { open, type RangeOptions, type RootDatabase } from 'lmdb';
 import type { Kv, KvKey, KvRange, KvTransaction } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import { dataFileName, prepareDatabaseFile, syncNewDatabase } from './database-file.ts';
@@ -111,7 +111,11 @@ export class LmdbKv implements Kv {
   readonly #openDatabase: () => Promise<LmdbDatabase>;
   readonly #path: string;
   readonly #identity: string;
-  #database: LmdbDatabase;
+  /**
+   * None from the moment it is being closed: a read that lmdb is asked for while it closes fails later, by an
+   * exception that nobody can catch.
+   */
+  #database: LmdbDatabase | undefined;
   readonly #queue: Job[] = [];
   #filling: Batch | undefined;
   #writing: Batch | undefined;
@@ -132,7 +136,7 @@ export class LmdbKv implements Kv {
   get(key: KvKey): Uint8Array | undefined {
     checkKey(key);
     try {
-      const bytes = this.#database.getBinary(key);
+      const bytes = this.#opened().getBinary(key);
       return bytes && plainBytes(bytes);
     } catch (cause) {
       throw this.#readError(cause);
@@ -147,12 +151,31 @@ export class LmdbKv implements Kv {
       ? { start: end, end: start, reverse: true, exclusiveStart: true, inclusiveEnd: true }
       : { start, end };
     try {
-      for (const { key, value } of this.#database.getRange(limit === undefined ? order : { ...order, limit })) {
-        yield [plainBytes(key), plainBytes(value)];
-      }
+      yield* this.#entries(limit === undefined ? order : { ...order, limit });
     } catch (cause) {
       throw this.#readError(cause);
     }
+  }
+
+  /** Asks lmdb for nothing, not even to end the iteration, once the database was closed in the midst of it. */
+  *#entries(range: RangeOptions): Generator<readonly [KvKey, Uint8Array]> {
+    const database = this.#opened();
+    const entries = database.getRange(range)[Symbol.iterator]();
+    try {
+      while (this.#opened() === database) {
+        const { done, value: entry } = entries.next();
+        if (done) return;
+        yield [plainBytes(entry.key), plainBytes(entry.value)];
+      }
+      throw new Error('the database was opened anew meanwhile');
+    } finally {
+      if (this.#database === database) entries.return?.();
+    }
+  }
+
+  #opened(): LmdbDatabase {
+    if (this.#database === undefined) throw new Error('the database is closed');
+    return this.#database;
   }
 
   transact<T>(change: (transaction: KvTransaction) => T): Promise<T> {
@@ -190,9 +213,15 @@ export class LmdbKv implements Kv {
   close(): Promise<void> {
     this.#closing ??= (async () => {
       await this.#running;
-      await this.#database.close();
+      await this.#closeDatabase();
     })();
     return this.#closing;
+  }
+
+  async #closeDatabase(): Promise<void> {
+    const database = this.#database;
+    this.#database = undefined;
+    await database?.close();
   }
 
   /** Runs what arrives while a batch is being written, so that it is ready when the disk is. */
@@ -244,7 +273,7 @@ export class LmdbKv implements Kv {
 
   #written(batch: Batch): void {
     try {
-      this.#database.resetReadTxn();
+      this.#opened().resetReadTxn();
     } catch {
       // The next read or write says what is wrong.
     }
@@ -262,8 +291,8 @@ export class LmdbKv implements Kv {
   async #write(overlay: WriteOverlay): Promise<void> {
     if (overlay.size === 0) return;
     if (!this.#usable()) await this.#reopen();
-    const database = this.#database;
     try {
+      const database = this.#opened();
       await database.batch(() => {
         for (const { key, value } of overlay.writes()) {
           if (value === null) database.remove(key);
@@ -283,8 +312,9 @@ export class LmdbKv implements Kv {
    */
   #usable(): boolean {
     try {
-      this.#database.resetReadTxn();
-      this.#database.getBinary(leastKey);
+      const database = this.#opened();
+      database.resetReadTxn();
+      database.getBinary(leastKey);
       return true;
     } catch {
       return false;
@@ -293,7 +323,7 @@ export class LmdbKv implements Kv {
 
   async #reopen(): Promise<void> {
     try {
-      await this.#database.close();
+      await this.#closeDatabase();
       this.#database = await this.#openDatabase();
     } catch {
       // The database stays closed: reads and writes say so, and the next write tries again.

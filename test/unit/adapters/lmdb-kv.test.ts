@@ -45,6 +45,52 @@ const openWith = async (calls: (database: LmdbDatabase) => Partial<LmdbDatabase>
   return kv;
 };
 
+describe('closing the LMDB store', () => {
+  /** The exceptions that nobody caught while it closed. */
+  const uncaughtDuring = async (act: () => Promise<void>): Promise<unknown[]> => {
+    const uncaught: unknown[] = [];
+    const note = (error: unknown): void => void uncaught.push(error);
+    const others = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException').on('uncaughtException', note);
+    try {
+      await act();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    } finally {
+      process.off('uncaughtException', note);
+      for (const other of others) process.on('uncaughtException', other);
+    }
+    return uncaught;
+  };
+
+  it('refuses a read that comes while it closes', async () => {
+    const kv = await openLmdbKv(data);
+    await put(kv, 'a');
+    const uncaught = await uncaughtDuring(async () => {
+      const closing = kv.close();
+      await null;
+      await null;
+      expect(() => kv.get(key('a'))).toThrow(expect.objectContaining({ code: 'shutting_down' }));
+      expect(() => keysOf(kv)).toThrow(expect.objectContaining({ code: 'shutting_down' }));
+      await closing;
+    });
+    expect(uncaught).toEqual([]);
+  });
+
+  it.each(['at once', 'after a write'])('ends a range that is half read, %s', async (when) => {
+    const kv = await openLmdbKv(data);
+    for (const name of ['a', 'b', 'c']) await put(kv, name);
+    const entries = kv.range({ start: key(' '), end: key('~') })[Symbol.iterator]();
+    expect(entries.next().done).toBe(false);
+    const uncaught = await uncaughtDuring(async () => {
+      if (when === 'after a write') await put(kv, 'd');
+      await kv.close();
+      expect(() => entries.next()).toThrow(expect.objectContaining({ code: 'shutting_down' }));
+      entries.return?.();
+    });
+    expect(uncaught).toEqual([]);
+  });
+});
+
 describe('opening the LMDB store', () => {
   it('names the file, so that a copy of the directory is noticed', async () => {
     const kv = await open();
