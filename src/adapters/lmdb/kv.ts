@@ -29,7 +29,7 @@ const leastKey = new Uint8Array(1);
 /** The part of lmdb's interface that is used here. */
 export type LmdbDatabase = Pick<
   RootDatabase<Uint8Array, Uint8Array>,
-  'batch' | 'close' | 'getBinary' | 'getRange' | 'getStats' | 'put' | 'remove' | 'resetReadTxn'
+  'batch' | 'close' | 'getBinaryFast' | 'getRange' | 'getStats' | 'put' | 'remove' | 'resetReadTxn'
 >;
 
 export interface LmdbKvOptions {
@@ -136,8 +136,9 @@ export class LmdbKv implements Kv {
   get(key: KvKey): Uint8Array | undefined {
     checkKey(key);
     try {
-      const bytes = this.#opened().getBinary(key);
-      return bytes && plainBytes(bytes);
+      // What it answers is overwritten by the next read.
+      const bytes = this.#opened().getBinaryFast(key);
+      return bytes && copied(bytes);
     } catch (cause) {
       throw this.#readError(cause);
     }
@@ -314,7 +315,7 @@ export class LmdbKv implements Kv {
     try {
       const database = this.#opened();
       database.resetReadTxn();
-      database.getBinary(leastKey);
+      database.getBinaryFast(leastKey);
       return true;
     } catch {
       return false;
@@ -334,6 +335,13 @@ export class LmdbKv implements Kv {
     if (this.#closing !== undefined) return new MeshError('shutting_down', 'the store is closed', { cause });
     return readError(cause, this.#path);
   }
+}
+
+/** In an array of its own: lmdb's is a Buffer that has its length written over. */
+function copied(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(bytes.length);
+  copy.set(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
+  return copy;
 }
 
 /** lmdb copies `binary` values and keys, but into Buffers, whose `slice` shares memory where a Uint8Array's copies. */

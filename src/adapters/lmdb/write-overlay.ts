@@ -1,4 +1,4 @@
-import type { KvKey, KvRange, KvReader } from '../../ports/kv.ts';
+import { type KvKey, type KvRange, type KvReader, kvKeyBytesMax } from '../../ports/kv.ts';
 
 interface Write {
   readonly key: KvKey;
@@ -11,9 +11,22 @@ interface Undo {
   readonly previous: Write | undefined;
 }
 
+/** Lets a key that is looked up be read as text without a view of its own. */
+const scratch = Buffer.allocUnsafeSlow(kvKeyBytesMax);
+
 /** One character a byte: strings of these compare as their bytes do. */
 function keyText(key: KvKey): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+  // The bounds of a range may be longer than any key.
+  if (key.length > scratch.length) return Buffer.from(key).toString('latin1');
+  scratch.set(key);
+  return scratch.toString('latin1', 0, key.length);
+}
+
+/** A copy in memory that small ones share: memory of its own costs a small copy ten times as much. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  const copy = Buffer.allocUnsafe(bytes.length);
+  copy.set(bytes);
+  return copy;
 }
 
 /**
@@ -54,7 +67,7 @@ export class WriteOverlay {
   get(key: KvKey): Uint8Array | undefined {
     const write = this.#writes.get(keyText(key));
     if (write === undefined) return this.#base.get(key);
-    return write.value?.slice();
+    return write.value === null ? undefined : new Uint8Array(write.value);
   }
 
   set(key: KvKey, value: Uint8Array | null): void {
@@ -62,7 +75,7 @@ export class WriteOverlay {
     const previous = this.#writes.get(text);
     this.#undo.push({ keyText: text, previous });
     // Copies: the caller may reuse its buffers long before the batch is written.
-    this.#writes.set(text, { key: previous?.key ?? key.slice(), value: value?.slice() ?? null });
+    this.#writes.set(text, { key: previous?.key ?? copyOf(key), value: value && copyOf(value) });
     this.#bytes += key.length + (value?.length ?? 0);
     if (previous === undefined && this.#sorted !== undefined) {
       this.#sorted.splice(firstAtLeast(this.#sorted, text), 0, text);
@@ -126,7 +139,7 @@ function* merge(
 }
 
 function entryOf({ key, value }: Write): [] | [readonly [KvKey, Uint8Array]] {
-  return value === null ? [] : [[key.slice(), value.slice()]];
+  return value === null ? [] : [[new Uint8Array(key), new Uint8Array(value)]];
 }
 
 function firstAtLeast(sorted: readonly string[], text: string): number {

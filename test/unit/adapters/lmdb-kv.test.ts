@@ -347,7 +347,7 @@ describe('an LMDB environment that has failed for good', () => {
         return call();
       };
       return {
-        getBinary: (stored) => answer(() => database.getBinary(stored)),
+        getBinaryFast: (stored) => answer(() => database.getBinaryFast(stored)),
         batch: async (write) => {
           if (!failing || keysOf(kv).length === 0) return answer(() => database.batch(write as () => void));
           panicked = true;
@@ -369,9 +369,9 @@ describe('an LMDB environment that has failed for good', () => {
       if (failure !== undefined) throw failure;
       const database = await openDatabase(data);
       return intercepted(database, {
-        getBinary: (stored) => {
+        getBinaryFast: (stored) => {
           if (failure !== undefined) throw failure;
-          return database.getBinary(stored);
+          return database.getBinaryFast(stored);
         },
         batch: async (write) => {
           if (failure !== undefined) throw commitFailure(failure);
