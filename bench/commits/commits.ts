@@ -6,6 +6,7 @@ import { openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
 import { type RunningProcess, withNodes } from '../../test/support/node-processes.ts';
 import { type BenchCase, benchCase, median } from '../support/cases.ts';
 import { sharesOf, withProfiledNode } from '../support/cpu-profile.ts';
+import { contentSource, LoadGenerator } from '../support/load-generator.ts';
 import { stageNames, stageOf } from './stages.ts';
 
 const writers = 32;
@@ -18,6 +19,8 @@ const warmMs = 10_000;
 const rowsPerCommit = 8;
 
 const profileMs = 20_000;
+
+const content = contentSource(objectBytes);
 
 /**
  * Small objects a second over HTTP, each flushed before its answer, beside bare LMDB transactions; with `profile` also
@@ -87,11 +90,15 @@ function stagesOf(say: (text: string) => void): Promise<BenchCase[]> {
   });
 }
 
-async function putObjects({ client }: RunningProcess, prefix: string, count: number, forMs: number): Promise<number> {
-  return perSecond(count, forMs, async (writer, index) => {
-    const body = randomBytes(objectBytes);
-    await client.put('bench', `${prefix}/${writer}/${index}`, body, { size: objectBytes });
-  });
+async function putObjects({ node }: RunningProcess, prefix: string, count: number, forMs: number): Promise<number> {
+  const load = await LoadGenerator.connect(node, count);
+  try {
+    return await perSecond(count, forMs, (writer, index) =>
+      load.put(writer, 'bench', `${prefix}/${writer}/${index}`, content()),
+    );
+  } finally {
+    load.close();
+  }
 }
 
 async function bareTransactions(path: string): Promise<number> {
