@@ -3,7 +3,7 @@ import { blake3, blobHashOf, rawHash, toHex } from '../../crdt/digest.ts';
 import { fingerprintBytes } from '../../crdt/fingerprint-tree.ts';
 import type { Actor, VersionId } from '../../crdt/ids.ts';
 import { slotOf } from '../../crdt/object-document.ts';
-import { signerFromSeed } from '../../crdt/signature.ts';
+import { type Signer, signerFromSeed } from '../../crdt/signature.ts';
 import { draftVersion, signVersion, type Version, type VersionFields } from '../../crdt/version.ts';
 import { AnswerPacker } from '../../protocols/blobs/answers.ts';
 import { blobsProtocol } from '../../protocols/blobs/limits.ts';
@@ -54,6 +54,7 @@ type Attack =
 export class HostilePeer {
   readonly #sim: Simulation;
   readonly #name: string;
+  readonly #signer: Signer;
   readonly #draw: Draw;
   readonly #network: MemoryNetwork;
   readonly #clock: ProcessClock;
@@ -65,6 +66,7 @@ export class HostilePeer {
   constructor(sim: Simulation, name: string) {
     this.#sim = sim;
     this.#name = name;
+    this.#signer = signerFromSeed(sim.keySeed(name));
     this.#draw = new Draw(sim.random.split(`hostile:${name}`));
     this.#network = sim.hub.join(sim.peer(name));
     this.#clock = new MachineClock(sim.clock).startProcess();
@@ -218,10 +220,6 @@ export class HostilePeer {
     const { sig: _, ...unsigned } = record as Version['record'];
     const draft = { record: unsigned, text: encodeCanonical(unsigned), context: new Map() };
     return signVersion(draft, this.#signer, this.#sim.cluster);
-  }
-
-  get #signer() {
-    return signerFromSeed(this.#sim.keySeed(this.#name));
   }
 
   #hint(...versions: readonly Version[]): { topic: string; data: Uint8Array }[] {

@@ -77,7 +77,7 @@ export interface SimulationOptions {
  * `restart`, `write`; checkers look on.
  */
 export class SimulatedNodes implements World {
-  readonly clock = new VirtualClock();
+  readonly clock = new VirtualClock({ withoutIo: true });
   readonly random: SeededRandom;
   readonly trace: Trace;
   readonly links: SimLinks;

@@ -50,38 +50,54 @@ function excusedVersions({ library, ledger }: World): number {
   return contents.filter((manifest) => manifest !== undefined && ledger.excusedContents.has(manifest)).length;
 }
 
+/** A copy that a coordinator did not know as it is when somebody last looked. */
+interface UnknownCopy {
+  readonly machine: Machine;
+  readonly manifest: BlobHash;
+}
+
+/**
+ * While a mesh comes to rest it is looked at every second, and most of the time what lacks is what lacked a second ago: so
+ * that is looked at first, and all the rest only when it is there.
+ */
+const lastUnknown = new WeakMap<World, UnknownCopy>();
+
 /**
  * Why replication is not at rest: a node still waits for others to prove what it wrote, or a coordinator does not know
  * what another node has. Undefined when it is.
  */
 export function unsettledReplicas(world: World): string | undefined {
-  for (const { name, kv, process } of world.machines.values()) {
+  const machines = [...world.machines.values()];
+  const manifests = new Set(machines.flatMap(({ contents }) => [...contents.all()]));
+  const last = lastUnknown.get(world);
+  const still = last && manifests.has(last.manifest) ? unknownBy(last.machine, [last.manifest], world) : undefined;
+  if (still !== undefined) return still;
+  for (const machine of machines) {
+    const { name, kv } = machine;
     for (const [key] of kv.range(intentRange())) {
       const record = world.library.get(secondHash<VersionId>(key))?.version.record;
       if (world.ledger.excusedContents.has(firstHash(key)) || record === undefined || isShort(record, world)) continue;
       return `${name} waits for proofs of content ${firstHash<BlobHash>(key)} that it wrote`;
     }
-    if (process?.node.replicationParts.auditor.status().isAuditor !== true) continue;
-    const unknown = unknownCopy(process.node.replicationParts.index, world);
-    if (unknown !== undefined) return `${name} ${unknown}`;
+    const unknown = unknownBy(machine, manifests, world);
+    if (unknown !== undefined) return unknown;
   }
   return undefined;
 }
 
-function unknownCopy(
-  index: {
-    readonly holders: (manifest: BlobHash) => readonly { readonly nodeId: string; readonly isSuspect: boolean }[];
-  },
-  { machines }: Pick<World, 'machines'>,
-): string | undefined {
-  const all = [...machines.values()];
-  for (const manifest of new Set(all.flatMap(({ contents }) => [...contents.all()]))) {
-    const copies = index.holders(manifest);
-    for (const { name, member, contents } of all) {
+/** What a node that audits does not know, or doubts, of who has these contents; undefined for one that does not audit. */
+function unknownBy(machine: Machine, manifests: Iterable<BlobHash>, world: World): string | undefined {
+  const parts = machine.process?.node.replicationParts;
+  if (parts?.auditor.status().isAuditor !== true) return undefined;
+  for (const manifest of manifests) {
+    const copies = parts.index.holders(manifest);
+    for (const { name, member, contents } of world.machines.values()) {
       const copy = copies.find(({ nodeId }) => nodeId === member.nodeId);
-      if ((copy !== undefined) !== contents.has(manifest))
-        return `${copy ? 'believes' : 'does not know'} that ${name} has content ${manifest}`;
-      if (copy?.isSuspect) return `suspects ${name} of not having content ${manifest}`;
+      if ((copy !== undefined) === contents.has(manifest) && copy?.isSuspect !== true) continue;
+      lastUnknown.set(world, { machine, manifest });
+      if (copy?.isSuspect && contents.has(manifest))
+        return `${machine.name} suspects ${name} of not having content ${manifest}`;
+      return `${machine.name} ${copy ? 'believes' : 'does not know'} that ${name} has content ${manifest}`;
     }
   }
   return undefined;

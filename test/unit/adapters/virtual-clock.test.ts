@@ -17,21 +17,65 @@ describe('the virtual clock', () => {
     expect(clock.monotonicMs()).toBe(1_000);
   });
 
-  it('lets all that a timer set in motion come to rest before the next one fires', async () => {
-    const clock = new VirtualClock();
-    const story: string[] = [];
-    const work = async (name: string): Promise<void> => {
-      for (let step = 1; step <= 50; step++) {
-        await null;
-        if (step % 25 === 0) story.push(`${name}${step}`);
-      }
-      await clock.sleep(0);
-      story.push(`${name} slept`);
+  it.each([false, true])(
+    'lets all that a timer set in motion come to rest before the next one fires (without I/O: %s)',
+    async (withoutIo) => {
+      const clock = new VirtualClock({ withoutIo });
+      const story: string[] = [];
+      const work = async (name: string): Promise<void> => {
+        for (let step = 1; step <= 50; step++) {
+          await null;
+          if (step % 25 === 0) story.push(`${name}${step}`);
+        }
+        await clock.sleep(0);
+        story.push(`${name} slept`);
+      };
+      clock.setTimer(10, () => void work('a'));
+      clock.setTimer(10, () => void work('b'));
+      await clock.advance(10);
+      expect(story).toEqual(['a25', 'a50', 'b25', 'b50', 'a slept', 'b slept']);
+    },
+  );
+
+  it.each([1, 2, 31, 200])(
+    'runs until a condition holds, and no further, after %s timers without I/O',
+    async (count) => {
+      const clock = new VirtualClock({ withoutIo: true });
+      const fired: number[] = [];
+      for (let delayMs = 1; delayMs <= 250; delayMs++) clock.setTimer(delayMs, () => fired.push(delayMs));
+      await clock.runUntil(() => fired.length === count, 1_000);
+      expect(fired).toHaveLength(count);
+      expect(clock.monotonicMs()).toBe(count);
+      expect(clock.pendingTimers).toBe(250 - count);
+    },
+  );
+
+  it('looks at input and output between any two timers unless there is none', async () => {
+    const goesRound = async (withoutIo: boolean): Promise<number> => {
+      const clock = new VirtualClock({ withoutIo });
+      let rounds = 0;
+      let isOver = false;
+      const count = (): void => {
+        rounds += 1;
+        if (!isOver) setImmediate(count);
+      };
+      setImmediate(count);
+      for (let delayMs = 1; delayMs <= 100; delayMs++) clock.setTimer(delayMs, () => undefined);
+      await clock.advance(100);
+      isOver = true;
+      return rounds;
     };
-    clock.setTimer(10, () => void work('a'));
-    clock.setTimer(10, () => void work('b'));
+    expect(await goesRound(false)).toBeGreaterThanOrEqual(100);
+    expect(await goesRound(true)).toBeLessThan(20);
+  });
+
+  it('ends a wait with what a timer throws', async () => {
+    const clock = new VirtualClock();
+    clock.setTimer(1, () => {
+      throw new Error('the timer failed');
+    });
+    await expect(clock.advance(10)).rejects.toThrow('the timer failed');
     await clock.advance(10);
-    expect(story).toEqual(['a25', 'a50', 'b25', 'b50', 'a slept', 'b slept']);
   });
 
   it('runs until a condition holds, and no further', async () => {
