@@ -22,6 +22,9 @@ const putsInFlightMax = 8;
 const readsInFlightMax = 16;
 /** Directories synced at once by a flush. */
 const syncsInFlightMax = 4;
+/** Room that blobs leave to the rows of the database, which has to be written for anything to be removed: so much, or a share of a small disk. */
+const rowRoomBytes = 16 * 1024 * 1024;
+const rowRoomShare = 1 / 16;
 /** What is kept for inspection; past it, a blob that is put aside is removed instead. */
 const quarantinedMax = 256;
 
@@ -53,6 +56,8 @@ class FileBlobStore implements BlobStore {
   #runningFlush: Promise<void> = Promise.resolve();
   #nextFlush: Promise<void> | undefined;
   #sequence = 0;
+  /** Bytes of blobs that are being written. */
+  #writingBytes = 0;
 
   constructor(directory: string, files: BlobFiles) {
     this.#root = directory;
@@ -94,17 +99,29 @@ class FileBlobStore implements BlobStore {
     await this.#attempt('store a blob', path, async () => {
       // One of another size was damaged by the disk: it is replaced, not trusted. Whoever puts a cold one has looked already.
       if (blob.isCold === true || (await this.#sizeOf(path)) !== blob.bytes.length) {
+        this.#writingBytes += blob.bytes.length;
         try {
+          await this.#assertRoom();
           await this.#write(temporary, blob);
           await this.#moveIntoPlace(temporary, path);
         } catch (error) {
           await this.#files.rm(temporary, { force: true }).catch(() => undefined);
           throw error;
+        } finally {
+          this.#writingBytes -= blob.bytes.length;
         }
       }
       // Also for a blob that was there: whoever put it may not have flushed it, and this caller will rely on it.
       this.#touch(dirname(path));
     });
+  }
+
+  /** Throws `MeshError` `disk_full` when what is being written would take the room that rows need. */
+  async #assertRoom(): Promise<void> {
+    const { bsize, blocks, bavail } = await this.#files.statfs(this.#root);
+    const rowBytes = Math.min(rowRoomBytes, bsize * blocks * rowRoomShare);
+    if (bsize * bavail < rowBytes + this.#writingBytes)
+      throw new MeshError('disk_full', 'no room left to store a blob');
   }
 
   async #write(path: string, { bytes, isCold }: BlobToStore): Promise<void> {

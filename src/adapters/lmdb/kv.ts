@@ -6,6 +6,7 @@ import type { Kv, KvKey, KvRange, KvTransaction } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import { dataFileName, prepareDatabaseFile, syncNewDatabase } from './database-file.ts';
 import { commitErrorOf, readError, writeError } from './errors.ts';
+import { assertRoom } from './room.ts';
 import { checkKey, runChange } from './transaction.ts';
 import { WriteOverlay } from './write-overlay.ts';
 
@@ -291,6 +292,7 @@ export class LmdbKv implements Kv {
 
   async #write(overlay: WriteOverlay): Promise<void> {
     if (overlay.size === 0) return;
+    assertRoom(this.#path, { writes: overlay.size, bytes: overlay.bytes });
     if (!this.#usable()) await this.#reopen();
     try {
       const database = this.#opened();

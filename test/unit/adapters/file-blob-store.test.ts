@@ -313,6 +313,26 @@ describe('the file blob store on a full disk', () => {
     }
   });
 
+  it.each([
+    ['16 MiB', 2 ** 40, 16 * 2 ** 20],
+    ['a sixteenth of a small disk', 32 * 2 ** 20, 2 * 2 ** 20],
+  ])('leaves %s to rows, counting all that is being written', async (_name, capacityBytes, rowBytes) => {
+    const { hash, bytes } = blobOf(512 * 1024, 1);
+    const other = blobOf(512 * 1024, 2);
+    let freeBytes = rowBytes + bytes.length;
+    const statfs = async () => ({ bsize: 1, blocks: capacityBytes, bavail: freeBytes });
+    const files = { ...nodeFiles, statfs: statfs as unknown as typeof nodeFiles.statfs };
+    const store = await openFileBlobStore(root, files);
+    const puts = await Promise.allSettled([store.put(hash, bytes), store.put(other.hash, other.bytes)]);
+    expect(puts.filter(({ status }) => status === 'rejected').length).toBeGreaterThan(0);
+    await store.delete(hash);
+    await store.put(hash, bytes);
+    freeBytes -= 1;
+    await store.delete(hash);
+    await expect(store.put(hash, bytes)).rejects.toMatchObject({ name: 'MeshError', code: 'disk_full' });
+    expect(await nodeFiles.readdir(join(root, 'tmp'))).toEqual([]);
+  });
+
   it('does so when a write stops half-way', async () => {
     await fillAndEnlarge(injectedSmallFileSystem(2 * 1024 * 1024 + 1_000));
   });
