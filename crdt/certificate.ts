@@ -89,7 +89,7 @@ export function isSameValue(a: RegisterValue, b: RegisterValue): boolean {
  */
 export function linkHash(cluster: ClusterId, register: string, value: RegisterValue): string {
   const { position, head, previous } = value;
-  const text = encodeCanonical({ v: 1, cluster, register, position, head, previous });
+  const text = encodeCanonical({ cluster, head, position, previous, register, v: 1 });
   return toBase32(blake3(Buffer.from(text, 'utf8')));
 }
 
@@ -288,6 +288,6 @@ function placeOf({ index, size, path }: NonNullable<Certificate['batch']>): Batc
 }
 
 function statementDigest({ v, register, epoch, position, head, previous, ballot }: Statement): Uint8Array {
-  const text = encodeCanonical({ v, register, epoch, position, head, previous, ballot });
+  const text = encodeCanonical({ ballot, epoch, head, position, previous, register, v });
   return blake3(Buffer.from(text, 'utf8'));
 }

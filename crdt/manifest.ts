@@ -139,8 +139,8 @@ class LevelledBuilder implements ManifestBuilder {
     const pairs = entries.map((entry) => [entry.hash, entry.size]);
     const text = encodeCanonical(
       height === 0
-        ? { v: 1, kind: 'leaf', chunking: this.#chunking, size, chunks: pairs }
-        : { v: 1, kind: 'tree', height, size, parts: pairs },
+        ? { chunking: this.#chunking, chunks: pairs, kind: 'leaf', size, v: 1 }
+        : { height, kind: 'tree', parts: pairs, size, v: 1 },
     );
     const bytes = new TextEncoder().encode(text);
     return { hash: blobHashOf(bytes), bytes };

@@ -7,6 +7,7 @@ import {
   contextMax,
   contextUnion,
   type DotContext,
+  decodeContext,
   emptyContext,
   encodeContext,
 } from './causality.ts';
@@ -158,6 +159,19 @@ export function decodeVersion(input: string | Uint8Array): Result<Version, Versi
   const context = checkRecord(decoded.value, 'signed');
   if (!context.ok) return err(fault('malformed', context.error));
   return ok({ id: idOf(bytes), record: decoded.value as VersionRecord, text, context: context.value });
+}
+
+/**
+ * Reads back a version that was checked when it was first stored: bytes that hash to its id are the very text that was
+ * checked then, so only the hash is looked at. Undefined when they are other bytes.
+ */
+export function recallVersion(id: VersionId, bytes: Uint8Array): Version | undefined {
+  if (idOf(bytes) !== id) return undefined;
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  const record = JSON.parse(text) as VersionRecord;
+  const context = decodeContext(record.context);
+  assert(context.ok, `version ${id} was stored without having been checked`);
+  return { id, record, text, context: context.value };
 }
 
 const tooLarge = fault('too_large', `a record has at most ${recordBytesMax} bytes`);

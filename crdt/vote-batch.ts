@@ -65,5 +65,5 @@ export function digestOfPlace(statement: Uint8Array, { index, size, path }: Batc
 
 /** The size is part of it: paths of trees of other sizes may lead to the same root. */
 function batchDigest(root: Uint8Array, size: number): Uint8Array {
-  return blake3(Buffer.from(encodeCanonical({ v: 1, root: toBase32(root), size }), 'utf8'));
+  return blake3(Buffer.from(encodeCanonical({ root: toBase32(root), size, v: 1 }), 'utf8'));
 }

@@ -29,10 +29,12 @@ export class HintBatcher {
     this.#publish = dependencies.publish;
   }
 
-  /** Adds a hint for a room, to be sent within `delayMs` at the latest. One that is too large for a message goes without its records. */
+  /**
+   * Adds a hint for a room, to be sent within `delayMs` at the latest. One that is too large for a message goes without its
+   * contents, or without its records as well.
+   */
   add(room: GossipRoom, hint: GossipHint, delayMs: number = batchDelayMs): void {
-    const fits = bytesOf(hint) <= batchBytesMax;
-    const added = fits ? hint : { doc: hint.doc, heads: hint.heads, records: [] };
+    const added = fitting(hint);
     const bytes = bytesOf(added);
     let batch = this.#batches.get(room);
     if (batch !== undefined && (batch.bytes + bytes > batchBytesMax || batch.hints.length === batchHintsMax)) {
@@ -65,6 +67,12 @@ export class HintBatcher {
     batch.cancelTimer();
     this.#publish(room, encodeGossip(batch.hints));
   }
+}
+
+function fitting(hint: GossipHint): GossipHint {
+  if (bytesOf(hint) <= batchBytesMax) return hint;
+  const { contents: _contents, ...rest } = hint;
+  return bytesOf(rest) <= batchBytesMax ? rest : { doc: hint.doc, heads: hint.heads, records: [] };
 }
 
 function bytesOf(hint: GossipHint): number {

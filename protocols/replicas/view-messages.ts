@@ -93,6 +93,8 @@ const audited = z.strictObject({
   among: z.array(node).max(coordinatorsMax),
   totals,
   cut: z.boolean(),
+  /** Copies on nodes that are online which counted as not there. */
+  suspects: count,
   checks: counts(['proved', 'lacking', 'wrong', 'unreachable']),
 });
 

@@ -189,13 +189,16 @@ async function answerWants(
   await channel.send(encodeSyncMessage({ t: 'done', more, ...(partial.length === 0 ? {} : { partial }) }));
 }
 
+/** As many of them in each turn of the event loop as go into a message. */
 async function sendCertificates(channel: Channel, source: SyncSource, wants: Wants, clock: Clock): Promise<void> {
-  const texts = wants.flatMap(({ doc, confirmed }) => source.certificatesBeside(idOf<DocId>(doc), linkOf(confirmed)));
-  for (let start = 0; start < texts.length; start += certificatesMax) {
-    const message = { t: 'certificates', texts: texts.slice(start, start + certificatesMax) } as const;
-    await channel.send(encodeSyncMessage(message));
+  const texts: string[] = [];
+  for (const { doc, confirmed } of wants) {
+    texts.push(...source.certificatesBeside(idOf<DocId>(doc), linkOf(confirmed)));
+    if (texts.length < certificatesMax) continue;
+    await channel.send(encodeSyncMessage({ t: 'certificates', texts: texts.splice(0, certificatesMax) }));
     await clock.sleep(0);
   }
+  if (texts.length > 0) await channel.send(encodeSyncMessage({ t: 'certificates', texts }));
 }
 
 function linkOf(confirmed: Wants[number]['confirmed']): ConfirmedLink | undefined {

@@ -1,7 +1,15 @@
-import type { DrainStatus, GivenUp, NodeInfo, NodeStatus, ObjectPlacement, ReplicationStatus } from '../node/api.ts';
+import type {
+  ContentScrub,
+  DrainStatus,
+  GivenUp,
+  NodeInfo,
+  NodeStatus,
+  ObjectPlacement,
+  ReplicationStatus,
+} from '../node/api.ts';
 import type { CommandText } from './command-text.ts';
 import { counted } from './counted.ts';
-import { contentOf, drainsOf, intentsOf, policiesOf, replicationOf } from './doctor-content.ts';
+import { contentOf, drainsOf, intentsOf, policiesOf, recordsOf, replicationOf } from './doctor-content.ts';
 import { formatDuration } from './duration.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import { waitingTexts } from './waiting-text.ts';
@@ -16,6 +24,8 @@ export interface Examined {
   readonly drains: readonly DrainStatus[];
   /** What the node gave up getting: the first of it. */
   readonly dead: readonly GivenUp[];
+  /** What reading through the node's disk has found. */
+  readonly scrub: ContentScrub;
 }
 
 /** Below this share of a disk, and below so many bytes, writes will soon fail. */
@@ -30,10 +40,12 @@ export function findings(examined: Examined, command: CommandText): Finding[] {
     ...membershipOf(examined.status, command),
     ...quorumOf(examined.status),
     ...coordinatorsOf(examined.status),
+    ...forkOf(examined, command),
     ...nodesOf(examined.nodes, command),
     ...versionsOf(examined.nodes),
     ...clocksOf(examined.nodes),
     ...disksOf(examined, command),
+    ...recordsOf(examined.status),
     ...contentOf(examined, command),
     ...replicationOf(examined.replication, command),
     ...intentsOf(examined.replication),
@@ -95,6 +107,18 @@ function quorumOf({ quorum, peers }: NodeStatus): Finding[] {
     );
   }
   return found;
+}
+
+/** Two control logs in one cluster: nothing decides between them but people. */
+function forkOf({ status: { control }, nodes }: Examined, command: CommandText): Finding[] {
+  if (control.forked === null) return [];
+  const { seq, ours, theirs, nodeId } = control.forked;
+  const name = nodes.find((node) => node.nodeId === nodeId)?.name ?? 'a member';
+  const advice =
+    `change nothing by entries of the log; compare "${command('control-log export')}" of both, and keep the side that is right: ` +
+    `whoever is on the other goes on reading, and joins again as a new node ("${command('init --join')}", then "nodes admit")`;
+  const message = `two certified entries stand at place ${seq} of the control log: ${ours} here, ${theirs} at ${name}`;
+  return [wrong('control log', message, advice)];
 }
 
 function coordinatorsOf({ control }: NodeStatus): Finding[] {

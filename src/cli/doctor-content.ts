@@ -1,4 +1,11 @@
-import type { DrainStatus, GivenUp, NodeStatus, ObjectPlacement, ReplicationStatus } from '../node/api.ts';
+import type {
+  ContentScrub,
+  DrainStatus,
+  GivenUp,
+  NodeStatus,
+  ObjectPlacement,
+  ReplicationStatus,
+} from '../node/api.ts';
 import type { CommandText } from './command-text.ts';
 import { counted } from './counted.ts';
 import { drainLines } from './drain-text.ts';
@@ -6,25 +13,43 @@ import { type Finding, note, ok, wrong } from './finding.ts';
 
 /** What the doctor finds about content and its copies. */
 
+/** Whether the records of versions are as they were written. */
+export function recordsOf({ records: { damaged } }: NodeStatus): Finding[] {
+  if (damaged === 0) return [ok('records', 'no damaged record is known of')];
+  const advice =
+    "each is fetched again as soon as a node that has it is connected: start the others; this node's log names them. " +
+    'Until then their objects can be written by naming a version that is sound. If more come, replace the disk';
+  const versions = counted(damaged, 'version has a damaged record', 'versions have damaged records');
+  return [wrong('records', `${versions} on this node's disk`, advice)];
+}
+
 /** What became of content at the node itself. */
 export function contentOf(
-  { status, dead }: { readonly status: NodeStatus; readonly dead: readonly GivenUp[] },
+  {
+    status,
+    dead,
+    scrub,
+  }: { readonly status: NodeStatus; readonly dead: readonly GivenUp[]; readonly scrub: ContentScrub },
   command: CommandText,
 ): Finding[] {
   const { damaged, incomplete } = status.content;
   const { pendingContent } = status;
   const found = givenUpOf(status.content.dead, dead, command);
+  const again = 'fetched again as soon as a node that has it is connected';
   if (damaged > 0) {
-    const advice = `they were put aside and fetched again; if "${command('content scrub')}" finds more of them, replace the disk`;
-    found.push(wrong('scrub', `${counted(damaged, 'blob')} had rotted on this node's disk`, advice));
+    const advice = `each is ${again}: start the others; then "${command('content scrub')}" reads through the disk: if it finds more, replace it`;
+    const contents = counted(damaged, 'content has rotted', 'contents have rotted');
+    found.push(wrong('content', `${contents} on this node's disk`, advice));
   }
-  if (incomplete > 0)
-    found.push(
-      note(
-        'scrub',
-        `${counted(incomplete, 'content lacked something and was', 'contents lacked something and were')} fetched again`,
-      ),
-    );
+  if (incomplete > 0) {
+    const contents = counted(incomplete, 'content that was here lacks', 'contents that were here lack');
+    found.push(wrong('content', `${contents} something`, `each is ${again}: start the others`));
+  }
+  const rotten = scrub.current.damaged + (scrub.last?.damaged ?? 0);
+  if (rotten > 0) {
+    const advice = `what was needed is ${again}; if "${command('content scrub')}" finds more, replace the disk`;
+    found.push(note('scrub', `${counted(rotten, 'blob')} had rotted on this node's disk by the last scrubs`, advice));
+  }
   if (found.length > 0) return found;
   return [
     ok(
@@ -101,6 +126,11 @@ export function replicationOf(replication: ReplicationStatus, command: CommandTe
     const advice = `others replace them; see "${command('replicas NS/KEY')}", and look at the disks of their nodes`;
     const copies = counted(wrongCopies, 'copy that a node said to have was', 'copies that nodes said to have were');
     found.push(wrong(check, `${copies} missing or damaged`, advice));
+  }
+  const suspects = auditors.reduce((sum, { last }) => sum + (last?.suspects ?? 0), 0);
+  if (suspects > 0) {
+    const advice = `others stand in for them, and they count again once they are proved; see "${command('replicas NS/KEY')}", and look at the disks of their nodes and the network to them`;
+    found.push(wrong(check, `${counted(suspects, 'copy counts', 'copies count')} as not there`, advice));
   }
   if (totals.over > 0) found.push(note(check, `${versionsHave(totals.over)} copies to spare`));
   if (found.some(({ level }) => level === 'wrong')) return found;

@@ -36,18 +36,20 @@ export function doctorCommand(cli: Cli): Command {
 }
 
 async function examine(client: AnabranchClient): Promise<Examined> {
-  const [status, { nodes }, replication, { namespaces }] = await Promise.all([
+  const [status, { nodes }, replication, { namespaces }, scrub] = await Promise.all([
     client.status(),
     client.nodes(),
     client.replication.status(),
     client.cluster.namespaces(),
+    client.content.scrubStatus(),
   ]);
   const names = [...namespaces.slice(0, namespacesMax).map(({ ns }) => ns), defaultNamespace];
   const placements = await Promise.all(names.map((ns) => client.replication.placement(ns, 'any')));
   const draining = nodes.filter((node) => node.draining).slice(0, drainsMax);
   const drains = await Promise.all(draining.map(({ nodeId }) => drainOf(client, nodeId)));
   const { dead } = status.content.dead === 0 ? { dead: [] } : await client.content.dead({ limit: deadMax });
-  return { status, nodes, replication, placements, drains: drains.filter((drain) => drain !== undefined), dead };
+  const known = drains.filter((drain) => drain !== undefined);
+  return { status, nodes, replication, placements, drains: known, dead, scrub };
 }
 
 /** Undefined while no coordinator answers, which is a finding of its own. */

@@ -43,6 +43,7 @@ function rowsOf(status: NodeStatus, url: string, command: CommandText): [string,
     ['conflicts', String(status.conflicts)],
     ['content on its way', String(status.pendingContent)],
     ...givenUpRow(status, command),
+    ...damageRow(status, command),
     ['disk', `${formatBytes(disk.freeBytes)} free of ${formatBytes(disk.capacityBytes)}`],
     ['version', status.version],
   ];
@@ -77,15 +78,28 @@ function givenUpRow({ content: { dead } }: NodeStatus, command: CommandText): [s
   return dead === 0 ? [] : [['content given up', `${dead}: "${command('content dead')}" lists it`]];
 }
 
+/** What has rotted or vanished on the disk, until it is mended. */
+function damageRow({ records, content }: NodeStatus, command: CommandText): [string, string][] {
+  const counts = [
+    ...(records.damaged > 0 ? [counted(records.damaged, 'record of a version', 'records of versions')] : []),
+    ...(content.damaged > 0 ? [counted(content.damaged, 'content')] : []),
+    ...(content.incomplete > 0 ? [`${counted(content.incomplete, 'content')} without a part`] : []),
+  ];
+  if (counts.length === 0) return [];
+  return [['DAMAGED on disk', `${counts.join(', ')}: "${command('doctor')}" says what to do`]];
+}
+
 /** An unfinished carry-over holds up the next change of coordinators, and a restored one has to be replaced. */
 function controlText({ control }: NodeStatus): string {
-  const { seq, coordinator, carryOver, restored } = control;
+  const { seq, coordinator, carryOver, restored, forked } = control;
   const carrying =
     carryOver === null || carryOver.complete
       ? ''
       : `; ${carryOver.done} of ${counted(carryOver.total, 'register')} carried over so far`;
   const forgotten = restored.length === 0 ? '' : `; RESTORED, to be replaced: ${restored.join(' ')}`;
-  return `entry ${seq}${coordinator ? ', and this node votes' : ''}${carrying}${forgotten}`;
+  const split =
+    forked === null ? '' : `; FORKED at entry ${forked.seq}: ${forked.ours} here, ${forked.theirs} elsewhere`;
+  return `entry ${seq}${coordinator ? ', and this node votes' : ''}${carrying}${forgotten}${split}`;
 }
 
 /** Whoever is on the minority's side of a partition is to know it. */

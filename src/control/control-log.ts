@@ -51,6 +51,16 @@ export interface ControlStatus {
   readonly coordinators: readonly NodeId[];
   /** Coordinators that were caught having forgotten votes; each must be removed and join as a new node. */
   readonly restored: readonly NodeId[];
+  /**
+   * Two certified entries that stand at one place, the first there is: the hash of this node's and of the one that the
+   * member shows, which null stands for once it is none. Null where no other log was met since the start.
+   */
+  readonly forked: {
+    readonly seq: number;
+    readonly ours: string;
+    readonly theirs: string;
+    readonly nodeId: NodeId | null;
+  } | null;
   /** How far the registers have come to the present coordinators; null on a node that does not vote. */
   readonly carryOver: CarryStatus | null;
 }
@@ -195,8 +205,17 @@ export class ControlLog {
       coordinator: this.#votes(),
       coordinators,
       restored: this.#dependencies.quorum()?.restoredCoordinators() ?? [],
+      forked: this.#forked(),
       carryOver: this.#carryOverHere(),
     };
+  }
+
+  #forked(): ControlStatus['forked'] {
+    const fork = this.#parts?.exchange.fork;
+    if (fork === undefined) return null;
+    const { seq, ours, theirs, peer } = fork;
+    const member = [...this.state().members.values()].find(({ peerId }) => peerId === peer);
+    return { seq, ours, theirs, nodeId: member?.nodeId ?? null };
   }
 
   // --- for the engine and the workers ---

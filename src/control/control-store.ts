@@ -192,6 +192,12 @@ export class ControlStore {
     return { code: 'forked', message: `entry ${seq} is ${present}, not ${entry.hash}` };
   }
 
+  /** Whether a certified entry could stand where it says, after what is here before that place: its certificate holds. */
+  wouldFollow(certified: CertifiedEntry): boolean {
+    const before = this.stateAt(certified.entry.entry.seq - 1);
+    return before !== undefined && follow(before, certified).ok;
+  }
+
   /** The state after the entry at a position; undefined when the log has not come so far. */
   stateAt(seq: number): ControlState | undefined {
     if (seq === this.#state.seq) return this.#state;

@@ -10,6 +10,7 @@ import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import type { Network } from '../ports/network.ts';
 import type { AppendRefusal, ControlStore } from './control-store.ts';
+import { ForkSearch, type LogFork } from './fork-search.ts';
 
 /** One question and its answer: a page of a log at most. */
 const exchangeDeadlineMs = 10_000;
@@ -47,9 +48,19 @@ export class LogExchange {
   readonly #waiting = new Set<() => void>();
   readonly #telling = new Set<PeerId>();
   readonly #unsubscribers: (() => void)[] = [];
+  readonly #forks: ForkSearch;
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
+    this.#forks = new ForkSearch({
+      ...dependencies,
+      linesAfter: async (peer, after) => this.fetchEntries(peer, after, this.#stopping.signal),
+    });
+  }
+
+  /** Two certified entries of one place, once a peer has shown another than the one that is here. */
+  get fork(): LogFork | undefined {
+    return this.#forks.found;
   }
 
   /** Serves the protocol, and tells of what is appended from now on. Called before the network starts. */
@@ -163,6 +174,8 @@ export class LogExchange {
     }
     const appended = await store.append(entries);
     if (appended.ok) return;
+    // What does not follow may be certified all the same: then it follows something else than what is here.
+    void this.#forks.look(peer, store.state().seq);
     tellRefusal(log, peer, appended.error);
     throw violation(appended.error.message);
   }
@@ -173,12 +186,10 @@ export class LogExchange {
   }
 
   #note(peer: PeerId, { seq, hash }: LogTip): void {
-    const { store, log } = this.#dependencies;
     this.#known.set(peer, seq);
     this.#said.set(peer, seq);
     this.#wake();
-    const state = store.state();
-    if (seq === state.seq && hash !== state.hash) log.error('control:forked', { peer, seq, ours: state.hash, hash });
+    void this.#forks.compare(peer, { seq, hash });
   }
 
   #wake(): void {

@@ -16,7 +16,6 @@ type HttpOnlyCode =
   | 'too_many_streams'
   | 'not_ready'
   | 'shutting_down'
-  | 'damaged'
   | 'internal';
 
 export type ProblemCode = RefusalCode | HttpOnlyCode;

@@ -85,6 +85,7 @@ export const status = {
         tookMs: 12,
         totals,
         cut: false,
+        suspects: 0,
         checks: { proved: 30, lacking: 0, wrong: 0, unreachable: 1 },
       },
       repairs,

@@ -118,13 +118,14 @@ const auditor = named(
         tookMs: count,
         totals,
         cut: z.boolean(),
+        suspects: count,
         checks: z.strictObject({ proved: count, lacking: count, wrong: count, unreachable: count }),
       })
       .nullable(),
     repairs: repairState,
   }),
   'Auditor',
-  'A coordinator and the slots it audits: the audit that runs, the last one (`cut` when a plan did not take all), its repairs.',
+  'A coordinator and the slots it audits: the audit that runs, the last one (`cut` when a plan did not take all; `suspects` are copies on nodes that are online which counted as not there, since their holders were caught without them or never prove them), its repairs.',
 );
 export const replicationStatus = named(
   z.strictObject({

@@ -248,6 +248,7 @@ export const nodeStatus = named(
     provisional: count,
     quorum: z.strictObject({ ...quorumState, pending: count, waitingForCopies: count }),
     pendingContent: count,
+    records: z.strictObject({ damaged: count }),
     content: z.strictObject({ dead: count, damaged: count, incomplete: count, scrubbedAt: z.number().nullable() }),
     peers: z.strictObject({ connected: count, known: count }),
     disk: z.strictObject({ capacityBytes: z.number().min(0), freeBytes: z.number().min(0) }),
@@ -258,13 +259,21 @@ export const nodeStatus = named(
       coordinator: z.boolean(),
       coordinators: z.array(nodeId),
       restored: z.array(nodeId),
+      forked: z
+        .strictObject({
+          seq: z.int().min(1),
+          ours: z.string().regex(hash),
+          theirs: z.string().regex(hash),
+          nodeId: nodeId.nullable(),
+        })
+        .nullable(),
       carryOver: carryStatus.nullable(),
     }),
     membership,
     slots: z.strictObject({ count, kept: count, held: count, leaving: count }),
   }),
   'NodeStatus',
-  'The answering node. `quorum` tells whether it can have anything confirmed now, how many objects wait for that, and how many of these for copies of their content first; `pendingContent` counts contents it wants and does not hold whole yet; `content` counts contents that were given up (`dead`) and what the last scrub and the present one found; `control` is where its control log ends; `membership` is what it is to the cluster: `removed` by an entry of the log, for good, or `turned_away` by members while its own log says that it is one; `slots` is how many of the shares of the metadata there are, this node is to hold, answers for, and has still to hand over.',
+  'The answering node. `quorum` tells whether it can have anything confirmed now, how many objects wait for that, and how many of these for copies of their content first; `pendingContent` counts contents it wants and does not hold whole yet; `records` counts versions whose record was found damaged on its disk and is not mended yet; `content` counts contents that were given up (`dead`), and those that were whole on its disk and are not now, because something of them rotted (`damaged`) or is not there (`incomplete`), until they are mended; `control` is where its control log ends (`forked` names two certified entries of one place, `ours` and `theirs` by their hashes, when a member has another than this node); `membership` is what it is to the cluster: `removed` by an entry of the log, for good, or `turned_away` by members while its own log says that it is one; `slots` is how many of the shares of the metadata there are, this node is to hold, answers for, and has still to hand over.',
 );
 
 const eventOf = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
@@ -282,7 +291,7 @@ export const meshEvent = named(
       'replication',
       z.union([
         z.strictObject({ ns, key, version: versionId, status: z.enum(['stored', 'dead']) }),
-        z.strictObject({ status: z.literal('false_proof'), nodeId, manifest: versionId }),
+        z.strictObject({ status: z.enum(['false_proof', 'unproved']), nodeId, manifest: versionId }),
       ]),
     ),
   ]),

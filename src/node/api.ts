@@ -81,6 +81,7 @@ export type RefusalCode =
   | 'too_many'
   | 'log_moved'
   | 'coordinators_unavailable'
+  | 'damaged'
   | 'disk_full';
 
 export interface Refusal {
@@ -329,8 +330,15 @@ export type MeshEvent = { readonly id: number } & (
     }
   | {
       readonly type: 'replication';
-      /** A node said that it has a content, and gave what is no proof of it. */
-      readonly data: { readonly status: 'false_proof'; readonly nodeId: NodeId; readonly manifest: BlobHash };
+      /**
+       * A node said that it has a content, and gave what is no proof of it (`false_proof`), or none at all however often it
+       * was asked to while it was online (`unproved`): others are to hold the content until it proves it after all.
+       */
+      readonly data: {
+        readonly status: 'false_proof' | 'unproved';
+        readonly nodeId: NodeId;
+        readonly manifest: BlobHash;
+      };
     }
 );
 
@@ -377,11 +385,20 @@ export interface NodeInfo {
   readonly clockOffsetMs: number | null;
 }
 
+/** How the stored versions are. */
+interface RecordStatus {
+  /** Versions whose record was found damaged on this disk and is not mended yet: none of them is used or passed on. */
+  readonly damaged: number;
+}
+
 /** What became of content at this node. */
 export interface ContentStatus {
   /** Contents that were given up: nobody had them for a day, or they could not be stored. */
   readonly dead: number;
-  /** What the last scrub and the present one found: blobs that had rotted, and contents that lacked something. */
+  /**
+   * Contents that were whole here and are not now, whoever found that, a read, a challenge or the scrub: those of which
+   * something had rotted, and those that lack something otherwise. Each counts until it is whole again, or dropped.
+   */
   readonly damaged: number;
   readonly incomplete: number;
   /** When the last whole scrub ended, in milliseconds since the epoch; null before the first. */
@@ -407,6 +424,7 @@ export interface NodeStatus {
   readonly quorum: QuorumStatus;
   /** Contents this node wants and does not hold whole yet. */
   readonly pendingContent: number;
+  readonly records: RecordStatus;
   readonly content: ContentStatus;
   readonly peers: { readonly connected: number; readonly known: number };
   readonly disk: { readonly capacityBytes: number; readonly freeBytes: number };

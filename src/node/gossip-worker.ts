@@ -17,6 +17,7 @@ import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { GossipVerdict, Network } from '../ports/network.ts';
 import type { Certificates } from './confirmation/certificates.ts';
 import type { ContentPlane } from './content/content-plane.ts';
+import type { EnclosedContents } from './enclosed-contents.ts';
 import type { Appended, ObjectStore } from './object-store.ts';
 import type { PropagationMonitor } from './propagation.ts';
 import type { IntakeReport, RecordIntake } from './record-intake.ts';
@@ -25,12 +26,13 @@ import type { SyncView } from './sync-view.ts';
 import type { SyncWorker } from './sync-worker.ts';
 import { WithheldRecords } from './withheld-records.ts';
 
-/** The largest content that is gossiped with its record: asking for it would take more bytes than it has. */
-const contentBytesMax = 1_024;
 /** Messages being taken in at once; past it hints are dropped, and sync asks for what they told of. */
 const intakeAtOnceMax = 64;
 /** A certificate is waited for by nobody who did not ask for it, and many share a message. */
 const certificateDelayMs = 300;
+/** The slot whose topic all changes are told on while slots are not placed. */
+const commonRoom: GossipRoom = 0;
+
 interface Dependencies {
   readonly network: Network;
   readonly clock: Clock;
@@ -42,7 +44,8 @@ interface Dependencies {
   readonly voters: () => readonly { readonly peerId: PeerId }[];
   readonly sync: Pick<SyncWorker, 'requestDocuments'>;
   readonly content: Pick<ContentPlane, 'small'>;
-  readonly slots: Pick<SlotHoldings, 'kept' | 'onChange'>;
+  readonly enclosed: Pick<EnclosedContents, 'admit'>;
+  readonly slots: Pick<SlotHoldings, 'kept' | 'isEverything' | 'onChange'>;
   readonly propagation: Pick<PropagationMonitor, 'arrived'>;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -65,6 +68,7 @@ export class GossipWorker {
   readonly #withheld: WithheldRecords;
   readonly #messages: Counter;
   readonly #records: Counter;
+  readonly #contents: Counter;
   /** By slot, of those that are kept: what ends its subscription. */
   readonly #subscriptions = new Map<number, () => void>();
   #unsubscribe: () => void = () => undefined;
@@ -89,6 +93,11 @@ export class GossipWorker {
     this.#records = dependencies.metrics.counter({
       name: 'anabranch_gossip_records_total',
       help: 'Records that gossip brought: new, duplicate (held already), or incomplete (waiting for their ancestors).',
+      labels: ['outcome'],
+    });
+    this.#contents = dependencies.metrics.counter({
+      name: 'anabranch_gossip_contents_total',
+      help: 'Small contents that went with their records: sent, or received, of which those that nobody wanted were dropped.',
       labels: ['outcome'],
     });
   }
@@ -143,11 +152,20 @@ export class GossipWorker {
   }
 
   #tell({ doc, version, headsAfter }: Appended): void {
-    const { content: told } = version.record;
-    const small = told === null ? undefined : this.#dependencies.content.small(told, contentBytesMax);
-    const contents = small === undefined ? [] : [small];
+    const contents = this.#enclosedWith(version);
+    this.#contents.add(contents.length, { outcome: 'sent' });
     const hint = hintOf(doc, headsAfter, [Buffer.from(version.text)], contents);
-    this.#batcher.add(this.#dependencies.objects.slotOf(doc), hint);
+    const { slots, objects } = this.#dependencies;
+    // Where every node listens to every slot, one topic will do: what is told at one time is in one message then.
+    this.#batcher.add(slots.isEverything ? commonRoom : objects.slotOf(doc), hint);
+  }
+
+  #enclosedWith({ record: { ns, key, content: told } }: Version): readonly Uint8Array[] {
+    if (told === null) return [];
+    const { content, enclosed } = this.#dependencies;
+    const bytesMax = enclosed.admit({ ns, key, content: told });
+    const small = content.small(told, bytesMax);
+    return small === undefined ? [] : [small];
   }
 
   #isHeardByVotersOnly(): boolean {
@@ -260,6 +278,7 @@ export class GossipWorker {
     const { intake, certificates, sync, objects, view, propagation, log } = this.#dependencies;
     try {
       const contents = hints.flatMap((hint) => hint.contents ?? []);
+      this.#contents.add(contents.length, { outcome: 'received' });
       const report = await intake.receiveChecked(versions, from, contents);
       await Promise.all(proofs.map((certificate) => certificates.keep(certificate)));
       propagation.arrived(report.added, 'gossip');

@@ -52,6 +52,10 @@ export function joinReplication(
         log.error('replication:false_proof', { node, manifest });
         recorder.record({ type: 'replication', data: { status: 'false_proof', nodeId: node, manifest } });
       },
+      onUnproved: ({ node, manifest }) => {
+        log.warn('replication:unproved', { node, manifest });
+        recorder.record({ type: 'replication', data: { status: 'unproved', nodeId: node, manifest } });
+      },
     },
     { self, ...settings },
   );

@@ -64,6 +64,8 @@ export class Node implements MeshNode {
   async start(): Promise<void> {
     const { network, log } = this.#adapters;
     const incarnation = await this.#parts.incarnation.start();
+    const { damaged, objects } = this.#parts;
+    await damaged.open((id) => objects.sound(this.#adapters.kv, id) !== undefined);
     await this.#startControl();
     await this.#parts.model.open();
     await this.#parts.slots.start();
@@ -201,6 +203,7 @@ export class Node implements MeshNode {
       provisional: counts.versions - counts.confirmed,
       quorum: this.#parts.confirmations.status(),
       pendingContent: this.#parts.content.pending(),
+      records: { damaged: this.#parts.damaged.count },
       content: this.#contentStatus(),
       peers: { connected: network.connectedPeers().length, known: this.#parts.members.others(identity.nodeId) },
       disk: await blobs.space(),
@@ -216,13 +219,7 @@ export class Node implements MeshNode {
 
   #contentStatus(): ContentStatus {
     const { content } = this.#parts;
-    const { last, current } = content.scrubStatus();
-    return {
-      dead: content.deadCount(),
-      damaged: current.damaged + (last?.damaged ?? 0),
-      incomplete: current.incomplete + (last?.incomplete ?? 0),
-      scrubbedAt: last?.time ?? null,
-    };
+    return { dead: content.deadCount(), ...content.damaged(), scrubbedAt: content.scrubStatus().last?.time ?? null };
   }
 
   /** The control log comes first: who may connect, vote and write follows from it. */

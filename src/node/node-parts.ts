@@ -23,8 +23,10 @@ import { MissedCertificates } from './confirmation/missed-certificates.ts';
 import { ObjectKind } from './confirmation/object-kind.ts';
 import { RegisterBooks } from './confirmation/register-books.ts';
 import { ContentPlane, type ContentSettings } from './content/content-plane.ts';
+import { DamagedRecords } from './damaged-records.ts';
 import { DocumentCompactor } from './document-compactor.ts';
 import { DocumentPuller } from './document-puller.ts';
+import { EnclosedContents } from './enclosed-contents.ts';
 import { EventLog } from './event-log.ts';
 import { EventRecorder } from './event-recorder.ts';
 import { GossipWorker } from './gossip-worker.ts';
@@ -99,6 +101,7 @@ export class NodeParts {
   readonly votes: KvAcceptorStore;
   readonly intake: RecordIntake;
   readonly objects: ObjectStore;
+  readonly damaged: DamagedRecords;
   readonly trees: SlotTrees;
   readonly incarnation: Incarnation;
   readonly events: EventLog;
@@ -179,9 +182,11 @@ export class NodeParts {
     );
     const slots = this.slots.holdings;
     const { duties } = this.slots;
+    this.damaged = new DamagedRecords(adapters);
     this.objects = new ObjectStore({
       cluster,
       slots: slotCount,
+      damaged: this.damaged,
       changed: (transaction, change) => {
         this.trees.noted(change.change);
         duties.changed(transaction, change);
@@ -305,6 +310,17 @@ export class NodeParts {
       },
       { intervalMs: settings.syncIntervalMs ?? syncIntervalMsDefault },
     );
+    const { placement } = this.replication;
+    const peersOf = (nodes: readonly NodeId[]): PeerId[] =>
+      nodes.flatMap((node) => (node === nodeId ? [] : (this.members.byNode(node)?.peerId ?? [])));
+    const enclosed = new EnclosedContents({
+      network,
+      clock,
+      holdersOf: (ns, key) => peersOf(placement.desired(ns, key).holders),
+    });
+    intents.onProved((manifest, node) => {
+      for (const peer of peersOf([node])) enclosed.proved(manifest, peer);
+    });
     this.gossip = new GossipWorker(
       {
         network,
@@ -316,6 +332,7 @@ export class NodeParts {
         voters: () => control.view().coordinators,
         sync: this.sync,
         content,
+        enclosed,
         slots,
         propagation,
         log,

@@ -21,8 +21,14 @@ export function countsOf(reader: KvReader): CountsRow {
   return bytes === undefined ? none : { ...none, ...decodeRow<Partial<CountsRow>>(bytes, 'counts') };
 }
 
-/** Brings listing, conflicts and counts in step with an object's row, and says which head is preferred now. */
-export function indexObject(transaction: KvTransaction, change: ObjectChange): VersionId {
+/**
+ * Brings listing and conflicts in step with an object's row. Says which head is preferred now, and by how much the counts
+ * change, for `count`.
+ */
+export function indexObject(
+  transaction: KvTransaction,
+  change: ObjectChange,
+): { readonly preferred: VersionId; readonly counted: CountsRow } {
   const { doc, before, after } = change;
   const { ns, key, heads } = after;
   const preferred = preferredHead(heads, after.confirmed?.id);
@@ -45,15 +51,27 @@ export function indexObject(transaction: KvTransaction, change: ObjectChange): V
   } else if (wasConflict) {
     transaction.delete(conflictKey(ns, key));
   }
-  const counts = countsOf(transaction);
+  const counted: CountsRow = {
+    objects: before === undefined ? 1 : 0,
+    versions: change.added,
+    conflicts: Number(isConflict) - Number(wasConflict),
+    confirmed: change.confirmed,
+  };
+  return { preferred, counted };
+}
+
+/** Adds to the counts what changes came to: once for all of a transaction, since it is one row. */
+export function count(transaction: KvTransaction, changes: readonly CountsRow[]): void {
+  if (changes.length === 0) return;
+  const { objects, versions, conflicts, confirmed } = countsOf(transaction);
+  const sum = (of: keyof CountsRow): number => changes.reduce((total, change) => total + change[of], 0);
   const next: CountsRow = {
-    objects: counts.objects + (before === undefined ? 1 : 0),
-    versions: counts.versions + change.added,
-    conflicts: counts.conflicts + Number(isConflict) - Number(wasConflict),
-    confirmed: counts.confirmed + change.confirmed,
+    objects: objects + sum('objects'),
+    versions: versions + sum('versions'),
+    conflicts: conflicts + sum('conflicts'),
+    confirmed: confirmed + sum('confirmed'),
   };
   transaction.put(metaKey('counts'), encodeRow(next));
-  return preferred;
 }
 
 /** Takes an object that is removed out of listing, conflicts and counts; so many of its versions were confirmed. */
@@ -61,12 +79,7 @@ export function unindexObject(transaction: KvTransaction, row: ObjectRow, confir
   const { ns, key, heads, versions } = row;
   transaction.delete(listingKey(ns, key));
   transaction.delete(conflictKey(ns, key));
-  const counts = countsOf(transaction);
-  const next: CountsRow = {
-    objects: counts.objects - 1,
-    versions: counts.versions - versions,
-    conflicts: counts.conflicts - (heads.length > 1 ? 1 : 0),
-    confirmed: counts.confirmed - confirmed,
-  };
-  transaction.put(metaKey('counts'), encodeRow(next));
+  count(transaction, [
+    { objects: -1, versions: -versions, conflicts: heads.length > 1 ? -1 : 0, confirmed: -confirmed },
+  ]);
 }

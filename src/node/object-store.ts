@@ -2,6 +2,7 @@ import {
   contextAdd,
   contextHas,
   contextSize,
+  type DotContext,
   decodeContext,
   emptyContext,
   encodeContext,
@@ -13,13 +14,14 @@ import { type DocumentState, documentDigest } from '../../crdt/document-digest.t
 import { isReachable, missingVersions } from '../../crdt/graph-difference.ts';
 import type { ClusterId, DocId, Result, VersionId } from '../../crdt/ids.ts';
 import { buildChange, documentId, slotOf } from '../../crdt/object-document.ts';
-import { type AncestryLookup, decodeVersion, type Version } from '../../crdt/version.ts';
+import { type AncestryLookup, recallVersion, type Version } from '../../crdt/version.ts';
 import { nextHeads } from '../../crdt/version-graph.ts';
 import type { KvReader, KvTransaction } from '../ports/kv.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import { changeFeed, FeedNumbers } from './change-feed.ts';
 import { certificateRows } from './confirmation/certificate-rows.ts';
-import { countsOf, indexObject, unindexObject } from './object-index.ts';
+import { DamagedRecords } from './damaged-records.ts';
+import { count, countsOf, indexObject, unindexObject } from './object-index.ts';
 import {
   type ConfirmedRow,
   type CountsRow,
@@ -83,11 +85,17 @@ export class ObjectStore {
   readonly #cache = new VersionCache(versionsCachedMax);
   readonly #digests = new StateDigests(digestsKeptMax);
   readonly #feedNumbers = new FeedNumbers();
-  readonly #damaged = new Set<VersionId>();
+  readonly #damaged: DamagedRecords;
   /** The name hashed last: a write asks for the same one several times in a row. */
   #named = { ns: '', key: '', doc: '' as DocId };
 
-  constructor(options: { readonly cluster: ClusterId; readonly slots: number; readonly changed?: ChangeWitness }) {
+  constructor(options: {
+    readonly cluster: ClusterId;
+    readonly slots: number;
+    readonly changed?: ChangeWitness;
+    readonly damaged?: DamagedRecords;
+  }) {
+    this.#damaged = options.damaged ?? new DamagedRecords();
     this.#cluster = options.cluster;
     this.#slots = options.slots;
     this.#changed = options.changed ?? (() => undefined);
@@ -128,9 +136,9 @@ export class ObjectStore {
     if (cached !== undefined) return cached;
     const row = reader.get(versionKey(id));
     if (row === undefined) return undefined;
-    const decoded = decodeVersion(textOfRow(row));
-    if (!decoded.ok || decoded.value.id !== id) {
-      this.#damaged.add(id);
+    const version = recallVersion(id, textOfRow(row));
+    if (version === undefined) {
+      this.#damaged.found(id);
       throw new MeshError(
         'corrupt',
         `the stored record of version ${id} is damaged; it is fetched again as soon as a peer that has it is connected`,
@@ -138,8 +146,8 @@ export class ObjectStore {
       );
     }
     // What a transaction reads may be its own, and come to nothing.
-    if (!('put' in reader)) this.#cache.add(decoded.value);
-    return decoded.value;
+    if (!('put' in reader)) this.#cache.add(version);
+    return version;
   }
 
   /** A stored version whose text is whole; a damaged one is noted for repair and reads as absent. */
@@ -163,14 +171,21 @@ export class ObjectStore {
       if (elder === undefined || younger === undefined || !contextHas(younger.context, elder.dot)) return false;
       const { ns, key } = younger.record;
       if (elder.ns !== ns || elder.key !== key) return false;
-      if (this.#hasUniqueDots(reader, this.documentId(ns, key))) return true;
+      if (this.hasUniqueDots(reader, this.documentId(ns, key))) return true;
       return isReachable(ancestor, descendant, (id) => this.sound(reader, id)?.record);
     };
   }
 
+  /** True when no two versions have the same dot, of those held of an object and of these others of it. */
+  hasUniqueDots(reader: KvReader, doc: DocId, others: readonly Version[] = []): boolean {
+    const row = this.object(reader, doc);
+    const all = others.reduce((dots, { record }) => contextAdd(dots, record.dot), row ? dotsOf(row) : emptyContext);
+    return contextSize(all) === (row?.versions ?? 0) + others.length;
+  }
+
   /** Versions whose stored record was found damaged and is not restored yet. */
   damaged(): readonly VersionId[] {
-    return [...this.#damaged];
+    return this.#damaged.list();
   }
 
   /**
@@ -226,13 +241,25 @@ export class ObjectStore {
   /** Puts a record's text back over a damaged row. The caller has checked that it hashes to the id. */
   restore(transaction: KvTransaction, version: Version): void {
     transaction.put(versionKey(version.id), Buffer.from(version.text));
-    this.#damaged.delete(version.id);
+    this.#damaged.mended(transaction, version.id);
   }
 
-  /**
-   * Adds a version that was checked and is not held, with all its parents held.
-   */
+  /** Adds a version that was checked and is not held, with all its parents held. */
   append(transaction: KvTransaction, version: Version): Appended {
+    return this.appendAll(transaction, [version])[0] as Appended;
+  }
+
+  /** Adds such versions in this order, parents before children. */
+  appendAll(transaction: KvTransaction, versions: readonly Version[]): Appended[] {
+    const all = versions.map((version) => this.#append(transaction, version));
+    count(
+      transaction,
+      all.map(({ counted }) => counted),
+    );
+    return all.map(({ appended }) => appended);
+  }
+
+  #append(transaction: KvTransaction, version: Version): { readonly appended: Appended; readonly counted: CountsRow } {
     const { record } = version;
     const doc = this.documentId(record.ns, record.key);
     const before = this.object(transaction, doc);
@@ -240,7 +267,7 @@ export class ObjectStore {
     const headIdsBefore = headsBefore.map((head) => head.id);
     const headIdsAfter = nextHeads(headIdsBefore, { id: version.id, parents: record.parents });
     const heads = orderedHeads([...headsBefore, headOf(version)], headIdsAfter);
-    const dots = before === undefined ? emptyContext : unwrap(decodeContext(before.dots));
+    const dots = before === undefined ? emptyContext : dotsOf(before);
     const dotReused = contextHas(dots, record.dot);
     const proof = this.#proofAfter(transaction, doc, before, version);
     const after: ObjectRow = {
@@ -257,10 +284,10 @@ export class ObjectStore {
     this.#putRow(transaction, doc, before, after);
     this.#changed(transaction, { doc, change: after.change, maker: record.node });
     const isConfirmed = proof.confirmed?.id === version.id;
-    const confirmed = isConfirmed ? this.#confirmedCount(transaction, doc, before?.confirmed?.id, version.id) : 0;
-    const preferred = indexObject(transaction, { doc, before, after, added: 1, confirmed });
-    const headsAfter = headIdsAfter;
-    return { version, doc, headsBefore: headIdsBefore, headsAfter, preferred, row: after, dotReused, isConfirmed };
+    const confirmed = isConfirmed ? this.#newlyConfirmed(transaction, after, before?.confirmed?.id, version) : 0;
+    const { preferred, counted } = indexObject(transaction, { doc, before, after, added: 1, confirmed });
+    const states = { headsBefore: headIdsBefore, headsAfter: headIdsAfter, preferred, row: after };
+    return { appended: { version, doc, ...states, dotReused, isConfirmed }, counted };
   }
 
   /**
@@ -276,7 +303,8 @@ export class ObjectStore {
     const isNewest = latest === undefined || supersedes(statement, latest);
     const isSameLink = latest?.position === position && latest.head === head;
     const before = this.object(transaction, doc);
-    const version = this.sound(transaction, head as VersionId);
+    // Of an object that is not here neither is any version.
+    const version = before && this.sound(transaction, head as VersionId);
     const isHere = version !== undefined && this.documentId(version.record.ns, version.record.key) === doc;
     // It comes again: the record of its head was damaged the first time, and is not any more.
     const isDue = isSameLink && isHere && before?.certified !== undefined;
@@ -307,8 +335,9 @@ export class ObjectStore {
     this.#putRow(transaction, doc, before, after);
     this.#changed(transaction, { doc, change: after.change, maker: makerOf(certificate) });
     if (advanced !== undefined) {
-      const count = this.#confirmedCount(transaction, doc, before.confirmed?.id, advanced.id);
-      indexObject(transaction, { doc, before, after, added: 0, confirmed: count });
+      const gained = this.#newlyConfirmed(transaction, after, before.confirmed?.id, version);
+      const { counted } = indexObject(transaction, { doc, before, after, added: 0, confirmed: gained });
+      count(transaction, [counted]);
     }
     return { doc, row: after, advanced };
   }
@@ -321,7 +350,8 @@ export class ObjectStore {
     const row = this.object(transaction, doc);
     if (row === undefined || row.change === changeFeed.last(transaction)) return;
     const { confirmed: last } = row;
-    const confirmed = last === undefined ? 0 : this.#confirmedCount(transaction, doc, undefined, last.id);
+    const head = last && this.sound(transaction, last.id);
+    const confirmed = this.#newlyConfirmed(transaction, row, undefined, head);
     for (const { id } of this.versions(transaction, doc)) {
       transaction.delete(versionKey(id));
       this.#cache.delete(id);
@@ -392,29 +422,29 @@ export class ObjectStore {
   }
 
   /** By how many the confirmed versions become more with a new confirmed head: fewer, when it does not follow the last. */
-  #confirmedCount(reader: KvReader, doc: DocId, last: VersionId | undefined, head: VersionId): number {
-    if (this.#hasUniqueDots(reader, doc)) return this.#historySize(reader, head) - this.#historySize(reader, last);
-    const lookup = (id: VersionId) => this.sound(reader, id)?.record;
-    if (last === undefined) return missingVersions([head], [], lookup).length;
-    const gained = missingVersions([head], [last], lookup).length;
-    return isReachable(last, head, lookup) ? gained : gained - missingVersions([last], [head], lookup).length;
-  }
-
-  /** How many versions these are, a version and its ancestors, where no dot was issued twice. */
-  #historySize(reader: KvReader, id: VersionId | undefined): number {
-    const version = id === undefined ? undefined : this.sound(reader, id);
-    return version === undefined ? 0 : contextSize(version.context) + 1;
-  }
-
-  /** True when no two versions held of an object have the same dot. */
-  #hasUniqueDots(reader: KvReader, doc: DocId): boolean {
-    const row = this.object(reader, doc);
-    return row !== undefined && contextSize(unwrap(decodeContext(row.dots))) === row.versions;
+  #newlyConfirmed(reader: KvReader, row: ObjectRow, last: VersionId | undefined, head: Version | undefined): number {
+    if (head === undefined) return 0;
+    if (contextSize(dotsOf(row)) === row.versions)
+      return historySize(head) - historySize(last && this.sound(reader, last));
+    const lookup = (id: VersionId) => (id === head.id ? head : this.sound(reader, id))?.record;
+    if (last === undefined) return missingVersions([head.id], [], lookup).length;
+    const gained = missingVersions([head.id], [last], lookup).length;
+    return isReachable(last, head.id, lookup) ? gained : gained - missingVersions([last], [head.id], lookup).length;
   }
 }
 
 function rowOf(doc: DocId, bytes: Uint8Array): ObjectRow {
   return decodeRow<ObjectRow>(bytes, `object ${doc}`);
+}
+
+/** The dots of the versions held of an object. */
+function dotsOf({ dots }: ObjectRow): DotContext {
+  return unwrap(decodeContext(dots));
+}
+
+/** How many versions these are, a version and its ancestors, where no dot was issued twice. */
+function historySize(version: Version | undefined): number {
+  return version === undefined ? 0 : contextSize(version.context) + 1;
 }
 
 /** What sync compares of an object. */

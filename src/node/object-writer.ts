@@ -242,8 +242,8 @@ export class ObjectWriter {
     { doc, row }: { readonly doc: DocId; readonly row: ObjectRow | undefined },
     input: WriteTarget,
   ): Outcome<Version[]> {
-    const { objects, tips } = this.#dependencies;
-    if (input.parents !== undefined) return this.#namedParents(reader, doc, input.parents);
+    const { tips } = this.#dependencies;
+    if (input.parents !== undefined) return this.#namedParents(reader, doc, input, input.parents);
     if (row === undefined) return ok([]);
     if (row.heads.length > headsMax) {
       return refuse(
@@ -253,11 +253,26 @@ export class ObjectWriter {
       );
     }
     const writer = { author: input.author, node: this.#identity.nodeId };
-    const tip = objects.version(reader, tips.find(reader, doc, row, writer));
-    return ok(tip === undefined ? [] : [tip]);
+    const tip = this.#stored(reader, tips.find(reader, doc, row, writer), input);
+    if (!tip.ok) return tip;
+    return ok(tip.value === undefined ? [] : [tip.value]);
   }
 
-  #namedParents(reader: KvReader, doc: DocId, named: readonly string[]): Outcome<Version[]> {
+  /** What follows a version cannot be written without its record, which has its context. */
+  #stored(reader: KvReader, id: VersionId, { ns, key }: Pick<WriteTarget, 'ns' | 'key'>): Outcome<Version | undefined> {
+    try {
+      return ok(this.#dependencies.objects.version(reader, id));
+    } catch (error) {
+      if (!(error instanceof MeshError) || error.code !== 'corrupt') throw error;
+      const message =
+        `version ${id} of ${ns}/${key}, which this would supersede, has a damaged record on this node's disk, and nothing ` +
+        'was stored. It is fetched again as soon as a node that has it is connected; until then only a version that is ' +
+        'sound can be named as parent, which makes a branch';
+      return refuse('damaged', message, { version: id });
+    }
+  }
+
+  #namedParents(reader: KvReader, doc: DocId, input: WriteTarget, named: readonly string[]): Outcome<Version[]> {
     const { objects } = this.#dependencies;
     const ids = [...new Set(named)];
     if (ids.length === 0) return refuse('invalid_request', 'parents is empty: name a version, or leave it out');
@@ -265,7 +280,9 @@ export class ObjectWriter {
     const versions: Version[] = [];
     for (const id of ids) {
       if (!isHash(id)) return refuse('invalid_version', `'${id}' is not a version id`);
-      const version = objects.version(reader, id as VersionId);
+      const stored = this.#stored(reader, id as VersionId, input);
+      if (!stored.ok) return stored;
+      const version = stored.value;
       if (version === undefined) return refuse('unknown_parent', `version ${id} is not known here`, { version: id });
       if (objects.documentId(version.record.ns, version.record.key) !== doc) {
         const { ns, key } = version.record;

@@ -1,4 +1,3 @@
-import { blake3, toHex } from '../../crdt/digest.ts';
 import { isReachable } from '../../crdt/graph-difference.ts';
 import type { ClusterId, PeerId, VersionId } from '../../crdt/ids.ts';
 import {
@@ -16,6 +15,7 @@ import type { Log } from '../ports/log.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { Verifier } from '../ports/verifier.ts';
 import type { ContentPlane } from './content/content-plane.ts';
+import { type HashedBytes, hashed } from './content/small-content.ts';
 import type { Incarnation } from './incarnation.ts';
 import type { ObjectStore } from './object-store.ts';
 import { ParkedRecords } from './parked-records.ts';
@@ -24,13 +24,30 @@ import { WaitingRecords } from './waiting-records.ts';
 
 /** Records decoded, or written in one transaction, in one turn of the event loop: this bounds how long it is held. */
 const recordsPerTurnMax = 16;
-/** Turns under way for one batch: the next records are checked while the last are being flushed. */
+/** Transactions under way for one batch: the next are written while the last are being flushed. */
 const turnsAheadMax = 4;
 
 /** A record in the waiting room, and the parents it lacks. */
 export interface MissingParents {
   readonly version: Version;
   readonly parents: readonly VersionId[];
+}
+
+/** A record before its signature is verified: a version, a fault, or neither, while it waits for the log. */
+interface Decoded {
+  readonly version?: Version;
+  /**
+   * The key it must be signed with. None when the version is held: the id is a hash of the whole text, and what is held was
+   * verified.
+   */
+  readonly publicKey?: Uint8Array;
+  readonly fault?: VersionFault;
+}
+
+/** Records that passed step one, and what is wrong with the others. */
+interface Checked {
+  readonly versions: Version[];
+  readonly faults: VersionFault[];
 }
 
 /** What became of a batch of received records. */
@@ -65,8 +82,8 @@ export class RecordIntake {
   readonly #cluster: ClusterId;
   readonly #parked = new ParkedRecords();
   readonly #waiting = new WaitingRecords();
-  /** Settles when the turn that came last has asked for its records to be stored, so that they are in the order they came. */
-  #asked: Promise<unknown> = Promise.resolve();
+  /** Resolves when the records that came last have all been given to the store, so that they get there in the order they came. */
+  #asked: Promise<void> = Promise.resolve();
   readonly #refused: Counter;
 
   constructor(dependencies: Dependencies, cluster: ClusterId) {
@@ -83,11 +100,21 @@ export class RecordIntake {
    * Step one, by the records alone. One that stands on a log position this node does not know is no fault: it waits until
    * the log is here.
    */
-  async check(
-    texts: readonly (Uint8Array | string)[],
-    from: PeerId,
-  ): Promise<{ readonly versions: Version[]; readonly faults: VersionFault[] }> {
-    const decoded = texts.map((text) => this.#decode(text, from));
+  check(texts: readonly (Uint8Array | string)[], from: PeerId): Promise<Checked> {
+    return this.#verify(texts.map((text) => this.#decode(text, from)));
+  }
+
+  /** The same for many records, a few in each turn of the event loop; their signatures are verified together. */
+  async #checkInTurns(texts: readonly (Uint8Array | string)[], from: PeerId): Promise<Checked> {
+    const decoded: Decoded[] = [];
+    for (let start = 0; start < texts.length; start += recordsPerTurnMax) {
+      if (start > 0) await this.#dependencies.clock.sleep(0);
+      for (const text of texts.slice(start, start + recordsPerTurnMax)) decoded.push(this.#decode(text, from));
+    }
+    return this.#verify(decoded);
+  }
+
+  async #verify(decoded: readonly Decoded[]): Promise<Checked> {
     const faults = decoded.flatMap(({ fault }) => fault ?? []);
     const signed = decoded.flatMap(({ version, publicKey }) =>
       version === undefined || publicKey === undefined ? [] : [signedDigestOf(version, this.#cluster, publicKey)],
@@ -103,18 +130,8 @@ export class RecordIntake {
     return { versions, faults };
   }
 
-  /**
-   * What of step one needs no signature: the version with the key it must be signed with (none when it is held, since the
-   * id is a hash of the whole text and what is held was verified), a fault, or neither.
-   */
-  #decode(
-    text: Uint8Array | string,
-    from: PeerId,
-  ): {
-    readonly version?: Version;
-    readonly publicKey?: Uint8Array;
-    readonly fault?: VersionFault;
-  } {
+  /** What of step one needs no signature. */
+  #decode(text: Uint8Array | string, from: PeerId): Decoded {
     const decoded = decodeVersion(text);
     if (!decoded.ok) return { fault: decoded.error };
     const version = decoded.value;
@@ -156,48 +173,18 @@ export class RecordIntake {
     from: PeerId,
     contents: readonly Uint8Array[] = [],
   ): Promise<IntakeReport> {
-    const along = byHash(contents);
-    const reports: IntakeReport[] = [];
-    const underWay: Promise<IntakeReport>[] = [];
+    const before = this.#asked;
+    const asked = Promise.withResolvers<void>();
+    this.#asked = asked.promise;
     try {
-      for (let start = 0; start < texts.length; start += recordsPerTurnMax) {
-        const turn = this.#takeTurn(texts.slice(start, start + recordsPerTurnMax), {
-          along,
-          before: this.#asked,
-          from,
-        });
-        this.#asked = turn.then(
-          () => undefined,
-          () => undefined,
-        );
-        const report = turn.then(({ stored }) => stored);
-        report.catch(() => undefined);
-        underWay.push(report);
-        // Decoding waits for nothing, so without this all of it would be one turn.
-        await this.#dependencies.clock.sleep(0);
-        if (underWay.length > turnsAheadMax) reports.push(await (underWay.shift() as Promise<IntakeReport>));
-      }
+      const { versions, faults } = await this.#checkInTurns(texts, from);
+      await before;
+      this.#reportFaults(faults, from);
+      const report = await this.#store(versions, { from, along: byHash(contents), asked: asked.resolve });
+      return { ...report, faults: [...faults, ...report.faults] };
     } finally {
-      await Promise.allSettled(underWay);
+      asked.resolve();
     }
-    reports.push(...(await Promise.all(underWay)));
-    return {
-      added: reports.flatMap((report) => report.added),
-      incomplete: reports.flatMap((report) => report.incomplete),
-      faults: reports.flatMap((report) => report.faults),
-    };
-  }
-
-  /** Checks some records and asks for them to be stored, after those of the turns before. */
-  async #takeTurn(
-    texts: readonly (Uint8Array | string)[],
-    { along, before, from }: { readonly along: Along; readonly before: Promise<unknown>; readonly from: PeerId },
-  ): Promise<{ readonly stored: Promise<IntakeReport> }> {
-    const { versions, faults } = await this.check(texts, from);
-    await before;
-    this.#reportFaults(faults, from);
-    const stored = this.#store(versions, from, along);
-    return { stored: stored.then((report) => ({ ...report, faults: [...faults, ...report.faults] })) };
   }
 
   /** Puts versions that were fetched by id back over damaged rows. The rest of what came is taken in as usual. */
@@ -213,7 +200,7 @@ export class RecordIntake {
       });
     }
     for (const version of restored) log.info('record:restored', { version: version.id, from });
-    const report = await this.#store(versions, from, byHash([]));
+    const report = await this.#store(versions, { from, along: byHash([]) });
     return { ...report, faults: [...faults, ...report.faults] };
   }
 
@@ -223,29 +210,44 @@ export class RecordIntake {
     from: PeerId,
     contents: readonly Uint8Array[] = [],
   ): Promise<IntakeReport> {
-    return this.#store(versions, from, byHash(contents));
+    return this.#store(versions, { from, along: byHash(contents) });
   }
 
-  async #store(versions: readonly Version[], from: PeerId, along: Along): Promise<IntakeReport> {
+  /**
+   * Writes a few of them in each turn of the event loop, the next ones while the last are being flushed. `asked` is called
+   * when the turn has come in which others may ask for theirs.
+   */
+  async #store(
+    versions: readonly Version[],
+    { from, along, asked }: { readonly from: PeerId; readonly along: Along; readonly asked?: () => void },
+  ): Promise<IntakeReport> {
+    const { clock } = this.#dependencies;
     const ordered = [...versions].sort((left, right) => left.record.generation - right.record.generation);
-    const faults: VersionFault[] = [];
-    const incomplete: MissingParents[] = [];
-    const added: Version[] = [];
-    for (let start = 0; start < ordered.length; start += recordsPerTurnMax) {
-      const batch = ordered.slice(start, start + recordsPerTurnMax);
-      const placed = await this.#commit(batch, along);
-      added.push(...placed.entry.appended.map((appended) => appended.version));
-      faults.push(...placed.faults);
-      incomplete.push(...placed.incomplete);
+    const underWay: Promise<Placed>[] = [];
+    const placed: Placed[] = [];
+    try {
+      for (let start = 0; start < ordered.length; start += recordsPerTurnMax) {
+        if (start > 0) await clock.sleep(0);
+        if (underWay.length >= turnsAheadMax) placed.push(await (underWay.shift() as Promise<Placed>));
+        const committed = this.#commit(ordered.slice(start, start + recordsPerTurnMax), along);
+        committed.catch(() => undefined);
+        underWay.push(committed);
+      }
+    } finally {
+      if (asked !== undefined) clock.setTimer(0, asked);
+      await Promise.allSettled(underWay);
     }
+    placed.push(...(await Promise.all(underWay)));
+    const faults = placed.flatMap((each) => each.faults);
     this.#reportFaults(faults, from);
-    return { added, incomplete, faults };
+    return {
+      added: placed.flatMap(({ entry }) => entry.appended.map(({ version }) => version)),
+      incomplete: placed.flatMap((each) => each.incomplete),
+      faults,
+    };
   }
 
-  async #commit(
-    batch: readonly Version[],
-    along: Along,
-  ): Promise<{ entry: JournalEntry; faults: VersionFault[]; incomplete: MissingParents[] }> {
+  async #commit(batch: readonly Version[], along: Along): Promise<Placed> {
     const { kv, journal, content } = this.#dependencies;
     const committed = await kv.transact((transaction) => {
       const placing = this.#place(transaction, batch);
@@ -291,8 +293,7 @@ export class RecordIntake {
       const fault = checkAgainstParents(
         version,
         parents.filter((parent) => parent !== undefined),
-        (ancestor, descendant) =>
-          isReachable(ancestor, descendant, (id) => (placed.get(id) ?? objects.sound(reader, id))?.record),
+        (ancestor, descendant) => this.#isAncestor(reader, placed, { ancestor, descendant, of: version }),
       );
       if (fault !== undefined) {
         faults.push(fault);
@@ -304,13 +305,33 @@ export class RecordIntake {
     return { versions: [...placed.values()], faults, incomplete };
   }
 
+  /**
+   * Whether what a context names as an ancestor is one, of versions that are held or placed. While no dot was issued twice
+   * it is, since contexts are checked; only else the graph is walked, however long the history is.
+   */
+  #isAncestor(
+    reader: KvReader,
+    placed: ReadonlyMap<VersionId, Version>,
+    {
+      ancestor,
+      descendant,
+      of,
+    }: { readonly ancestor: VersionId; readonly descendant: VersionId; readonly of: Version },
+  ): boolean {
+    const { objects } = this.#dependencies;
+    const { ns, key } = of.record;
+    const beside = [...placed.values()].filter(({ record }) => record.ns === ns && record.key === key);
+    if (objects.hasUniqueDots(reader, objects.documentId(ns, key), beside)) return true;
+    return isReachable(ancestor, descendant, (id) => (placed.get(id) ?? objects.sound(reader, id))?.record);
+  }
+
   #takeContent(transaction: KvTransaction, { id, record }: Version, along: Along): void {
     const { ns, key, node, content: told } = record;
     if (told === null) return;
     const { content } = this.#dependencies;
     const subject = { ns, key, version: id, origin: node };
-    const bytes = along.get(told.b3);
-    if (bytes !== undefined && content.keepSmall(transaction, told, subject, bytes)) return;
+    const small = along.get(told.b3);
+    if (small !== undefined && content.keepSmall(transaction, told, subject, small)) return;
     content.want(transaction, told, subject);
   }
 
@@ -332,11 +353,18 @@ export class RecordIntake {
   }
 }
 
-/** Contents that came with their records, by their BLAKE3 in lowercase hex. */
-type Along = ReadonlyMap<string, Uint8Array>;
+/** What came of the records of one transaction. */
+interface Placed {
+  readonly entry: JournalEntry;
+  readonly faults: readonly VersionFault[];
+  readonly incomplete: readonly MissingParents[];
+}
+
+/** Contents that came with their records, by their hashes. */
+type Along = ReadonlyMap<string, HashedBytes>;
 
 function byHash(contents: readonly Uint8Array[]): Along {
-  return new Map(contents.map((bytes) => [toHex(blake3(bytes)), bytes]));
+  return new Map(contents.map((bytes) => hashed(bytes)).map((each) => [each.b3, each]));
 }
 
 function badSignature({ id }: Version): VersionFault {

@@ -133,6 +133,11 @@ export interface AuditorState {
     readonly totals: PlanTotals;
     /** There is more to do than a plan lists. */
     readonly cut: boolean;
+    /**
+     * Copies on nodes that are online which counted as not there: their holders were caught without them, or let every
+     * question for a proof pass for longer than the repair delay. Others stand in, until each is proved after all.
+     */
+    readonly suspects: number;
     /** What became of the copies it had challenged. */
     readonly checks: {
       readonly proved: number;

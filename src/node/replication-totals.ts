@@ -55,6 +55,7 @@ function auditorOf({ nodeId, name, auditor: { running, last, repairs } }: ToldAu
             tookMs: last.took,
             totals: last.totals,
             cut: last.cut,
+            suspects: last.suspects,
             checks: last.checks,
           },
     repairs: { pulls, bytes, bytesPerSecond: rate, etaMs: eta },

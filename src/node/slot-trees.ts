@@ -10,6 +10,8 @@ import { metaKey, treeKey } from './storage-keys.ts';
 
 /** Documents taken in at a time, in the order of the trees: those that share a row write it once. */
 const foldedAtOnceMax = 4_096;
+/** Rows of the feed read in one turn of the event loop. */
+const readPerTurnMax = 1_024;
 /** Documents of one transaction of a fold: this bounds how long it holds the event loop. */
 const foldedPerTurnMax = 128;
 /** Changes that wait at most until they are folded without anybody asking: bounds what who asks has to wait for. */
@@ -65,10 +67,9 @@ export class SlotTrees {
 
   async #foldAll(): Promise<void> {
     for (;;) {
-      const changed = changeFeed.after(this.#kv, this.#folded(), foldedAtOnceMax);
-      const last = changed.at(-1);
-      if (last === undefined) return;
-      const docs = changed.map(({ doc }) => ({ doc, key: rawHash(doc), slot: this.#states.slotOf(doc) }));
+      const { changed, through, isAll } = await this.#nextChanged();
+      if (changed.size === 0) return;
+      const docs = Array.from(changed, (doc) => ({ doc, key: rawHash(doc), slot: this.#states.slotOf(doc) }));
       docs.sort((left, right) => left.slot - right.slot || Buffer.compare(left.key, right.key));
       for (let start = 0; start < docs.length; start += foldedPerTurnMax) {
         const part = docs.slice(start, start + foldedPerTurnMax);
@@ -82,10 +83,24 @@ export class SlotTrees {
         });
         await this.#clock.sleep(0);
       }
-      await this.#kv.transact((transaction) => transaction.put(metaKey('folded'), Buffer.from(String(last.change))));
+      await this.#kv.transact((transaction) => transaction.put(metaKey('folded'), Buffer.from(String(through))));
       // These were all there were: a node that is written to without a rest has no end of them.
-      if (changed.length < foldedAtOnceMax) return;
+      if (isAll) return;
     }
+  }
+
+  /** The next documents of the feed that are not folded, each once: one may change, and come again, between two turns. */
+  async #nextChanged(): Promise<{ changed: ReadonlySet<DocId>; through: number; isAll: boolean }> {
+    const changed = new Set<DocId>();
+    let through = this.#folded();
+    for (let read = 0; read < foldedAtOnceMax; read += readPerTurnMax) {
+      if (read > 0) await this.#clock.sleep(0);
+      const page = changeFeed.after(this.#kv, through, readPerTurnMax);
+      for (const { doc } of page) changed.add(doc);
+      through = page.at(-1)?.change ?? through;
+      if (page.length < readPerTurnMax) return { changed, through, isAll: true };
+    }
+    return { changed, through, isAll: false };
   }
 
   #folded(): number {

@@ -18,6 +18,7 @@ const room = {
   feed: 0x0a,
   feedCursor: 0x0b,
   snapshot: 0x0c,
+  damaged: 0x0d,
 } as const;
 
 const separator = 0;
@@ -36,6 +37,13 @@ export function objectKey(doc: DocId): KvKey {
 export function versionKey(version: VersionId): KvKey {
   return withRoom(room.version, rawHash(version));
 }
+
+/** That a version's record was found damaged. */
+export function damagedKey(version: VersionId): KvKey {
+  return withRoom(room.damaged, rawHash(version));
+}
+
+export const damagedRange = { start: Uint8Array.of(room.damaged), end: Uint8Array.of(room.damaged + 1) } as const;
 
 /** A document's snapshot. */
 export function snapshotKey(doc: DocId): KvKey {

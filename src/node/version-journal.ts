@@ -61,7 +61,7 @@ export class VersionJournal {
 
   /** Adds checked versions, parents before children, with what happened to each object as a whole. */
   append(transaction: KvTransaction, versions: readonly Version[]): JournalEntry {
-    const appended = versions.map((version) => this.#objects.append(transaction, version));
+    const appended = this.#objects.appendAll(transaction, versions);
     const lastEvent = this.#events.append(transaction, [
       ...appended.flatMap(versionEvents),
       ...conflictEvents(appended),

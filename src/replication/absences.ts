@@ -8,6 +8,10 @@ export const repairDelayMsDefault = 10 * 60_000;
 export interface NodeLiveness {
   /** For how long a member has been offline, in milliseconds; undefined for one that is not. This node never is. */
   offlineForMs(node: NodeId): number | undefined;
+  /** How long ago the last sign of life of a member was, in milliseconds; undefined for who is no member, and this node. */
+  silentForMs(node: NodeId): number | undefined;
+  /** True for a member that has missed some heartbeats in a row, and for one that is offline. */
+  isDoubtful(node: NodeId): boolean;
   /** Calls back when a node went offline or came back. Returns the unsubscriber. */
   onChange(listener: () => void): () => void;
 }
@@ -23,7 +27,11 @@ export interface Absent {
 }
 
 /** Who of these members is not there now. */
-export function absentOf(members: Iterable<NodeId>, liveness: NodeLiveness, repairDelayMs: number): Absent {
+export function absentOf(
+  members: Iterable<NodeId>,
+  liveness: Pick<NodeLiveness, 'offlineForMs'>,
+  repairDelayMs: number,
+): Absent {
   const gone = new Set<NodeId>();
   const away = new Set<NodeId>();
   let nextMs: number | undefined;
@@ -48,7 +56,11 @@ const lookMsMin = 1;
  * Returns what ends that.
  */
 export function watchGone(
-  dependencies: { readonly clock: Clock; readonly liveness: NodeLiveness; readonly absent: () => Absent },
+  dependencies: {
+    readonly clock: Clock;
+    readonly liveness: Pick<NodeLiveness, 'onChange'>;
+    readonly absent: () => Absent;
+  },
   onChanged: () => void,
 ): () => void {
   const { clock, liveness, absent } = dependencies;

@@ -46,6 +46,8 @@ export interface AuditReport {
   readonly tookMs: number;
   /** Of the slots that this coordinator audits. */
   readonly plan: RepairPlan;
+  /** Copies on nodes that are online which counted as not there: their holders were caught without them, or never prove them. */
+  readonly suspects: number;
   readonly checks: CheckCounts;
 }
 
@@ -162,6 +164,11 @@ export class ReplicationAuditor {
   /** Placement is not what it was. */
   placementChanged(): void {
     this.#auditSoon('placement');
+  }
+
+  /** A copy was found to be wanting beside the audits. */
+  copyWanting(): void {
+    this.#auditSoon('liveness');
   }
 
   /** Everything that was ordered is there: the report is to say so, within a second or two where plans are quick. */
@@ -317,9 +324,7 @@ export class ReplicationAuditor {
     const plannedFromMs = clock.monotonicMs();
     await subjects.catchUp(this.#stopping.signal);
     const spotChecks = new SpotChecks(checks);
-    let suspects = 0;
-    const { plan, nextMs } = await this.#planAll(isThorough, (subject, copies, seen) => {
-      for (const { isSuspect } of copies) if (isSuspect) suspects += 1;
+    const { plan, nextMs, suspects } = await this.#planAll(isThorough, (subject, copies, seen) => {
       this.#progress = { reason, phase: 'plan', subjects: seen };
       // What has gone or come says nothing of copies that were proved: of those only a thorough audit draws some.
       spotChecks.offer(subject, copies, isThorough);
@@ -330,7 +335,7 @@ export class ReplicationAuditor {
     this.#progress = { reason, phase: 'checks', subjects: plan.totals.subjects };
     // What stands where is known now; the checks go on for as long as the holders take to read.
     const reportOf = (counts: CheckCounts): AuditReport => {
-      return { reason, startedMs, tookMs: clock.monotonicMs() - startedAtMs, plan, checks: counts };
+      return { reason, startedMs, tookMs: clock.monotonicMs() - startedAtMs, plan, suspects, checks: counts };
     };
     this.#last = reportOf(noChecks);
     // Making copies comes before looking at those there are; the audit after the repairs looks at all of them. Whoever is
@@ -341,8 +346,8 @@ export class ReplicationAuditor {
     this.#last = report;
     const level = plan.totals.subjects === 0 ? 'debug' : 'info';
     log[level]('replication:audited', { reason, tookMs: Math.round(report.tookMs), ...plan.totals, checks: counts });
-    // Copies that were found wanting are planned around at once.
-    if (counts.lacking + counts.wrong > 0) this.#auditSoon('liveness');
+    // Copies that were found wanting are planned around at once, and those that are there after all are counted.
+    if (counts.lacking + counts.wrong + spotChecks.cleared > 0) this.#auditSoon('liveness');
     return report;
   }
 
@@ -357,7 +362,7 @@ export class ReplicationAuditor {
   async #planAll(
     isThorough: boolean,
     see: (subject: Subject, copies: readonly CopyRecord[], seen: number) => void,
-  ): Promise<{ readonly plan: RepairPlan; readonly nextMs: number | undefined }> {
+  ): Promise<{ readonly plan: RepairPlan; readonly nextMs: number | undefined; readonly suspects: number }> {
     const { subjects, placement, index } = this.#dependencies;
     const absent = this.#dependencies.absent();
     const { gone, away, nextMs } = absent;
@@ -375,6 +380,7 @@ export class ReplicationAuditor {
     const isMine = this.#isMine(absent);
     const planner = new RepairPlanner(view);
     let seen = 0;
+    let suspects = 0;
     for await (const page of subjects.walk()) {
       this.#stopping.signal.throwIfAborted();
       for (const subject of page) {
@@ -385,12 +391,13 @@ export class ReplicationAuditor {
         if (isAudited) {
           planner.add(subject);
           seen += 1;
+          for (const { isSuspect } of others) if (isSuspect) suspects += 1;
         }
         // Another coordinator's slot, suspected when it was this one's or by a write here: nobody else can clear it.
         if (isAudited || others.some(({ isSuspect }) => isSuspect)) see(subject, others, seen);
       }
     }
-    return { plan: planner.plan(), nextMs };
+    return { plan: planner.plan(), nextMs, suspects };
   }
 
   /** What full disks have no room for is planned elsewhere, and somebody should know. */

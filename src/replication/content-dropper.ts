@@ -4,7 +4,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
-import type { Absent } from './absences.ts';
+import type { Absent, NodeLiveness } from './absences.ts';
 import type { Leases } from './leases.ts';
 import { type DropRefusal, mayDrop } from './may-drop.ts';
 import type { PlacementDirectory } from './placement-directory.ts';
@@ -16,6 +16,8 @@ import { referencesMax, type SubjectIndex } from './subject-index.ts';
 const droppedPerTurnMax = 64;
 /** What a lease that was given before must still have to run to be relied on: one that is older is asked for again, of a disk that may have changed. */
 const leaseLeftMsMin = 45_000;
+/** Nor is one relied on whose giver was not heard of for so long: it may have lost power with no connection that broke. */
+const silentMsMax = 10_000;
 
 /**
  * What became of the wish to drop a content. `changed`: versions come too fast to be looked at, or one cannot be read for
@@ -32,6 +34,7 @@ export interface ContentDropperDependencies {
   readonly absent: () => Absent;
   readonly prover: ReplicaProver;
   readonly leases: Leases;
+  readonly liveness: Pick<NodeLiveness, 'silentForMs' | 'isDoubtful'>;
   readonly shelf: ContentShelf;
   /** Drops a content in the caller's transaction. */
   readonly drop: (transaction: KvTransaction, manifest: BlobHash) => DropOutcome;
@@ -116,7 +119,7 @@ export class ContentDropper {
       const fresh = subjects.newContents(transaction);
       return contents.map(({ manifest }) => {
         if (fresh === undefined || fresh.has(manifest)) return [manifest, 'changed'] as const;
-        const refusal = this.#judge(manifest, proofs.get(manifest) ?? new Map());
+        const refusal = this.#judge(manifest, this.#believed(proofs.get(manifest)));
         if (refusal !== undefined) return [manifest, refusal] as const;
         const outcome = drop(transaction, manifest);
         if (outcome === 'dropped')
@@ -134,7 +137,9 @@ export class ContentDropper {
   ): Promise<void> {
     const reliedOnMs = this.#dependencies.clock.monotonicMs() + leaseLeftMsMin;
     for (const [manifest, nodes] of proofs) {
-      for (const [node, untilMs] of boundUntilMs(manifest)) if (untilMs >= reliedOnMs) nodes.set(node, untilMs);
+      for (const [node, untilMs] of boundUntilMs(manifest)) {
+        if (untilMs >= reliedOnMs && this.#isHeard(node)) nodes.set(node, untilMs);
+      }
     }
     const questions = contents.flatMap((content) =>
       Array.from(this.#others(content.manifest), (node) => ({ node, content })).filter(
@@ -153,6 +158,15 @@ export class ContentDropper {
         }
       }),
     );
+  }
+
+  #isHeard(node: NodeId): boolean {
+    return (this.#dependencies.liveness.silentForMs(node) ?? Number.POSITIVE_INFINITY) <= silentMsMax;
+  }
+
+  /** The proofs of those that are alive as far as heartbeats tell: who fell silent meanwhile may be gone with its disk. */
+  #believed(proofs: ReadonlyMap<NodeId, number> = new Map()): ReadonlyMap<NodeId, number> {
+    return new Map([...proofs].filter(([node]) => !this.#dependencies.liveness.isDoubtful(node)));
   }
 
   /** The other nodes that are to hold a content now, whichever of its versions says so. */

@@ -23,7 +23,10 @@ const loadedMax = 16_384;
 /** Intents asked about in one turn, and rows taken up in one, so that nothing else waits for either. */
 const perTurnMax = 256;
 const loadedPerTurnMax = 512;
-/** Between two turns, unless the first left some that were due: what is written meanwhile shares messages and flushes. */
+/**
+ * Between two turns, unless the first left some that were due and the holders had most of what they were asked for: what
+ * is written meanwhile shares messages and flushes, and who is catching up gets on with it.
+ */
 const restMsMin = 500;
 /** A turn goes past every intent in memory: so many of them for each millisecond of rest between two turns. */
 const lookedAtPerMsMax = 256;
@@ -112,6 +115,8 @@ export class WriteIntents {
   #cancelTimer: (() => void) | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #restUntilMs = Number.NEGATIVE_INFINITY;
+  /** What the holders had, and lacked, of what this turn has asked them for. */
+  #answers = { proved: 0, lacking: 0 };
   #turning: Promise<void> | undefined;
   /** Writes that this node need not hold, until they have been dropped. */
   #leaving: Loaded[] = [];
@@ -179,8 +184,8 @@ export class WriteIntents {
     return this.provedCopies(manifest) >= Math.min(backingCopies, placement.desired(ns, key).holders.length);
   }
 
-  /** Calls back whenever one more copy of a content was proved. Returns the unsubscriber. */
-  onProved(listener: (manifest: BlobHash) => void): () => void {
+  /** Calls back whenever a node has proved its copy of a content. Returns the unsubscriber. */
+  onProved(listener: (manifest: BlobHash, node: NodeId) => void): () => void {
     return this.#proved.onAdded(listener);
   }
 
@@ -291,10 +296,13 @@ export class WriteIntents {
       if (due.length === perTurnMax) break;
     }
     if (due.length === 0) return;
+    this.#answers = { proved: 0, lacking: 0 };
     this.#ask(due.map(({ intent }) => intent));
     await this.#questions.answered();
     await this.#resolve(due);
-    if (due.length < perTurnMax) this.#restUntilMs = clock.monotonicMs() + restMsMin;
+    const { proved, lacking } = this.#answers;
+    // Holders that lack most of it are busy getting it, and asking on and on would hold them up.
+    if (due.length < perTurnMax || lacking > proved) this.#restUntilMs = clock.monotonicMs() + restMsMin;
     this.#pending.set(this.#loaded.size);
   }
 
@@ -367,12 +375,14 @@ export class WriteIntents {
       const intent = contents[index] as WriteIntent;
       if (result === 'lacking') lacking.push(intent);
       if (result !== 'proved') continue;
+      this.#answers.proved += 1;
       onProved(node, intent.manifest);
       this.#proved.add(intent.manifest, node);
       // No turn has waited for this.
       const loaded = isLate() ? this.#loaded.get(nameOf(intent)) : undefined;
       if (loaded !== undefined) loaded.dueMs = clock.monotonicMs();
     }
+    this.#answers.lacking += lacking.length;
     if (isLate()) this.#planNext();
     await this.#order(peer, lacking);
   }

@@ -10,7 +10,7 @@ export class ProvedCopies {
   readonly #nodes = new Map<BlobHash, Set<NodeId>>();
   /** Whoever has proved anything and is not forgotten. */
   readonly #provers = new Set<NodeId>();
-  readonly #listeners = new Set<(manifest: BlobHash) => void>();
+  readonly #listeners = new Set<(manifest: BlobHash, node: NodeId) => void>();
 
   of(manifest: BlobHash): ReadonlySet<NodeId> {
     return this.#nodes.get(manifest) ?? nobody;
@@ -25,7 +25,7 @@ export class ProvedCopies {
       if (this.#nodes.size <= contentsMax) break;
       this.#nodes.delete(oldest);
     }
-    for (const listener of this.#listeners) listener(manifest);
+    for (const listener of this.#listeners) listener(manifest, node);
   }
 
   /** Forgets what nodes have proved that are members no more: nobody asks them again, and their copies back nothing. */
@@ -39,7 +39,7 @@ export class ProvedCopies {
     }
   }
 
-  onAdded(listener: (manifest: BlobHash) => void): () => void {
+  onAdded(listener: (manifest: BlobHash, node: NodeId) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }

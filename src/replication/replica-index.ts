@@ -63,8 +63,8 @@ export interface OwnHoldings {
   readonly tree: () => Promise<TreeReader>;
 }
 
-/** What a check of a copy came to. */
-export type CopyFinding = 'proved' | 'lacking' | 'wrong';
+/** What checks of a copy came to; `unproved`: its holder, though online, let every one of them pass. */
+export type CopyFinding = 'proved' | 'lacking' | 'wrong' | 'unproved';
 
 /**
  * Who holds what, as every member says itself: one set a node, kept on disk and followed change by change. What a node

@@ -35,8 +35,16 @@ export interface ProvedContent {
   readonly sizeBytes: number;
 }
 
+/**
+ * Why no answer was had: the holder could not be asked, or what it said could not be judged; it put the question off; it
+ * did not answer in its time; or it broke the stream or a transfer off.
+ */
+export type NoAnswer = 'not_asked' | 'put_off' | 'late' | 'broken';
+
 export interface Proof {
   readonly result: ProofResult;
+  /** With `unreachable`. */
+  readonly why?: NoAnswer;
   /** With a lease that was given: until when the holder is bound at least, on this node's monotonic clock. */
   readonly boundUntilMs?: number;
 }
@@ -152,10 +160,10 @@ export class ReplicaProver {
     challenges: readonly Challenge[],
     { isBinding = false, signal }: ProveOptions,
   ): Promise<Proof[]> {
-    const { peers, giver, clock, random, peerOf, log } = this.#dependencies;
+    const { peers, clock, random, peerOf, log } = this.#dependencies;
     const peer = peerOf(node);
     const isAsked = peer !== undefined && peers.isConnected(peer) && signal?.aborted !== true && !this.#isSilent(node);
-    if (!isAsked) return contents.map(() => ({ result: 'unreachable' }));
+    if (!isAsked) return contents.map(() => unanswered('not_asked'));
     const nonce = random.bytes(proofNonceBytes);
     const bytes = contents.reduce((sum, { sizeBytes }, at) => sum + readBytesOf(sizeBytes, challenges[at]?.points), 0);
     // A lease that has run out is worth nothing, so nobody is waited for longer than one lasts.
@@ -171,7 +179,7 @@ export class ReplicaProver {
         ),
         // What takes long to read is read meanwhile.
         allOf(contents, async (content, index) =>
-          isSmall(content) ? undefined : giver.expected(peer, nonce, challenges[index] as Challenge),
+          isSmall(content) ? undefined : this.#expected(peer, nonce, challenges[index] as Challenge),
         ),
       ]);
       const proofs: Proof[] = [];
@@ -180,12 +188,12 @@ export class ReplicaProver {
         const answer = answers[index] as ProofAnswer;
         // Of small contents many are asked for too early, and need not be read for the answer that they are lacking.
         const isReadNow = isSmall(content) && answer instanceof Uint8Array;
-        const due = isReadNow ? await giver.expected(peer, nonce, challenge) : expected[index];
+        const due = isReadNow ? await this.#expected(peer, nonce, challenge) : expected[index];
         const question = { content, challenge, answer, expected: due, signal };
-        const result = await this.#judge({ node, peer }, question);
-        const isBound = isBinding && result === 'proved';
+        const proof = await this.#judge({ node, peer }, question);
+        const isBound = isBinding && proof.result === 'proved';
         // The lease runs from some moment after the question, so at least so long from the question on.
-        proofs.push({ result, ...(isBound ? { boundUntilMs: askedMs + leaseMs } : {}) });
+        proofs.push({ ...proof, ...(isBound ? { boundUntilMs: askedMs + leaseMs } : {}) });
       }
       return proofs;
     } catch (error) {
@@ -193,7 +201,19 @@ export class ReplicaProver {
       if (code === 'timeout') this.#fellSilent(node);
       const isFault = code === 'protocol_violation';
       log[isFault ? 'warn' : 'debug']('proofs:not_had', { node, error });
-      return contents.map(() => ({ result: 'unreachable' }));
+      const isOwn = code === 'shutting_down' || isAborted(signal);
+      return contents.map(() => unanswered(isOwn ? 'not_asked' : code === 'timeout' ? 'late' : 'broken'));
+    }
+  }
+
+  /** As `ProofGiver.expected`; one that this node cannot read keeps no other from being judged. */
+  async #expected(peer: PeerId, nonce: Uint8Array, challenge: Challenge): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#dependencies.giver.expected(peer, nonce, challenge);
+    } catch (error) {
+      if (error instanceof MeshError && error.code === 'shutting_down') throw error;
+      this.#dependencies.log.warn('proofs:own_not_read', { manifest: challenge.manifest, error });
+      return undefined;
     }
   }
 
@@ -224,17 +244,17 @@ export class ReplicaProver {
       readonly expected: Uint8Array | undefined;
       readonly signal: AbortSignal | undefined;
     },
-  ): Promise<ProofResult> {
-    if (answer === 'lacking') return 'lacking';
-    if (answer === 'busy') return 'unreachable';
+  ): Promise<Proof> {
+    if (answer === 'lacking') return { result: 'lacking' };
+    if (answer === 'busy') return unanswered('put_off');
     if (expected !== undefined) {
-      if (Buffer.compare(answer, expected) === 0) return 'proved';
+      if (Buffer.compare(answer, expected) === 0) return { result: 'proved' };
       this.#dependencies.log.error('proofs:wrong', { node, manifest: content.manifest });
       this.#dependencies.onWrong(node, content.manifest);
-      return 'wrong';
+      return { result: 'wrong' };
     }
     // Nothing here says whether that is right. Every chunk of a content cannot be fetched for a proof; a few can.
-    if (challenge.points === undefined && content.sizeBytes > 0) return 'unreachable';
+    if (challenge.points === undefined && content.sizeBytes > 0) return unanswered('not_asked');
     return this.#lookInTime({ node, peer }, content, { points: challenge.points ?? [], signal });
   }
 
@@ -242,9 +262,9 @@ export class ReplicaProver {
     { node, peer }: { readonly node: NodeId; readonly peer: PeerId },
     content: ProvedContent,
     { points, signal }: { readonly points: readonly number[]; readonly signal: AbortSignal | undefined },
-  ): Promise<ProofResult> {
+  ): Promise<Proof> {
     const { clock, log } = this.#dependencies;
-    if (signal?.aborted === true || this.#isSilent(node)) return 'unreachable';
+    if (signal?.aborted === true || this.#isSilent(node)) return unanswered('not_asked');
     const deadlineMs = patienceMs + readBytesOf(content.sizeBytes, points) / slowBytesPerMs;
     try {
       return await withDeadline(clock, deadlineMs, () => this.#lookAt(peer, content, points), signal);
@@ -252,12 +272,12 @@ export class ReplicaProver {
       if (!(error instanceof MeshError)) throw error;
       if (error.code === 'timeout') this.#fellSilent(node);
       log.debug('proofs:not_looked_at', { node, error });
-      return 'unreachable';
+      return unanswered(error.code === 'timeout' ? 'late' : 'not_asked');
     }
   }
 
   /** Fetches what the points lie in, from this peer alone: its hashes say whether it is right. */
-  async #lookAt(peer: PeerId, { manifest, sizeBytes }: ProvedContent, points: readonly number[]): Promise<ProofResult> {
+  async #lookAt(peer: PeerId, { manifest, sizeBytes }: ProvedContent, points: readonly number[]): Promise<Proof> {
     const load = async (hash: BlobHash, blobBytes: number): Promise<Uint8Array> => {
       const bytes = await this.#dependencies.fetchFrom(peer, hash, blobBytes);
       if (bytes === undefined) throw new MeshError('content_unavailable', `${peer} does not give ${hash}`);
@@ -270,12 +290,13 @@ export class ReplicaProver {
           await load(chunk.hash, chunk.size);
         }
       }
-      return 'proved';
+      return { result: 'proved' };
     } catch (error) {
       if (!(error instanceof MeshError)) throw error;
       // That others gave it, or that a transfer broke, says nothing about what this one has.
-      if (error.code === 'timeout' || error.code === 'stream_failed') return 'unreachable';
-      return this.#dependencies.peers.isConnected(peer) ? 'lacking' : 'unreachable';
+      if (error.code === 'timeout') return unanswered('not_asked');
+      if (error.code === 'stream_failed') return unanswered('broken');
+      return this.#dependencies.peers.isConnected(peer) ? { result: 'lacking' } : unanswered('broken');
     }
   }
 }
@@ -294,6 +315,14 @@ export function* groupsOf(contents: readonly ProvedContent[]): Generator<readonl
     bytes += content.sizeBytes;
   }
   if (group.length > 0) yield group;
+}
+
+function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true;
+}
+
+function unanswered(why: NoAnswer): Proof {
+  return { result: 'unreachable', why };
 }
 
 /** A content whose blobs are rows: reading it costs no wait. */

@@ -166,7 +166,7 @@ export class ReplicaViews implements ViewSource {
 }
 
 function auditedOf(
-  { reason, startedMs, tookMs, plan, checks }: AuditReport,
+  { reason, startedMs, tookMs, plan, suspects, checks }: AuditReport,
   coordinators: readonly NodeId[],
 ): NonNullable<StandingView['auditor']>['last'] {
   return {
@@ -176,6 +176,7 @@ function auditedOf(
     among: coordinators.filter((node) => !plan.absent.has(node)),
     totals: plan.totals,
     cut: plan.isCut,
+    suspects,
     checks: { proved: checks.proved, lacking: checks.lacking, wrong: checks.wrong, unreachable: checks.unreachable },
   };
 }

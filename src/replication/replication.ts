@@ -1,98 +1,41 @@
-import { type ControlState, coordinatorsOf } from '../../crdt/control/state.ts';
-import type { BlobHash, DocId, NodeId, PeerId } from '../../crdt/ids.ts';
-import type { PlacementNode } from '../../crdt/placement.ts';
+import { coordinatorsOf } from '../../crdt/control/state.ts';
+import type { BlobHash, NodeId, PeerId } from '../../crdt/ids.ts';
 import { inboundStreamsMax, replicasProtocol } from '../../protocols/replicas/limits.ts';
 import { serveReplicas } from '../../protocols/replicas/server.ts';
-import type { DropOutcome } from '../node/content/content-plane.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { Kv, KvTransaction } from '../ports/kv.ts';
-import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
-import type { Counter, Metrics } from '../ports/metrics.ts';
-import type { Network } from '../ports/network.ts';
-import type { Random } from '../ports/random.ts';
-import { type Absent, absentOf, fullNodes, type NodeLiveness, repairDelayMsDefault, watchGone } from './absences.ts';
+import type { Counter } from '../ports/metrics.ts';
+import { type Absent, absentOf, fullNodes, repairDelayMsDefault, watchGone } from './absences.ts';
 import { ReplicationAuditor } from './auditor.ts';
 import { ContentDropper } from './content-dropper.ts';
 import { DemandedAudits } from './demanded-audits.ts';
 import { type DrainProgress, DrainSurveys } from './drain-progress.ts';
 import { IndexFollower } from './index-follower.ts';
 import { WriteIntents } from './intents.ts';
-import { ContentInventory, type InventoryDependencies } from './inventory.ts';
+import { ContentInventory } from './inventory.ts';
 import { Leases } from './leases.ts';
 import { MeshView } from './mesh-view.ts';
-import { OrderTaker, type OrderTakerDependencies, type WantedContent } from './order-taker.ts';
+import { OrderTaker } from './order-taker.ts';
 import { PlacementDirectory } from './placement-directory.ts';
 import { PlacementFollower } from './placement-follower.ts';
 import { type MeshChange, type MovePage, MovePreview, nodesAfter, type PreviewBounds } from './preview.ts';
-import { type ContentShelf, ProofGiver } from './proof-giver.ts';
+import { ProofGiver } from './proof-giver.ts';
 import { RepairQueue } from './repair-queue.ts';
 import { ReplicaIndex } from './replica-index.ts';
 import { ReplicaPeers } from './replica-peers.ts';
 import { ReplicaProver } from './replica-prover.ts';
 import { ReplicaService } from './replica-service.ts';
 import { ReplicaViews } from './replica-views.ts';
+import type { FalseProof, ReplicationDependencies, ReplicationOptions } from './replication-dependencies.ts';
 import type { Subject } from './subject.ts';
-import { SubjectIndex, type VersionSource } from './subject-index.ts';
+import { SubjectIndex } from './subject-index.ts';
+import { UnprovedCopies } from './unproved-copies.ts';
 
-/** A node was caught with a false proof of a content. */
-export interface FalseProof {
-  readonly node: NodeId;
-  readonly manifest: BlobHash;
-}
-
-/** The node's content plane, as replication uses it. */
-export interface ReplicatedContent extends ContentShelf {
-  readonly heldAfter: InventoryDependencies['heldAfter'];
-  /** Makes jobs of what is not here whole, durably, and starts on them. */
-  want(wanted: readonly WantedContent[]): Promise<void>;
-  /** Drops a content in the caller's transaction. */
-  drop(transaction: KvTransaction, manifest: BlobHash): DropOutcome;
-  /** Contents were dropped, durably. */
-  dropped(): void;
-  /** The verified bytes of a blob from exactly this peer; undefined when it has none. See `ContentPlane.fetchFrom`. */
-  fetchFrom(peer: PeerId, hash: BlobHash, sizeBytes: number): Promise<Uint8Array | undefined>;
-  /** What this node should hold is not what it was. */
-  reconsider(): void;
-}
-
-export interface ReplicationDependencies {
-  readonly network: Network;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly kv: Kv;
-  readonly log: Log;
-  readonly metrics: Metrics;
-  readonly content: ReplicatedContent;
-  readonly versions: VersionSource;
-  readonly liveness: NodeLiveness;
-  /** Free bytes of a member's disk as it said last; undefined when it has not. */
-  readonly freeBytesOf: (node: NodeId) => number | undefined;
-  /** The control log: its state now, and after an entry, where that is known. */
-  readonly state: () => ControlState;
-  readonly stateAt: (seq: number) => ControlState | undefined;
-  /** The members that content can be placed on, with their weights and labels. */
-  readonly nodesOf: (state: Pick<ControlState, 'members' | 'namespaces'>) => readonly PlacementNode[];
-  readonly slotOf: (doc: DocId) => number;
-  /** Brings a version of a slot that this node does not hold; undefined when there is nothing to bring. Never rejects. */
-  readonly bring: OrderTakerDependencies['bring'];
-  /** Is told of nodes that were caught with false proofs. */
-  readonly onFalseProof: (caught: FalseProof) => void;
-}
-
-/** What an operator sets of it; everything has a default. */
-export interface ReplicationSettings {
-  /** How long a node may be offline before others stand in for it; 10 min when absent. */
-  readonly repairDelayMs?: number | undefined;
-  /** Mean time between two audits; an hour when absent. */
-  readonly auditEveryMs?: number | undefined;
-  /** Mean time between two looks at the inventory of a node; 5 s when absent. */
-  readonly followEveryMs?: number | undefined;
-}
-
-export interface ReplicationOptions extends ReplicationSettings {
-  readonly self: NodeId;
-}
+export type {
+  FalseProof,
+  ReplicatedContent,
+  ReplicationDependencies,
+  ReplicationSettings,
+} from './replication-dependencies.ts';
 
 /** Everything about where content should be and is: what a node's composition makes, starts, stops and asks. */
 export class Replication {
@@ -117,6 +60,7 @@ export class Replication {
   readonly #orders: OrderTaker;
   readonly #repairs: RepairQueue;
   readonly #placementFollower: PlacementFollower;
+  readonly #unproved: UnprovedCopies;
   readonly #falseProofs: Counter;
   readonly #faults: Counter;
   readonly #stopping = new AbortController();
@@ -183,6 +127,7 @@ export class Replication {
       absent,
       prover: this.prover,
       leases: this.leases,
+      liveness: dependencies.liveness,
       shelf: content,
       drop: (transaction, manifest) => content.drop(transaction, manifest),
       dropped: () => content.dropped(),
@@ -238,6 +183,21 @@ export class Replication {
       log,
       metrics,
     });
+    this.#unproved = new UnprovedCopies(
+      {
+        prover: this.prover,
+        isOnline: (node) => state().members.has(node) && dependencies.liveness.offlineForMs(node) === undefined,
+        note: (...finding) => this.index.note(...finding),
+        onUnproved: (copies) => {
+          for (const copy of copies) dependencies.onUnproved(copy);
+        },
+        onWanting: () => this.auditor.copyWanting(),
+        clock,
+        log,
+        metrics,
+      },
+      { repairDelayMs: this.#repairDelayMs },
+    );
     this.auditor = new ReplicationAuditor(
       {
         index: this.index,
@@ -251,7 +211,10 @@ export class Replication {
         members: () => new Set(state().members.keys()),
         coordinators: () => this.#coordinators(),
         slotOf: dependencies.slotOf,
-        checks: { ...base, index: this.index, prover: this.prover, peers: this.#peers, peerOf, shelf: content, random },
+        checks: {
+          ...{ ...base, index: this.index, prover: this.prover, peers: this.#peers, peerOf, shelf: content, random },
+          unproved: this.#unproved,
+        },
         clock,
         random,
         log,
@@ -359,6 +322,7 @@ export class Replication {
     this.#peers.stop();
     await Promise.all([
       this.auditor.stop(),
+      this.#unproved.stop(),
       this.#placementFollower.stop(),
       this.intents.stop(),
       this.#repairs.stop(),

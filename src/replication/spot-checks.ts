@@ -11,9 +11,14 @@ import type { CopyRecord, ReplicaIndex } from './replica-index.ts';
 import type { ReplicaPeers } from './replica-peers.ts';
 import type { ProofResult, ProvedContent, ReplicaProver } from './replica-prover.ts';
 import type { Subject } from './subject.ts';
+import type { UnprovedCopies } from './unproved-copies.ts';
 
-/** Copies of one audit that are checked because nobody has ever seen a proof of them, and drawn from the others. */
+/**
+ * Copies of one audit that are checked because nobody has ever seen a proof of them, drawn from those that count as not there
+ * (which must not keep the others from being checked), and drawn from those that were proved.
+ */
 const unprovedMax = 8_192;
+const suspectsMax = 4_096;
 const drawnMax = 256;
 
 /** How many checks came to what. */
@@ -24,6 +29,8 @@ export interface SpotCheckDependencies {
   readonly prover: ReplicaProver;
   readonly peers: ReplicaPeers;
   readonly peerOf: (node: NodeId) => PeerId | undefined;
+  /** Copies that were asked for and not proved. */
+  readonly unproved: Pick<UnprovedCopies, 'failed' | 'answered'>;
   readonly kv: Kv;
   readonly shelf: ContentShelf;
   readonly random: Random;
@@ -34,6 +41,8 @@ export interface SpotCheckDependencies {
 interface Check {
   readonly node: NodeId;
   readonly content: ProvedContent;
+  /** The copy counts as not there already. */
+  readonly isSuspect: boolean;
   /** Who could check it in this node's place. */
   readonly others: readonly NodeId[];
 }
@@ -52,29 +61,31 @@ interface Run {
 export class SpotChecks {
   readonly #dependencies: SpotCheckDependencies;
   readonly #unproved: Check[] = [];
-  readonly #drawn: Check[] = [];
-  #provedSeen = 0;
+  readonly #suspects: Sample;
+  readonly #drawn: Sample;
+  #cleared = 0;
 
   constructor(dependencies: SpotCheckDependencies) {
     this.#dependencies = dependencies;
+    this.#suspects = new Sample(suspectsMax, dependencies.random);
+    this.#drawn = new Sample(drawnMax, dependencies.random);
   }
 
   /** Offers the copies of a content that are online and not this node's own; those that were proved only if some are to be drawn. */
   offer({ manifest, sizeBytes }: Subject, copies: readonly CopyRecord[], drawsProved: boolean): void {
-    for (const { nodeId, provedMs } of copies) {
+    for (const { nodeId, provedMs, isSuspect } of copies) {
       if (provedMs !== undefined && !drawsProved) continue;
       const others = copies.flatMap((copy) => (copy.nodeId === nodeId || copy.isSuspect ? [] : [copy.nodeId]));
-      const check = { node: nodeId, content: { manifest, sizeBytes }, others };
-      if (provedMs === undefined) {
-        if (this.#unproved.length < unprovedMax) this.#unproved.push(check);
-        continue;
-      }
-      // Each of those offered is among the drawn with the same probability.
-      this.#provedSeen += 1;
-      const at = Math.floor(this.#dependencies.random.fraction() * this.#provedSeen);
-      if (this.#drawn.length < drawnMax) this.#drawn.push(check);
-      else if (at < drawnMax) this.#drawn[at] = check;
+      const check = { node: nodeId, content: { manifest, sizeBytes }, isSuspect, others };
+      if (isSuspect) this.#suspects.offer(check);
+      else if (provedMs !== undefined) this.#drawn.offer(check);
+      else if (this.#unproved.length < unprovedMax) this.#unproved.push(check);
     }
+  }
+
+  /** Copies that counted as not there and were proved. */
+  get cleared(): number {
+    return this.#cleared;
   }
 
   /**
@@ -84,7 +95,7 @@ export class SpotChecks {
   async run(signal: AbortSignal): Promise<CheckCounts> {
     const { kv, shelf } = this.#dependencies;
     const counts: Record<ProofResult, number> = { proved: 0, lacking: 0, wrong: 0, unreachable: 0 };
-    const checks = [...this.#unproved, ...this.#drawn];
+    const checks = [...this.#unproved, ...this.#suspects.checks, ...this.#drawn.checks];
     const { here = [], elsewhere = [] } = Object.groupBy(checks, ({ content }) =>
       shelf.sizeOf(kv, content.manifest) === undefined ? 'elsewhere' : 'here',
     );
@@ -117,7 +128,9 @@ export class SpotChecks {
   async #checkOwn(node: NodeId, checks: readonly Check[], run: Run): Promise<void> {
     const contents = checks.map(({ content }) => content);
     const proofs = await this.#dependencies.prover.sample(node, contents, run.signal);
-    for (const [index, { result }] of proofs.entries()) this.#note(checks[index] as Check, result, run);
+    for (const [index, { result, why }] of proofs.entries()) {
+      this.#note(checks[index] as Check, result, run, why !== 'not_asked');
+    }
   }
 
   /** False when the checker did not answer in time. */
@@ -127,7 +140,7 @@ export class SpotChecks {
     for (const [index, check] of checks.entries()) {
       const told = results?.[index] ?? 'unreachable';
       if (told !== 'wrong' && told !== 'lacking') {
-        this.#note(check, told, run);
+        this.#note(check, told, run, results?.[index] !== undefined);
         continue;
       }
       const [look] = await this.#dependencies.prover.sample(check.node, [check.content], run.signal);
@@ -135,7 +148,7 @@ export class SpotChecks {
       if (seen === 'proved')
         log.warn('checks:disagree', { checker, node: check.node, told, manifest: check.content.manifest });
       // Bytes that do not verify are not there; and what was caught with a false proof has answered falsely.
-      this.#note(check, seen === 'lacking' ? told : seen, run);
+      this.#note(check, seen === 'lacking' ? told : seen, run, look?.why !== 'not_asked');
     }
     await clock.sleep(0);
     return results !== undefined;
@@ -172,11 +185,40 @@ export class SpotChecks {
     }
   }
 
-  #note({ node, content }: Check, result: ProofResult, { counts, signal }: Run): void {
+  /** `isOfNode` says that the node was asked, by whomever, and not just that nobody could ask it. */
+  #note({ node, content, isSuspect }: Check, result: ProofResult, { counts, signal }: Run, isOfNode: boolean): void {
+    const { index, unproved } = this.#dependencies;
     // What was broken off says nothing of the node.
     if (result === 'unreachable' && signal.aborted) return;
     counts[result] += 1;
-    if (result !== 'unreachable') this.#dependencies.index.note(node, content.manifest, result);
+    if (result !== 'unreachable') {
+      index.note(node, content.manifest, result);
+      unproved.answered(node, content.manifest);
+      if (isSuspect && result === 'proved') this.#cleared += 1;
+    } else if (isOfNode && !isSuspect) unproved.failed(node, content);
+  }
+}
+
+/** Some of the checks that are offered, each with the same probability. */
+class Sample {
+  readonly checks: Check[] = [];
+  readonly #max: number;
+  readonly #random: Random;
+  #seen = 0;
+
+  constructor(max: number, random: Random) {
+    this.#max = max;
+    this.#random = random;
+  }
+
+  offer(check: Check): void {
+    this.#seen += 1;
+    if (this.checks.length < this.#max) {
+      this.checks.push(check);
+      return;
+    }
+    const at = Math.floor(this.#random.fraction() * this.#seen);
+    if (at < this.#max) this.checks[at] = check;
   }
 }
 

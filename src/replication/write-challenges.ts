@@ -7,8 +7,11 @@ import type { Proof, ProvedContent, ReplicaProver } from './replica-prover.ts';
 
 /** Contents whose leases are remembered; the oldest are forgotten first, and asked for again. */
 const contentsMax = 16_384;
-/** For how long a holder that gave no lease for something is asked for proofs alone: some of its leases are over then. */
+/** For how long a holder that gave no lease at all is asked for proofs alone: some of its leases are over then. */
 const leaselessMs = 60_000;
+/** For how long a content that could not be proved whole is asked for by itself, and how many of those are remembered. */
+const singledOutMs = 60_000;
+const singledOutMax = 4_096;
 
 /** A write's content, and what says where it belongs. */
 export type ChallengedWrite = ProvedContent & { readonly ns: string; readonly key: string };
@@ -32,6 +35,8 @@ export class WriteChallenges {
   readonly #dependencies: WriteChallengesDependencies;
   readonly #bound = new Map<BlobHash, Map<NodeId, number>>();
   readonly #leaselessUntilMs = new Map<NodeId, number>();
+  /** Contents that a holder did not prove whole though it proved others, or that this node could not read. */
+  readonly #singledUntilMs = new Map<string, number>();
 
   constructor(dependencies: WriteChallengesDependencies) {
     this.#dependencies = dependencies;
@@ -42,7 +47,7 @@ export class WriteChallenges {
     const { prover } = this.#dependencies;
     const givesLeases = this.#givesLeases(node);
     const { surplus = [], others = [] } = Object.groupBy(writes, (write) =>
-      givesLeases && this.#isSmallSurplus(write) ? 'surplus' : 'others',
+      givesLeases && this.#isSmallSurplus(write) && !this.#isSingledOut(node, write) ? 'surplus' : 'others',
     );
     const [bound, sampled] = await Promise.all([
       surplus.length === 0 ? [] : this.#bind(node, surplus),
@@ -74,11 +79,33 @@ export class WriteChallenges {
     for (const [index, { boundUntilMs }] of proofs.entries()) {
       if (boundUntilMs !== undefined) this.#note((writes[index] as ChallengedWrite).manifest, node, boundUntilMs);
     }
-    // It may have none to give for now, and can prove what it has all the same: confirmations wait for that.
-    if (proofs.some(({ result }) => result === 'unreachable')) {
+    // What is not proved under a lease may be proved without one all the same: confirmations wait for that. It has none to
+    // give for now, or something is amiss with single contents, which are not to keep the others from being bound.
+    const failed = writes.filter((_, index) => proofs[index]?.result === 'unreachable');
+    if (failed.length > 1 && failed.length === writes.length) {
       this.#leaselessUntilMs.set(node, clock.monotonicMs() + leaselessMs);
-    }
+    } else for (const write of failed) this.#singleOut(node, write);
     return proofs;
+  }
+
+  #singleOut(node: NodeId, { manifest }: ChallengedWrite): void {
+    const name = `${manifest} ${node}`;
+    this.#singledUntilMs.delete(name);
+    this.#singledUntilMs.set(name, this.#dependencies.clock.monotonicMs() + singledOutMs);
+    for (const oldest of this.#singledUntilMs.keys()) {
+      if (this.#singledUntilMs.size <= singledOutMax) break;
+      this.#singledUntilMs.delete(oldest);
+    }
+  }
+
+  #isSingledOut(node: NodeId, { manifest }: ChallengedWrite): boolean {
+    if (this.#singledUntilMs.size === 0) return false;
+    const name = `${manifest} ${node}`;
+    const untilMs = this.#singledUntilMs.get(name);
+    if (untilMs === undefined) return false;
+    if (untilMs > this.#dependencies.clock.monotonicMs()) return true;
+    this.#singledUntilMs.delete(name);
+    return false;
   }
 
   #note(manifest: BlobHash, node: NodeId, untilMs: number): void {

@@ -1,3 +1,4 @@
+import canonicalize from 'canonicalize';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decodeCanonical, encodeCanonical } from '../../crdt/canonical-json.ts';
@@ -112,6 +113,64 @@ describe('canonical JSON', () => {
       }),
       runs(5),
     );
+  });
+
+  test('is written as by a library that brings every member in order by itself, hostile keys and texts included', () => {
+    const key = fc.oneof(
+      fc.string({ maxLength: 3 }),
+      fc.constantFrom(
+        '0',
+        '2',
+        '10',
+        '01',
+        '__proto__',
+        'toJSON',
+        'constructor',
+        '\ud800',
+        '\uffff',
+        '\u{10000}',
+        'é',
+        '',
+        'a"',
+      ),
+    );
+    const { tree } = fc.letrec((tie) => ({
+      leaf: fc.oneof(
+        fc.double(),
+        fc.integer(),
+        fc.boolean(),
+        fc.constantFrom(null, undefined, -0, Number.NaN, 1e21, '\udc00', '\\ud800', '\u2028'),
+        fc.string({ unit: 'binary' }),
+      ),
+      tree: fc.oneof(
+        { maxDepth: 5 },
+        tie('leaf'),
+        fc.array(tie('tree'), { maxLength: 4 }),
+        fc.array(fc.tuple(key, tie('tree')), { maxLength: 5 }).map((members) => Object.fromEntries(members)),
+      ),
+    }));
+    const outcome = (write: () => string | undefined): string | undefined => {
+      try {
+        return write();
+      } catch {
+        return undefined;
+      }
+    };
+    fc.assert(
+      fc.property(tree, (value) => {
+        const expected = outcome(() => canonicalize(value));
+        expect(outcome(() => encodeCanonical(value))).toBe(expected);
+        if (expected !== undefined) expect(decodeCanonical(expected, 1_000_000).ok).toBe(true);
+      }),
+      runs(10),
+    );
+  });
+
+  test('is written in a time that grows with its length, however its members are nested and ordered', () => {
+    let value: unknown = 0;
+    for (let depth = 0; depth < 30; depth += 1) value = { b: value, a: depth };
+    expect(encodeCanonical(value)).toBe(canonicalize(value));
+    expect(decodeCanonical(JSON.stringify(value), 1_000_000).ok).toBe(false);
   });
 
   test('is the only text of a value that is read, and nothing makes the reader throw', () => {

@@ -212,6 +212,7 @@ const responses: fc.Arbitrary<ReplicaResponse> = fc.oneof(
             among: fc.array(node, { maxLength: coordinatorsMax }),
             totals,
             cut: fc.boolean(),
+            suspects: fc.nat(),
             checks: fc.record({ proved: fc.nat(), lacking: fc.nat(), wrong: fc.nat(), unreachable: fc.nat() }),
           }),
         ),

@@ -1,4 +1,5 @@
 import { rawHash } from '../../crdt/digest.ts';
+import { blobsProtocol } from '../../protocols/blobs/limits.ts';
 import { replicasProtocol } from '../../protocols/replicas/limits.ts';
 import type { CheckAnswer, ProofAnswer } from '../../protocols/replicas/messages.ts';
 import { type ReplicaSource, serveReplicas } from '../../protocols/replicas/server.ts';
@@ -6,7 +7,7 @@ import type { ViewSource } from '../../protocols/replicas/views.ts';
 import type { FollowedSet } from '../../protocols/wire/set-following.ts';
 import type { NodeAdapters } from '../../src/node/node-parts.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
-import type { Network } from '../../src/ports/network.ts';
+import type { Network, StreamHandler } from '../../src/ports/network.ts';
 import { valueOfSize } from '../../src/replication/journaled-set.ts';
 import type { Draw } from './draw.ts';
 import type { VersionLibrary } from './version-library.ts';
@@ -77,10 +78,43 @@ export function lyingHolder({ draw, library, onLie }: LiarOptions): ReplicaSourc
 /** A node that is sound but for what it says of the contents it holds. */
 export function withLies(adapters: NodeAdapters, options: () => LiarOptions): NodeAdapters {
   const { network, clock } = adapters;
-  const handle: Network['handle'] = (protocol, handler, limits) => {
+  return serving(adapters, (protocol, handler, limits) => {
     if (protocol !== replicasProtocol) network.handle(protocol, handler, limits);
     else network.handle(protocol, (stream) => serveReplicas(stream, lyingHolder(options()), { clock }), limits);
-  };
+  });
+}
+
+/** A node of which whatever it is asked about contents breaks off while `isBroken`; for the rest it is there and well. */
+export function withBrokenTransfers(adapters: NodeAdapters, isBroken: () => boolean): NodeAdapters {
+  const { network } = adapters;
+  return serving(adapters, (protocol, handler, limits) => {
+    const check = (): void => {
+      if (isBroken()) throw new MeshError('stream_failed', 'the link broke');
+    };
+    const breaking: StreamHandler = (stream) => {
+      return handler({
+        remotePeer: stream.remotePeer,
+        read: async () => {
+          const bytes = await stream.read();
+          check();
+          return bytes;
+        },
+        write: async (bytes) => {
+          check();
+          await stream.write(bytes);
+        },
+        end: () => stream.end(),
+        reset: (reason) => stream.reset(reason),
+      });
+    };
+    const isAboutContents = protocol === replicasProtocol || protocol === blobsProtocol;
+    network.handle(protocol, isAboutContents ? breaking : handler, limits);
+  });
+}
+
+/** The same adapters, serving protocols as `handle` does. */
+function serving(adapters: NodeAdapters, handle: Network['handle']): NodeAdapters {
+  const { network } = adapters;
   return {
     ...adapters,
     network: {

@@ -1,7 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
 import { Draw } from './draw.ts';
-import { withLies } from './lying-holder.ts';
+import { withBrokenTransfers, withLies } from './lying-holder.ts';
 import type { SimulationOptions } from './simulated-nodes.ts';
 import { namespace, Simulation } from './simulation.ts';
 import { isContentIntact } from './soundness.ts';
@@ -255,5 +255,68 @@ describe('a holder', () => {
     const hit = keys.filter((key) => desiredOf(sim, key).includes(liar));
     expect(hit.length).toBeGreaterThan(0);
     for (const key of hit) expect(holdersOf(sim, key).filter((name) => name !== liar).length).toBeGreaterThanOrEqual(3);
+  });
+
+  describe('whose every transfer breaks off while it is online', () => {
+    const victim = 'erin';
+    let isBroken: boolean;
+    let sim: Simulation;
+    let hit: string[];
+
+    beforeEach(async () => {
+      isBroken = false;
+      sim = await start('breaks off', {
+        tamper: (adapters, name) => (name === victim ? withBrokenTransfers(adapters, () => isBroken) : adapters),
+      });
+      await writeAll(sim);
+      await sim.runUntilQuiet();
+      hit = keys.filter((key) => holdersOf(sim, key).includes(victim));
+      expect(hit.length).toBeGreaterThan(0);
+      isBroken = true;
+    });
+
+    const suspects = async (): Promise<number> => {
+      const { auditors } = await sim.run(sim.node('alice').replication.status());
+      return auditors.reduce((sum, { last }) => sum + (last?.suspects ?? 0), 0);
+    };
+    const others = (key: string): string[] => holdersOf(sim, key).filter((name) => name !== victim);
+
+    it('is waited for as long as one that is away, then replaced, which is told; and believed again once it proves what it has', async () => {
+      await sim.advance(repairDelayMs);
+      for (const key of hit) expect(others(key)).toHaveLength(2);
+      await sim.advance(180_000);
+      for (const key of hit) expect(others(key)).toHaveLength(3);
+      expect(await suspects()).toBe(hit.length);
+      expect(sim.process('alice').log.lines.lines.some(({ event }) => event === 'replication:unproved')).toBe(true);
+      isBroken = false;
+      await sim.advance(120_000);
+      expect(await suspects()).toBe(0);
+      await sim.runUntilQuiet();
+      expect(await totals(sim)).toMatchObject({ over: hit.length, surplusCopies: hit.length, under: 0, mis: 0 });
+    });
+
+    it('costs one copy more, and never another, however often that begins anew', async () => {
+      await sim.advance(240_000);
+      const copies = keys.map((key) => holdersOf(sim, key).join());
+      const stored = (): number[] =>
+        names.map((name) => sim.process(name).metrics.value('anabranch_content_pulls_stored_total'));
+      const before = stored();
+      for (let turn = 0; turn < 5; turn += 1) {
+        isBroken = !isBroken;
+        await sim.advance(200_000);
+      }
+      expect(keys.map((key) => holdersOf(sim, key).join())).toEqual(copies);
+      expect(stored()).toEqual(before);
+    });
+
+    it('is trusted all the while when its link breaks now and then, and nothing moves', async () => {
+      const copies = keys.map((key) => holdersOf(sim, key).join());
+      for (let turn = 0; turn < 12; turn += 1) {
+        isBroken = !isBroken;
+        await sim.advance(20_000);
+      }
+      expect(keys.map((key) => holdersOf(sim, key).join())).toEqual(copies);
+      expect(await suspects()).toBe(0);
+    });
   });
 });

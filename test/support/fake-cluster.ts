@@ -21,6 +21,7 @@ import type {
 
 /** A cluster that answers as the examples of the API do, and remembers what it was asked to change. */
 export class FakeCluster implements ClusterApi {
+  forked: ControlStatus['forked'] = null;
   readonly asked: ChangeInput[] = [];
   /** What the next changes end in. */
   answer: Outcome<CommittedChange> = { ok: true, value: committed };
@@ -83,6 +84,7 @@ export class FakeCluster implements ClusterApi {
       coordinator: true,
       coordinators: [node],
       restored: [],
+      forked: this.forked,
       carryOver: { epoch: 1, carried: 0, done: 0, total: 0, complete: true },
     };
   }

@@ -42,6 +42,7 @@ export class FakeNode implements MeshNode {
   isReady = true;
   isQuorate = true;
   unconfirmed = { pending: 0, waitingForCopies: 0 };
+  damagedRecords = 0;
   contentStatus: ContentStatus = { dead: 0, damaged: 0, incomplete: 0, scrubbedAt: null };
   /** Other members than itself. */
   readonly others: NodeInfo[] = [];
@@ -206,6 +207,7 @@ export class FakeNode implements MeshNode {
       provisional: objects.reduce((sum, { versions }) => sum + versions.size, 0),
       quorum: { epoch: 1, coordinators: 1, reachable: 1, available: this.isQuorate, ...this.unconfirmed },
       pendingContent: 0,
+      records: { damaged: this.damagedRecords },
       content: this.contentStatus,
       peers: { connected: 0, known: 0 },
       disk: { capacityBytes: 1_000_000, freeBytes: 500_000 },

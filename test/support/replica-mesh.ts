@@ -20,6 +20,7 @@ import type { WantedContent } from '../../src/replication/order-taker.ts';
 import { type FalseProof, type ReplicatedContent, Replication } from '../../src/replication/replication.ts';
 import type { Subject } from '../../src/replication/subject.ts';
 import type { SubjectRecord, VersionSource } from '../../src/replication/subject-index.ts';
+import type { UnprovedCopy } from '../../src/replication/unproved-copies.ts';
 import { memberOf, TestLog } from './control-log.ts';
 
 const patienceMs = 3_600_000;
@@ -37,6 +38,9 @@ export interface ReplicaMeshOptions {
   readonly policy?: NamespacePolicy;
   readonly repairDelayMs?: number;
 }
+
+/** A node that was not heard of for longer is in doubt. */
+const doubtfulMs = 15_000;
 
 /** A version that was written, and the bytes of it. */
 export interface WrittenContent extends Subject {
@@ -179,6 +183,7 @@ export class ReplicaNode {
   readonly versions = new KnownVersions();
   readonly log = new MemoryLog();
   readonly falseProofs: FalseProof[] = [];
+  readonly unproved: UnprovedCopy[] = [];
   metrics = new MemoryMetrics();
   kv: MemoryKv;
   network: MemoryNetwork;
@@ -219,6 +224,7 @@ export class ReplicaNode {
         bring: () => undefined,
         freeBytesOf: () => undefined,
         onFalseProof: (caught) => this.falseProofs.push(caught),
+        onUnproved: (copy) => this.unproved.push(copy),
       },
       { self: this.nodeId, repairDelayMs: mesh.repairDelayMs, followEveryMs: 1_000 },
     );
@@ -274,6 +280,8 @@ export class ReplicaMesh {
   readonly nodes: ReplicaNode[] = [];
   readonly written: WrittenContent[] = [];
   readonly repairDelayMs: number;
+  /** How long nothing was heard of nodes, in the eyes of all, though their connections stand. */
+  readonly silentMs = new Map<NodeId, number>();
   readonly #downSinceMs = new Map<ReplicaNode, number>();
   readonly #listeners = new Map<ReplicaNode, Set<() => void>>();
 
@@ -336,6 +344,8 @@ export class ReplicaMesh {
         const since = node === undefined || node === viewer ? undefined : this.#downSinceMs.get(node);
         return since === undefined ? undefined : this.clock.monotonicMs() - since;
       },
+      silentForMs: (id) => this.silentMs.get(id) ?? 0,
+      isDoubtful: (id) => (this.silentMs.get(id) ?? 0) > doubtfulMs,
       onChange: (listener) => {
         const listeners = this.#listeners.get(viewer) ?? new Set<() => void>();
         this.#listeners.set(viewer, listeners.add(listener));

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { type SignedDigest, verifySignature } from '../../../crdt/signature.ts';
 import type { Verifier } from '../../ports/verifier.ts';
+import { packSignatures } from './packed-signatures.ts';
 
 /** Fewer than these are verified here: handing them over would take as long. */
 const handedOverMin = 4;
@@ -47,7 +48,8 @@ export class ThreadVerifier implements Verifier {
     this.#worker ??= this.#start();
     this.#lastTask += 1;
     this.#tasks.set(this.#lastTask, tasks);
-    this.#worker.postMessage({ task: this.#lastTask, signed });
+    const packed = packSignatures(signed);
+    this.#worker.postMessage({ task: this.#lastTask, packed }, [packed.bytes.buffer, packed.domainOf.buffer]);
   }
 
   #verifyHere(tasks: readonly Task[]): void {
@@ -71,13 +73,13 @@ export class ThreadVerifier implements Verifier {
     const worker = new Worker(new URL(name, import.meta.url), { execArgv: [], stdout: false });
     // A process that ends by itself does not wait for it.
     worker.unref();
-    worker.on('message', ({ task, holds: answer }: { task: number; holds: boolean[] }) => {
+    worker.on('message', ({ task, holds: answer }: { task: number; holds: Uint8Array }) => {
       const done = this.#tasks.get(task) ?? [];
       this.#tasks.delete(task);
       let next = 0;
       for (const { signed, resolve } of done) {
         this.#handedOver -= signed.length;
-        resolve(answer.slice(next, next + signed.length));
+        resolve(Array.from(answer.subarray(next, next + signed.length), (held) => held === 1));
         next += signed.length;
       }
     });

@@ -1,10 +1,8 @@
 import { parentPort } from 'node:worker_threads';
-import { type SignedDigest, verifySignature } from '../../../crdt/signature.ts';
+import { type PackedSignatures, verifyPacked } from './packed-signatures.ts';
 
 /** The thread of `ThreadVerifier`: verifies what it is sent, batch by batch. */
-parentPort?.on('message', ({ task, signed }: { task: number; signed: readonly SignedDigest[] }) => {
-  const holds = signed.map(({ publicKey, domain, digest, signature }) =>
-    verifySignature(publicKey, domain, digest, signature),
-  );
-  parentPort?.postMessage({ task, holds });
+parentPort?.on('message', ({ task, packed }: { task: number; packed: PackedSignatures }) => {
+  const holds = verifyPacked(packed);
+  parentPort?.postMessage({ task, holds }, [holds.buffer]);
 });

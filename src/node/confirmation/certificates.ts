@@ -95,20 +95,30 @@ export class Certificates implements CertificateBook {
   }
 
   async keep(certificate: Certificate): Promise<void> {
-    const { objects, events, announce, changed } = this.#dependencies;
-    if (!this.#isNews(certificate.statement)) return;
-    let certified: Certified | undefined;
+    if (this.#isNews(certificate.statement)) await this.#keepAll([certificate]);
+  }
+
+  /** Keeps those that change anything, in one transaction, and tells of them once they are on disk. */
+  async #keepAll(certificates: readonly Certificate[]): Promise<void> {
+    const { objects, events } = this.#dependencies;
+    const kept: { readonly certificate: Certificate; readonly certified: Certified }[] = [];
     let lastEvent = 0;
     await this.#batcher.add((transaction) => {
-      certified = objects.certify(transaction, certificate);
-      if (certified?.advanced === undefined || certified.row === undefined) return;
-      lastEvent = events.append(transaction, confirmedEvents(certified.row));
+      for (const certificate of certificates) {
+        const certified = objects.certify(transaction, certificate);
+        if (certified === undefined) continue;
+        kept.push({ certificate, certified });
+        if (certified.advanced === undefined || certified.row === undefined) continue;
+        lastEvent = events.append(transaction, confirmedEvents(certified.row));
+      }
     });
-    if (certified === undefined) return;
-    if (certified.advanced !== undefined) {
-      events.publish(lastEvent);
-      this.#kept.add(1);
-    }
+    events.publish(lastEvent);
+    for (const each of kept) this.#tellOf(each);
+  }
+
+  #tellOf({ certificate, certified }: { readonly certificate: Certificate; readonly certified: Certified }): void {
+    const { announce, changed } = this.#dependencies;
+    if (certified.advanced !== undefined) this.#kept.add(1);
     changed(certified);
     const { register, ballot } = certificate.statement;
     if (ballot.proposer.startsWith(this.#ownProposer)) announce(register as DocId, certificate);
@@ -153,7 +163,7 @@ export class Certificates implements CertificateBook {
   /** Takes in certificates as they came from a peer. Resolves, when those that hold are on disk, with the first fault. */
   async receive(texts: readonly string[], from: PeerId): Promise<string | undefined> {
     const { certificates, fault } = await this.check(texts, from);
-    await Promise.all(certificates.map((certificate) => this.keep(certificate)));
+    if (certificates.length > 0) await this.#keepAll(certificates);
     return fault;
   }
 

@@ -27,6 +27,8 @@ const room = {
   dead: 0x49,
   /** name → what the content plane remembers of itself. */
   state: 0x4a,
+  /** manifest hash → the content was whole here, and what it lacks now. */
+  mending: 0x4b,
 } as const;
 
 const sequenceBytes = 8;
@@ -117,13 +119,17 @@ export function condemnedKey(manifest: BlobHash): KvKey {
   return hashKey(room.condemned, manifest);
 }
 
+export function mendingKey(manifest: BlobHash): KvKey {
+  return hashKey(room.mending, manifest);
+}
+
 export function deadKey(hash: BlobHash): KvKey {
   return hashKey(room.dead, hash);
 }
 
 /** Rows of one hash each in the order of the hashes, those after one of them. */
 export function hashedRange(
-  kind: 'blob' | 'condemned' | 'dead',
+  kind: 'blob' | 'condemned' | 'dead' | 'mending',
   afterHash?: BlobHash,
 ): { readonly start: KvKey; readonly end: KvKey } {
   const leading = room[kind];

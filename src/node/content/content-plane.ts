@@ -24,13 +24,14 @@ import { type HeldContent, heldAfter } from './held-contents.ts';
 import { ingest, type StagedContent } from './ingest.ts';
 import { KvBatcher } from './kv-batcher.ts';
 import { type Linkage, Links, portionsOf } from './links.ts';
+import type { MendingCounts } from './mending.ts';
 import { Pins } from './pins.ts';
 import { type ContentSubject, type Inventory, PullJobs } from './pull-jobs.ts';
 import { type HoldersOf, Puller } from './puller.ts';
 import { ReadCache } from './read-cache.ts';
 import { ReadSlots } from './read-slots.ts';
 import { Scrubber, type ScrubCounts, type ScrubOptions, type ScrubStatus, scrubDefaults } from './scrubber.ts';
-import { likelyChunkOf, smallBlobsOf } from './small-content.ts';
+import { type HashedBytes, likelyChunkOf, smallBlobsOf } from './small-content.ts';
 import { Sweeper } from './sweeper.ts';
 import { Upkeep } from './upkeep.ts';
 
@@ -105,6 +106,7 @@ export class ContentPlane {
   readonly #reading: ContentReaderDependencies;
   readonly #ingestBudget = new ByteBudget(ingestingBytesMax);
   readonly #servedBytes: Counter;
+  readonly #showDamage: () => void;
   readonly #listeners = new Set<(subject: ContentSubject) => void>();
   readonly #deadListeners = new Set<(subject: ContentSubject, reason: DeathReason) => void>();
   readonly #stopping = new AbortController();
@@ -114,7 +116,22 @@ export class ContentPlane {
     const { kv, blobs, network, clock, random, log, metrics } = dependencies;
     this.#dependencies = dependencies;
     this.#options = options;
-    const jobs = new PullJobs({ kv, log, inventory: options.inventory });
+    const damaged = metrics.gauge({
+      name: 'anabranch_content_damaged',
+      help: 'Contents that were whole on this disk and lack something now, until they are mended or dropped.',
+      labels: ['kind'],
+    });
+    const showDamage = (): void => {
+      for (const [kind, count] of Object.entries(jobs.mending())) damaged.set(count, { kind });
+    };
+    const jobs = new PullJobs({
+      kv,
+      log,
+      inventory: options.inventory,
+      // Within the transaction that changes it: it is to be read once that is over.
+      onDamageChanged: () => void this.#batcher.add(() => undefined).then(showDamage, () => undefined),
+    });
+    this.#showDamage = showDamage;
     this.#jobs = jobs;
     const links = new Links((reader, manifest) => jobs.isWanted(reader, manifest));
     this.#links = links;
@@ -202,6 +219,7 @@ export class ContentPlane {
   async start(): Promise<void> {
     const { blobs, network } = this.#dependencies;
     await blobs.recover();
+    this.#showDamage();
     network.handle(blobsProtocol, (stream) => this.#serve(stream), { inboundStreamsMax });
     this.#unsubscribe = network.onPeerChange(({ kind, peer }) => {
       if (kind !== 'connected') return;
@@ -292,8 +310,8 @@ export class ContentPlane {
    * Like `want`, for a content whose bytes came with the version: it is kept at once when they are exactly what the
    * version says, which is verified here. False when it is wanted still.
    */
-  keepSmall(transaction: KvTransaction, content: Content, subject: ContentSubject, bytes: Uint8Array): boolean {
-    const blobs = smallBlobsOf(content, bytes);
+  keepSmall(transaction: KvTransaction, content: Content, subject: ContentSubject, along: HashedBytes): boolean {
+    const blobs = smallBlobsOf(content, along);
     if (blobs === undefined) return false;
     if (!this.#options.shouldHold(subject)) return true;
     this.keep(transaction, { content, rows: blobs, linkage: undefined, parts: [] });
@@ -374,6 +392,11 @@ export class ContentPlane {
 
   deadCount(): number {
     return this.#jobs.deadCount();
+  }
+
+  /** Contents that were whole here and lack something now, whoever found that. */
+  damaged(): MendingCounts {
+    return this.#jobs.mending();
   }
 
   /** Tries again what was given up: one, or everything. Resolves with the number of jobs. */

@@ -251,7 +251,7 @@ class ContentReading {
     this.#holders = puller.holders(this.#content, this.#subject);
     if (jobs.isComplete(manifest)) {
       log.warn('content:incomplete', { manifest });
-      await batcher.add((transaction) => jobs.reopen(transaction, manifest, size));
+      await batcher.add((transaction) => jobs.reopen(transaction, manifest, 'incomplete', size));
     }
     puller.prioritise(manifest);
     return this.#holders;

@@ -98,7 +98,7 @@ export class Doubts {
       await batcher.add((transaction) => {
         for (const manifest of contents) {
           const isMending = manifest === mender && jobs.completeSize(transaction, manifest) === undefined;
-          if (!isMending) jobs.reopen(transaction, manifest);
+          if (!isMending) jobs.reopen(transaction, manifest, 'damaged');
         }
       });
     }
@@ -156,7 +156,7 @@ export class Doubts {
     const { batcher, jobs, log, onReopened } = this.#dependencies;
     if (await isWhole(this.#dependencies, manifest)) return;
     log.warn('content:incomplete', { manifest });
-    await batcher.add((transaction) => jobs.reopen(transaction, manifest));
+    await batcher.add((transaction) => jobs.reopen(transaction, manifest, 'incomplete'));
     onReopened();
   }
 

@@ -17,6 +17,7 @@ import {
 } from './content-keys.ts';
 import { type DeadLetter, DeadLetters } from './dead-letters.ts';
 import { decodeRow, encodeRow, hashSchema } from './json-rows.ts';
+import { type Damage, Mending, type MendingCounts } from './mending.ts';
 
 /** The version a content is wanted for. */
 export interface ContentSubject {
@@ -81,8 +82,16 @@ export class PullJobs {
   readonly #log: Log;
   readonly #inventory: Inventory | undefined;
   readonly #dead = new DeadLetters();
+  readonly #mending: Mending;
 
-  constructor(dependencies: { readonly kv: KvReader; readonly log: Log; readonly inventory?: Inventory | undefined }) {
+  constructor(dependencies: {
+    readonly kv: KvReader;
+    readonly log: Log;
+    readonly inventory?: Inventory | undefined;
+    /** Is called within a transaction after which other contents are damaged than before. */
+    readonly onDamageChanged?: () => void;
+  }) {
+    this.#mending = new Mending(dependencies.onDamageChanged ?? (() => undefined));
     this.#kv = dependencies.kv;
     this.#log = dependencies.log;
     this.#inventory = dependencies.inventory;
@@ -104,6 +113,7 @@ export class PullJobs {
       this.#inventory.completed(transaction, manifest, sizeBytes);
     }
     transaction.put(key, encodeRow({ v: 1, sizeBytes }));
+    this.#mending.remove(transaction, manifest);
   }
 
   /** True when a job stands for a content, a dead one too: what was stored for it is kept. */
@@ -125,8 +135,11 @@ export class PullJobs {
    * that there is begins anew under another number, since what it had found to be here may be what is lacking. `sizeBytes`
    * is the content's size where the marker need not be trusted. Does nothing for a content that is neither.
    */
-  reopen(transaction: KvTransaction, manifest: BlobHash, sizeBytes?: number): void {
+  reopen(transaction: KvTransaction, manifest: BlobHash, damage: Damage, sizeBytes?: number): void {
     const markedBytes = this.completeSize(transaction, manifest);
+    if (markedBytes !== undefined || this.#mending.has(transaction, manifest)) {
+      this.#mending.add(transaction, manifest, damage);
+    }
     this.#unmark(transaction, manifest);
     const known = this.#find(transaction, manifest);
     if (known?.kind === 'content') {
@@ -147,6 +160,7 @@ export class PullJobs {
   /** Forgets a job, a dead one too, and who waits for it. What became whole by another way meanwhile stays so. False when there was none. */
   end(transaction: KvTransaction, hash: BlobHash): boolean {
     const wasDead = this.#dead.remove(transaction, hash) !== undefined;
+    this.#mending.remove(transaction, hash);
     const job = this.#find(transaction, hash);
     if (job !== undefined) this.#remove(transaction, job);
     for (const [key] of [...transaction.range(subjectRange(hash))]) transaction.delete(key);
@@ -209,6 +223,11 @@ export class PullJobs {
 
   deadCount(): number {
     return this.#dead.count(this.#kv);
+  }
+
+  /** Contents that were whole here and lack something now. */
+  mending(): MendingCounts {
+    return this.#mending.counts(this.#kv);
   }
 
   /** A single blob was lost here and is wanted back. */

@@ -344,7 +344,7 @@ export class Scrubber {
 
   async #reopen(pass: Pass, manifest: BlobHash): Promise<void> {
     const { batcher, jobs } = this.#dependencies;
-    await batcher.add((transaction) => jobs.reopen(transaction, manifest));
+    await batcher.add((transaction) => jobs.reopen(transaction, manifest, 'incomplete'));
     this.#dependencies.onReopened();
     this.#report(pass, 'incomplete', { manifest });
   }

@@ -1,6 +1,6 @@
 import type { ChunkingParameters } from '../../../crdt/chunking.ts';
 import { chunkingProfiles } from '../../../crdt/control/namespace-policy.ts';
-import { blobHashOf, toBase32 } from '../../../crdt/digest.ts';
+import { blake3, toBase32, toHex } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
 import { buildManifest, type ManifestBlob, type ManifestEntry } from '../../../crdt/manifest.ts';
 import type { Content } from '../../../crdt/version.ts';
@@ -12,12 +12,23 @@ export interface SoleChunk {
   readonly manifest: ManifestBlob;
 }
 
+/** Bytes with the hash that `hashed` took of them, so that it is taken once. */
+export interface HashedBytes {
+  readonly bytes: Uint8Array;
+  /** In lowercase hex, as versions tell it of their contents. */
+  readonly b3: string;
+}
+
 /** The usual way to cut first. */
 const profiles: readonly ChunkingParameters[] = [
   chunkingProfiles.default,
   chunkingProfiles.small,
   chunkingProfiles.large,
 ];
+
+export function hashed(bytes: Uint8Array): HashedBytes {
+  return { bytes, b3: toHex(blake3(bytes)) };
+}
 
 /** The chunk a small content is, if it is one chunk at all: whether its manifest says so is not looked at. */
 export function likelyChunkOf({ b3 }: Pick<Content, 'b3'>): BlobHash {
@@ -36,10 +47,10 @@ export function soleChunkOf({ manifest, size, b3 }: Content): SoleChunk | undefi
 }
 
 /** Manifest and chunk of a content of one small chunk, when the bytes are that chunk. */
-export function smallBlobsOf(content: Content, bytes: Uint8Array): ManifestBlob[] | undefined {
-  if (bytes.length !== content.size) return undefined;
+export function smallBlobsOf(content: Content, { bytes, b3 }: HashedBytes): ManifestBlob[] | undefined {
+  if (bytes.length !== content.size || b3 !== content.b3) return undefined;
   const sole = soleChunkOf(content);
-  if (sole === undefined || blobHashOf(bytes) !== sole.chunk) return undefined;
+  if (sole === undefined) return undefined;
   return [sole.manifest, { hash: sole.chunk, bytes }];
 }
 

@@ -89,6 +89,18 @@ export class LivenessWatch {
     return this.stateOf(nodeId) === 'offline' ? this.inStateForMs(nodeId) : undefined;
   }
 
+  /** How long ago the last sign of life of another member was; undefined for who is none. */
+  silentForMs(nodeId: NodeId): number | undefined {
+    const lastMs = this.#table.lifeOf(nodeId)?.lastSignMs;
+    return lastMs === undefined ? undefined : this.#dependencies.clock.monotonicMs() - lastMs;
+  }
+
+  /** True for another member that is suspect or offline. */
+  isDoubtful(nodeId: NodeId): boolean {
+    const state = this.stateOf(nodeId);
+    return state === 'suspect' || state === 'offline';
+  }
+
   /** Takes a sign of another member in. */
   notice(nodeId: NodeId, sign: LifeSign): void {
     this.#tell(this.#table.notice(nodeId, sign, this.#dependencies.clock.monotonicMs()));

@@ -26,7 +26,7 @@ export const patience: CheckerFactory = {
       committed: ({ machine, gained }, violate) => {
         if (gained.length > 0 || world.nowMs() >= lookedMs + lookEveryMs) look();
         for (const manifest of gained) {
-          if (mayGain({ machine, manifest }, { gone, maps, world })) continue;
+          if (mayGain({ machine, manifest }, { gone, maps, world }) || isUnproved(manifest, world)) continue;
           violate(`${machine.name} fetched content ${manifest}, which is not placed on it, and nobody has gone`);
         }
       },
@@ -69,6 +69,14 @@ function mayGain(
   }
   // What comes with the first version of it is not in the library yet.
   return !isKnown;
+}
+
+/** Whether a holder of it was online and let every question for a proof pass: the same as one that is gone, for this content. */
+function isUnproved(manifest: BlobHash, { machines }: World): boolean {
+  return [...machines.values()].some(
+    ({ process }) =>
+      process?.log.lines.linesOf('replication:unproved').some(({ fields }) => fields.manifest === manifest) === true,
+  );
 }
 
 /** A member that keeps no rule, or had no room. */

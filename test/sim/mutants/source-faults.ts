@@ -88,7 +88,7 @@ export const sourceFaults = {
   },
   'drop-unproved-copy': {
     module: 'src/replication/content-dropper.ts',
-    find: 'this.#judge(manifest, proofs.get(manifest) ?? new Map())',
+    find: 'this.#judge(manifest, this.#believed(proofs.get(manifest)))',
     replace: 'this.#judge(manifest, everybody(this.#others(manifest)))',
   },
   'count-claimed-copy': {
@@ -103,8 +103,8 @@ export const sourceFaults = {
   },
   'believe-any-proof': {
     module: 'src/replication/replica-prover.ts',
-    find: "if (Buffer.compare(answer, expected) === 0) return 'proved';",
-    replace: "if (answer.length === expected.length) return 'proved';",
+    find: "if (Buffer.compare(answer, expected) === 0) return { result: 'proved' };",
+    replace: "if (answer.length === expected.length) return { result: 'proved' };",
   },
   'sweep-what-is-wanted-again': {
     module: 'src/node/content/sweeper.ts',

@@ -21,6 +21,10 @@ export function gossipVectors() {
     'a hint of one head': [hintOf(doc, [version.id], [])],
     'a hint of more heads than are named': [hintOf(doc, Array(17).fill(version.id), [])],
     'a record with its content': [hintOf(doc, [version.id], [record], [Buffer.from('north')])],
+    'two records with their contents': [
+      hintOf(doc, [version.id], [record], [Buffer.from('north')]),
+      hintOf('q'.repeat(52) as never, [version.id], [record], [new Uint8Array(4_096)]),
+    ],
     'a certificate': [certificateHint(doc, version.id, text)],
     'two hints': [hint, certificateHint(doc, version.id, text)],
   };

@@ -75,6 +75,7 @@ export const replicaViewResponses: Samples<Extract<ReplicaResponse, { t: View }>
             surplusBytes: 300,
           },
           cut: false,
+          suspects: 1,
           checks: { proved: 4, lacking: 0, wrong: 0, unreachable: 1 },
         },
         repairs: { pulls: 2, bytes: 600, rate: 100, eta: 6_000 },

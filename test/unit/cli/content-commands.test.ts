@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { commandTextOf } from '../../../src/cli/command-text.ts';
 import { contentOf } from '../../../src/cli/doctor-content.ts';
 import * as examples from '../../../src/http/content-examples.ts';
-import type { ContentScrub, GivenUp, GivenUpPage } from '../../../src/node/api.ts';
+import type { ContentScrub, GivenUp, GivenUpPage, NodeInfo } from '../../../src/node/api.ts';
 import { HttpHarness, token } from '../../support/http-harness.ts';
 import { runInProcess } from '../../support/run-cli.ts';
 
@@ -20,6 +20,7 @@ afterEach(() => {
   content.refusal = undefined;
   content.page = page;
   http.node.contentStatus = { dead: 0, damaged: 0, incomplete: 0, scrubbedAt: null };
+  http.node.damagedRecords = 0;
 });
 
 const anabranch = (...args: readonly string[]) =>
@@ -91,6 +92,61 @@ describe('anabranch content scrub', () => {
   });
 });
 
+describe('what is damaged on the disk', () => {
+  it('is told of by status, each kind by itself', async () => {
+    expect((await anabranch('status')).stdout).not.toContain('DAMAGED');
+    http.node.damagedRecords = 2;
+    http.node.contentStatus = { ...http.node.contentStatus, damaged: 1, incomplete: 3 };
+    expect((await anabranch('status')).stdout).toMatch(
+      /^DAMAGED on disk +2 records of versions, 1 content, 3 contents without a part: "anabranch doctor" says what to do$/m,
+    );
+  });
+
+  it('is wrong to the doctor, who says what to do', async () => {
+    http.node.damagedRecords = 1;
+    http.node.contentStatus = { ...http.node.contentStatus, damaged: 2, incomplete: 1 };
+    const { stdout, exitCode } = await anabranch('doctor');
+    expect(exitCode).toBe(1);
+    for (const line of [
+      "WRONG records: 1 version has a damaged record on this node's disk",
+      '→ each is fetched again as soon as a node that has it is connected: start the others',
+      "WRONG content: 2 contents have rotted on this node's disk",
+      'then "anabranch content scrub" reads through the disk',
+      'WRONG content: 1 content that was here lacks something',
+    ]) {
+      expect(stdout).toContain(line);
+    }
+  });
+
+  it('is no more than a note once it is mended and only the scrub tells of it', async () => {
+    const { stdout } = await anabranch('doctor');
+    expect(stdout).toContain("note  scrub: 1 blob had rotted on this node's disk by the last scrubs");
+    expect(stdout).toContain('ok    records: no damaged record is known of');
+  });
+});
+
+describe('two control logs', () => {
+  const forked = { seq: 7, ours: 'a'.repeat(52), theirs: 'b'.repeat(52) };
+
+  it('are told of with both entries by status, and by the doctor with what to do', async () => {
+    const { nodeId } = http.node.nodes()[0] as NodeInfo;
+    http.node.cluster.forked = { ...forked, nodeId };
+    try {
+      expect((await anabranch('status')).stdout).toContain(
+        `FORKED at entry 7: ${forked.ours} here, ${forked.theirs} elsewhere`,
+      );
+      const { stdout, exitCode } = await anabranch('doctor');
+      expect(exitCode).toBe(1);
+      expect(stdout).toContain(
+        `WRONG control log: two certified entries stand at place 7 of the control log: ${forked.ours} here, ${forked.theirs} at n1`,
+      );
+      expect(stdout).toContain('compare "anabranch control-log export" of both, and keep the side that is right');
+    } finally {
+      http.node.cluster.forked = null;
+    }
+  });
+});
+
 describe('what was given up', () => {
   it('is told of by status', async () => {
     expect((await anabranch('status')).stdout).not.toContain('given up');
@@ -103,7 +159,7 @@ describe('what was given up', () => {
     const status = await http.node.status();
     const advised = (...reasons: readonly GivenUp['reason'][]): string => {
       const dead = reasons.map((reason) => ({ ...letter, reason }));
-      return contentOf({ status, dead }, commandTextOf({}))[0]?.advice ?? '';
+      return contentOf({ status, dead, scrub: http.node.content.scrubStatus() }, commandTextOf({}))[0]?.advice ?? '';
     };
     expect(advised('unusable', 'unusable')).toMatch(/^its manifest is made up.*write the object anew; "anabranch /);
     expect(advised('unavailable', 'failing')).toMatch(

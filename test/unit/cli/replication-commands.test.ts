@@ -260,7 +260,7 @@ describe('anabranch doctor', () => {
       'WRONG disks: n3 has 0 MiB left',
       'WRONG content: 2 contents were given up by this node',
       '→ nobody had it for a day: bring a node back that has it; it is tried again when one comes; "anabranch content dead"',
-      "WRONG scrub: 1 blob had rotted on this node's disk",
+      "WRONG content: 1 content has rotted on this node's disk",
       'WRONG replication: 1 version has too few copies',
       'WRONG policies: team-docs: holders with 3 different values of dc are asked for, and there are 2',
       '→ give a storage node another dc, admit one that has it, or lower',

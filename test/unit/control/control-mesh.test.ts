@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { PeerId } from '../../../crdt/ids.ts';
+import type { MemoryKv } from '../../../src/adapters/memory/kv.ts';
 import type { AskedOperation, Outcome } from '../../../src/node/api.ts';
 import { operationId } from '../../support/control-log.ts';
 import { ControlMesh } from '../../support/control-mesh.ts';
@@ -326,5 +327,48 @@ describe('a coordinator whose disk was put back', () => {
     await mesh.settle();
     expect(codeOf(await mesh.change('a', { type: 'remove', nodeId: mesh.get('c').nodeId }))).toBe('ok');
     expect((await Promise.all(['a', 'b'].map(namedBy))).flat()).toEqual([]);
+  });
+});
+
+describe('a control log of which a majority of the coordinators forgot an entry', () => {
+  it('may get another one in its place: every node says so with both, keeps what it has, and lets nobody else in', async () => {
+    mesh = await ControlMesh.start(['a', 'b', 'c', 'd'], 3);
+    for (const replicas of [2, 3, 4]) await mesh.change('a', policy(replicas));
+    await mesh.settle();
+    const forgetful = ['b', 'c'];
+    const backups = new Map<string, ReturnType<MemoryKv['snapshot']>>();
+    for (const name of forgetful) {
+      await mesh.stopNode(name);
+      backups.set(name, mesh.get(name).kv.snapshot());
+    }
+    for (const name of forgetful) await mesh.startNode(name);
+    await mesh.settle();
+    expect(codeOf(await mesh.change('a', policy(5)))).toBe('ok');
+    await mesh.until(() => ['a', 'b', 'c', 'd'].every((name) => mesh.seq(name) === 4));
+    for (const name of forgetful) await mesh.stopNode(name);
+    mesh.partition(['a', 'd'], forgetful);
+    for (const name of forgetful) {
+      const backup = backups.get(name);
+      if (backup === undefined) throw new Error('there is no backup');
+      mesh.get(name).kv = mesh.get(name).kv.restore(backup, { unnoticed: true });
+      await mesh.startNode(name);
+    }
+    await mesh.settle(20_000);
+    for (const replicas of [6, 7]) expect(codeOf(await mesh.change('b', policy(replicas)))).toBe('ok');
+    await mesh.until(() => mesh.seq('c') === 5);
+    const forkedAt = async (name: string) => (await mesh.run(mesh.get(name).node.status())).control.forked;
+    expect(await forkedAt('a')).toBeNull();
+
+    mesh.hub.heal();
+    await mesh.settle(120_000);
+    const hashAt = (name: string) => mesh.get(name).node.cluster.entries({ limit: 10 }).entries[3]?.hash;
+    const [first, second] = [hashAt('a'), hashAt('b')];
+    expect(first).not.toBe(second);
+    for (const name of ['a', 'd']) expect(await forkedAt(name)).toMatchObject({ seq: 4, ours: first, theirs: second });
+    for (const name of forgetful) expect(await forkedAt(name)).toMatchObject({ seq: 4, ours: second, theirs: first });
+    const other = [mesh.get('b').nodeId, mesh.get('c').nodeId];
+    expect(other).toContain((await forkedAt('a'))?.nodeId);
+    expect([mesh.seq('a'), mesh.seq('b')]).toEqual([4, 5]);
+    expect(await mesh.put('a', 'key', 'written all the same')).toMatchObject({ ok: true });
   });
 });

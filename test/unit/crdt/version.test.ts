@@ -8,6 +8,7 @@ import {
   checkAgainstParents,
   decodeVersion,
   draftVersion,
+  recallVersion,
   type Version,
   type VersionFields,
   verifyVersion,
@@ -65,6 +66,20 @@ test.each(vectors.refusedWithParents)('a record is refused beside its parents: $
   const decoded = parents.map((parent) => accepted(decodeVersion(parent)));
   expect(checkAgainstParents(accepted(decodeVersion(text)), decoded)?.code).toBe(fault);
   expect(fault).toEqual(expect.any(String));
+});
+
+test('a version that was checked is recalled from its bytes, and from no others', () => {
+  for (const { text } of vectors.records) {
+    const version = accepted(decodeVersion(text));
+    const bytes = Buffer.from(text, 'utf8');
+    expect(recallVersion(version.id, bytes)).toEqual(version);
+    for (const at of [0, bytes.length >> 1, bytes.length - 1]) {
+      const rotten = Uint8Array.from(bytes);
+      rotten[at] = (rotten[at] as number) ^ 1;
+      expect(recallVersion(version.id, rotten)).toBeUndefined();
+    }
+    expect(recallVersion(version.id, bytes.subarray(1))).toBeUndefined();
+  }
 });
 
 describe('decoding', () => {

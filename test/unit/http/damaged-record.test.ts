@@ -13,13 +13,17 @@ const said =
 let mesh: Mesh;
 let http: HttpHarness<MeshNode>;
 
-/** A node that has nobody to ask, and on whose disk a record rotted while it was down. */
+let base: VersionId;
+let spoilt: VersionId;
+
+/** A node that has nobody to ask, and on whose disk a head's record rotted while it was down. */
 beforeEach(async () => {
   mesh = await Mesh.start(['alice']);
-  const { version } = await mesh.put('alice', 'spoilt', 'text');
+  base = (await mesh.put('alice', 'spoilt', 'base')).version;
+  spoilt = (await mesh.put('alice', 'spoilt', 'text')).version;
   await mesh.put('alice', 'sound', 'text');
   await mesh.stopNode('alice');
-  await spoil(mesh.get('alice'), version);
+  await spoil(mesh.get('alice'), spoilt);
   http = await HttpHarness.over((await mesh.startNode('alice')).node);
 });
 
@@ -33,6 +37,16 @@ async function spoil({ kv }: TestNode, version: VersionId): Promise<void> {
   const text = Buffer.from(kv.get(versionKey(version)) ?? []);
   text.writeUInt8(text.readUInt8(text.length >> 1) ^ 1, text.length >> 1);
   await mesh.run(kv.transact((transaction) => transaction.put(versionKey(version), text)));
+}
+
+/** What is asked of the node, while its clock goes on. */
+async function meanwhile<T>(asking: Promise<T>): Promise<T> {
+  let isOver = false;
+  const over = asking.finally(() => {
+    isOver = true;
+  });
+  while (!isOver) await mesh.settle(5).then(() => new Promise(setImmediate));
+  return over;
 }
 
 describe('a record that is damaged on disk', () => {
@@ -57,6 +71,59 @@ describe('a record that is damaged on disk', () => {
       });
     },
   );
+
+  it.each([
+    ['a write that names no parents', 'PUT', '/v1/objects/test/spoilt'],
+    ['one that names it', 'PUT', '/v1/objects/test/spoilt?parents=SPOILT'],
+    ['a merge with it', 'PUT', '/v1/objects/test/spoilt?parents=BASE,SPOILT'],
+    ['a delete', 'DELETE', '/v1/objects/test/spoilt'],
+  ])('cannot be superseded by %s, which stores nothing and says why and what to do', async (_name, method, path) => {
+    const named = path.replace('SPOILT', spoilt).replace('BASE', base);
+    const before = await mesh.get('alice').node.status();
+    const answer = await http.ask(method, named, method === 'PUT' ? { body: 'new' } : {});
+    expect([answer.status, answer.json.code, answer.json.version]).toEqual([503, 'damaged', spoilt]);
+    expect(answer.json.detail).toContain(`version ${spoilt} of test/spoilt, which this would supersede, has a damaged`);
+    expect(answer.json.detail).toContain('nothing was stored');
+    expect(await mesh.get('alice').node.status()).toMatchObject({ versions: before.versions });
+  });
+
+  it('leaves room for a branch beside it, which is read', async () => {
+    const written = await meanwhile(http.ask('PUT', `/v1/objects/test/spoilt?parents=${base}`, { body: 'branch' }));
+    expect([written.status, written.json.conflict, written.json.heads]).toEqual([
+      201,
+      true,
+      [spoilt, String(written.json.version)].sort(),
+    ]);
+    const read = await http.ask('GET', `/v1/objects/test/spoilt?version=${written.json.version}`);
+    expect([read.status, read.text]).toEqual([200, 'branch']);
+  });
+
+  it('is one line and exit code 1 when it is put over on the command line', async () => {
+    const env = { ANABRANCH_URL: http.server.url, ANABRANCH_TOKEN: token };
+    const run = (...args: readonly string[]) =>
+      meanwhile(runInProcess(['put', 'test/spoilt', '-', ...args], { env, stdin: 'new' }));
+    const { exitCode, stdout, stderr } = await run();
+    expect([exitCode, stdout]).toEqual([1, '']);
+    expect(stderr).toMatch(/^anabranch: version \w{52} of test\/spoilt, which .* makes a branch \(damaged\)\n$/);
+    expect(await run('--parents', base)).toMatchObject({ exitCode: 0 });
+  });
+
+  it('is counted in the status once it was found, over restarts too, until it is mended', async () => {
+    const records = async (): Promise<unknown> => (await http.ask('GET', '/v1/status')).json.records;
+    await http.ask('GET', '/v1/objects/test/spoilt');
+    expect(await records()).toEqual({ damaged: 1 });
+    await http.server.close();
+    await mesh.settle(100);
+    await mesh.stopNode('alice');
+    http = await HttpHarness.over((await mesh.startNode('alice')).node);
+    expect(await records()).toEqual({ damaged: 1 });
+    expect(mesh.get('alice').metrics.value('anabranch_records_damaged')).toBe(1);
+    await http.server.close();
+    await mesh.stopNode('alice');
+    await spoil(mesh.get('alice'), spoilt);
+    http = await HttpHarness.over((await mesh.startNode('alice')).node);
+    expect(await records()).toEqual({ damaged: 0 });
+  });
 
   it('keeps nobody from the others', async () => {
     expect((await http.ask('GET', '/v1/graphs/test/sound')).status).toBe(200);

@@ -6,6 +6,7 @@ import { decodeManifest } from '../../../crdt/manifest.ts';
 import type { Content } from '../../../crdt/version.ts';
 import { stateKey } from '../../../src/node/content/content-keys.ts';
 import type { DropOutcome } from '../../../src/node/content/content-plane.ts';
+import { hashed } from '../../../src/node/content/small-content.ts';
 import { ContentMesh, type ContentNode, expectSame, subjectNamed } from '../../support/content-mesh.ts';
 import { storedBlobs } from '../../support/stored-blobs.ts';
 
@@ -226,7 +227,7 @@ describe('the way content is cut', () => {
     const small = await mesh.put(alice, [bytes]);
     const bob = await mesh.start('bob');
     const kept = await mesh.run(
-      bob.kv.transact((transaction) => bob.plane.keepSmall(transaction, small, subjectNamed('v1'), bytes)),
+      bob.kv.transact((transaction) => bob.plane.keepSmall(transaction, small, subjectNamed('v1'), hashed(bytes))),
     );
     expect([kept, bob.plane.holds(small)]).toEqual([true, true]);
   });

@@ -241,8 +241,11 @@ describe('a record that is damaged on disk', () => {
       await bobMesh.startNode('bob');
       const { node } = bobMesh.get('bob');
       expect(() => node.graph({ ns: 'test', key: 'key' })).toThrow(/damaged/);
+      expect((await bobMesh.run(node.status())).records).toEqual({ damaged: 1 });
       await bobMesh.settle(120_000);
       expect(bobMesh.graph('bob', 'key')).toEqual(bobMesh.graph('alice', 'key'));
+      expect((await bobMesh.run(node.status())).records).toEqual({ damaged: 0 });
+      expect(bobMesh.get('bob').metrics.value('anabranch_records_damaged')).toBe(0);
     } finally {
       await bobMesh.stop();
     }

@@ -16,7 +16,16 @@ function told(letter: string, found: Partial<PlanTotals>, among = 'ab') {
     name: letter,
     auditor: {
       running: null,
-      last: { reason: 'timer' as const, time: 1, took: 1, among: [...among].map(node), totals, cut: false, checks },
+      last: {
+        reason: 'timer' as const,
+        time: 1,
+        took: 1,
+        among: [...among].map(node),
+        totals,
+        cut: false,
+        suspects: 0,
+        checks,
+      },
       repairs: { pulls: 0, bytes: 0, rate: 0, eta: 0 },
     },
   };

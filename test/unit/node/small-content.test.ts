@@ -5,7 +5,7 @@ import type { Actor, ClusterId } from '../../../crdt/ids.ts';
 import { buildManifest } from '../../../crdt/manifest.ts';
 import { type Content, draftVersion, signVersion, type Version } from '../../../crdt/version.ts';
 import { encodeGossip, gossipTopic, hintOf } from '../../../protocols/gossip/messages.ts';
-import { smallBlobsOf, soleChunkOf } from '../../../src/node/content/small-content.ts';
+import { hashed, smallBlobsOf, soleChunkOf } from '../../../src/node/content/small-content.ts';
 import { ObjectStore } from '../../../src/node/object-store.ts';
 import { Mesh } from '../../support/mesh.ts';
 
@@ -34,6 +34,28 @@ describe('a small content', () => {
     await mesh.settle();
     expect(fetchedBytes('bob')).toBe(0);
     expect(await mesh.text('bob', 'key')).toHaveLength(1_024);
+  });
+
+  it('comes with the gossip up to 16 KiB, where at least half of those who hear that are to hold it', async () => {
+    await mesh.put('alice', 'largest', 'x'.repeat(16 * 1_024));
+    await mesh.until(() => mesh.heads('bob', 'largest').length === 1);
+    expect(await pendingAt('bob')).toBe(0);
+    await mesh.settle();
+    expect(fetchedBytes('bob')).toBe(0);
+    expect(await mesh.text('bob', 'largest')).toHaveLength(16 * 1_024);
+    await mesh.put('alice', 'larger', 'x'.repeat(16 * 1_024 + 1));
+    await mesh.settle();
+    expect(fetchedBytes('bob')).toBeGreaterThan(16 * 1_024);
+  });
+
+  it('shares a message with what is written beside it, whatever slots their objects are of', async () => {
+    const sent = (): number => mesh.get('alice').metrics.value('anabranch_gossip_hints_total', { outcome: 'sent' });
+    const before = sent();
+    await Promise.all(Array.from({ length: 12 }, (_, index) => mesh.put('alice', `beside-${index}`, `${index}`)));
+    await mesh.until(
+      () => Array.from({ length: 12 }, (_, index) => mesh.heads('bob', `beside-${index}`)).flat().length === 12,
+    );
+    expect(sent() - before).toBeLessThanOrEqual(2);
   });
 
   it('comes with its record when a node catches up', async () => {
@@ -81,11 +103,14 @@ describe('a content that comes with a record', () => {
   it('counts only with the size, the hash and the manifest that the version names', () => {
     const bytes = Buffer.from('content');
     const content = contentOf(bytes);
-    expect(smallBlobsOf(content, bytes)?.map(({ hash }) => hash)).toEqual([content.manifest, blobHashOf(bytes)]);
-    expect(smallBlobsOf({ ...content, size: content.size + 1 }, bytes)).toBeUndefined();
-    expect(smallBlobsOf({ ...content, b3: toHex(blake3(Buffer.from('other'))) }, bytes)).toBeUndefined();
-    expect(smallBlobsOf({ ...content, manifest: blobHashOf(bytes) }, bytes)).toBeUndefined();
-    expect(smallBlobsOf(content, Buffer.from('contenT'))).toBeUndefined();
+    expect(smallBlobsOf(content, hashed(bytes))?.map(({ hash }) => hash)).toEqual([
+      content.manifest,
+      blobHashOf(bytes),
+    ]);
+    expect(smallBlobsOf({ ...content, size: content.size + 1 }, hashed(bytes))).toBeUndefined();
+    expect(smallBlobsOf({ ...content, b3: toHex(blake3(Buffer.from('other'))) }, hashed(bytes))).toBeUndefined();
+    expect(smallBlobsOf({ ...content, manifest: blobHashOf(bytes) }, hashed(bytes))).toBeUndefined();
+    expect(smallBlobsOf(content, hashed(Buffer.from('contenT')))).toBeUndefined();
     expect(soleChunkOf(contentOf(new Uint8Array(0)))).toBeUndefined();
     expect(soleChunkOf(contentOf(new Uint8Array(16 * 1024)))).toBeDefined();
     expect(soleChunkOf(contentOf(new Uint8Array(16 * 1024 + 1)))).toBeUndefined();

@@ -94,6 +94,7 @@ beforeEach(() => {
       ...adapters,
       prover,
       index: { note: () => undefined },
+      unproved: { failed: () => undefined, answered: () => undefined },
       kv: new MemoryKv(clock),
       shelf: { sizeOf: () => 10, read: () => undefined },
     },

@@ -105,6 +105,31 @@ test('a write whose row comes later than anybody waits for it is asked for once 
   expect(intents.isBacked(slow)).toBe(true);
 });
 
+test('holders that are still getting what was written are asked for it at a pace, and for all of it once they have it', async () => {
+  let asked = 0;
+  let has = false;
+  const sample = async (_node: NodeId, contents: readonly unknown[]) => {
+    asked += contents.length;
+    return contents.map(() => ({ result: has ? 'proved' : 'lacking' }));
+  };
+  policy = { replicas: 2 };
+  start({
+    prover: { sample, bind: sample } as unknown as ReplicaProver,
+    peers: { isConnected: () => true, ask: async () => 0 } as unknown as IntentsDependencies['peers'],
+    dropper: {
+      drop: async (manifests: readonly BlobHash[]) => new Map(manifests.map((manifest) => [manifest, 'dropped'])),
+    } as unknown as IntentsDependencies['dropper'],
+  });
+  const all = await write(Array.from({ length: 3_000 }, (_, index) => `key ${index}`));
+  await clock.advance(2_000);
+  // Two holders each, 256 writes a turn, a turn each half second.
+  expect([asked > 0, asked <= 5 * 2 * 256]).toEqual([true, true]);
+  has = true;
+  await clock.advance(20_000);
+  expect(all.every((intent) => intents.isBacked(intent))).toBe(true);
+  expect(intents.pending).toBe(0);
+});
+
 describe('a holder that does not answer', () => {
   /** Both are connected; one never answers until it is told to. */
   const startSlow = (dropped: string[] = []): { asked: [NodeId, number][]; answer: () => void } => {

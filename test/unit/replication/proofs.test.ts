@@ -9,6 +9,7 @@ import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
 import { MemoryLog } from '../../../src/adapters/memory/log.ts';
 import { MeshError } from '../../../src/ports/mesh-error.ts';
 import { Leases, leasesMax } from '../../../src/replication/leases.ts';
+import type { NoAnswer } from '../../../src/replication/replica-prover.ts';
 import { ReplicaMesh, type WrittenContent } from '../../support/replica-mesh.ts';
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -73,6 +74,26 @@ describe('a challenge', () => {
     expect(proofs.map(({ result }) => result)).toEqual(['lacking', 'lacking', 'lacking']);
   });
 
+  test.each([
+    ['whoever asks', 'north'],
+    ['the holder', 'south'],
+  ])('of many small contents is failed for none but the one that %s cannot read', async (_who, name) => {
+    await startTwo();
+    const south = mesh.get('south');
+    const written: WrittenContent[] = [];
+    for (let index = 0; index < 5; index += 1) written.push(await heldBy(['north', 'south'], `text ${index}`));
+    const bad = [...(written[2] as WrittenContent).blobs.keys()];
+    const { contents } = mesh.get(name);
+    const { read } = contents;
+    contents.read = (hash) => {
+      if (bad.includes(hash)) throw new MeshError('io_error', 'the disk cannot read this');
+      return read.call(contents, hash);
+    };
+    const proofs = await mesh.run(proverOf('north').bind(south.nodeId, written));
+    expect(proofs.map(({ result }) => result)).toEqual(['proved', 'proved', 'unreachable', 'proved', 'proved']);
+    expect(proofs.map(({ boundUntilMs }) => boundUntilMs !== undefined)).toEqual([true, true, false, true, true]);
+  });
+
   test('that is answered with what another node would answer is no proof', async () => {
     await startThree();
     const written = await heldBy(['north', 'east'], 'text');
@@ -125,9 +146,10 @@ describe('a challenge', () => {
     const written = await heldBy(['north', 'south'], 'text');
     const south = mesh.get('south');
     await south.stop();
-    const unreachable = [{ result: 'unreachable' }];
-    expect(await mesh.run(proverOf('north').whole(south.nodeId, [written]))).toEqual(unreachable);
-    expect(await mesh.run(proverOf('north').whole('stranger' as NodeId, [written]))).toEqual(unreachable);
+    const unreachable = (why: NoAnswer) => [{ result: 'unreachable', why }];
+    expect(await mesh.run(proverOf('north').whole(south.nodeId, [written]))).toEqual(unreachable('broken'));
+    const stranger = 'stranger' as NodeId;
+    expect(await mesh.run(proverOf('north').whole(stranger, [written]))).toEqual(unreachable('not_asked'));
     const answers: ReplicaResponse[] = [
       { t: 'proofs', answers: [] },
       { t: 'ordered', taken: 1 },
@@ -140,7 +162,7 @@ describe('a challenge', () => {
       });
       await rude.start();
       await mesh.settle(1_000);
-      expect(await mesh.run(proverOf('north').whole(south.nodeId, [written]))).toEqual(unreachable);
+      expect(await mesh.run(proverOf('north').whole(south.nodeId, [written]))).toEqual(unreachable('broken'));
       await rude.stop();
       await mesh.settle(1_000);
     }
@@ -167,10 +189,10 @@ describe('a challenge', () => {
     await mesh.settle(1_000);
     const prove = () => mesh.run(proverOf('north').whole(south.nodeId, [written]));
     const startedMs = mesh.clock.monotonicMs();
-    expect(await prove()).toEqual([{ result: 'unreachable' }]);
+    expect(await prove()).toEqual([{ result: 'unreachable', why: 'late' }]);
     expect(mesh.clock.monotonicMs() - startedMs).toBeLessThan(62_000);
     const before = [asked, mesh.clock.monotonicMs()];
-    expect(await prove()).toEqual([{ result: 'unreachable' }]);
+    expect(await prove()).toEqual([{ result: 'unreachable', why: 'not_asked' }]);
     expect([asked, mesh.clock.monotonicMs()]).toEqual(before);
     await slow.stop();
     await south.restart();
@@ -189,7 +211,7 @@ describe('a challenge', () => {
     const asked = proverOf('north').sample(south.nodeId, [written], wanted.signal);
     await mesh.settle(1_000);
     wanted.abort(new Error('something else is to be done'));
-    expect(await mesh.run(asked)).toEqual([{ result: 'unreachable' }]);
+    expect(await mesh.run(asked)).toEqual([{ result: 'unreachable', why: 'not_asked' }]);
     expect(mesh.clock.monotonicMs() - startedMs).toBeLessThan(1_100);
     south.contents.read = read;
     await mesh.settle(25_000);

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { NodeId } from '../../../crdt/ids.ts';
 import { ReplicaMesh, type ReplicaMeshOptions, type WrittenContent } from '../../support/replica-mesh.ts';
 
 // Minutes of virtual time, on machines that may be busy.
@@ -410,6 +411,50 @@ describe('two nodes that want to drop the same content', () => {
     };
     expect(await dropBound(60_000)).toEqual(['dropped', 0]);
     expect(await dropBound(30_000)).toEqual(['dropped', 2]);
+  });
+
+  test('rely on no lease of a holder of which nothing was heard for ten seconds, and ask it again', async () => {
+    await start({ policy: { replicas: 2 } });
+    const written = await mesh.write('north', 'first', 'some bytes');
+    await mesh.settle(20_000);
+    const outside = mesh.nodes.find(({ name }) => !mesh.desired(written).includes(name)) as (typeof mesh.nodes)[number];
+    const { dropper, prover } = outside.replication;
+    const [quiet, other] = mesh.desired(written).map((name) => mesh.get(name).nodeId) as [NodeId, NodeId];
+    const asked = vi.spyOn(prover, 'bind');
+    const untilMs = mesh.clock.monotonicMs() + 60_000;
+    const bound = () => new Map([quiet, other].map((node) => [node, untilMs] as const));
+    for (const [silentMs, asks] of [
+      [10_000, []],
+      [10_001, [quiet]],
+    ] as const) {
+      asked.mockClear();
+      mesh.silentMs.set(quiet, silentMs);
+      await mesh.run(outside.kv.transact((transaction) => outside.contents.keep(transaction, written)));
+      expect((await mesh.run(dropper.drop([written.manifest], bound))).get(written.manifest)).toBe('dropped');
+      expect(asked.mock.calls.map(([node]) => node)).toEqual(asks);
+    }
+  });
+
+  test('keep it when a holder that has proved it falls silent while another is waited for, though no connection broke', async () => {
+    await start({ policy: { replicas: 2 } });
+    const written = await mesh.write('north', 'first', 'some bytes');
+    await mesh.settle(20_000);
+    const outside = mesh.nodes.find(({ name }) => !mesh.desired(written).includes(name)) as (typeof mesh.nodes)[number];
+    await mesh.run(outside.kv.transact((transaction) => outside.contents.keep(transaction, written)));
+    const [first, second] = mesh.desired(written).map((name) => mesh.get(name).nodeId) as [NodeId, NodeId];
+    const { dropper, prover } = outside.replication;
+    const bind = prover.bind.bind(prover);
+    vi.spyOn(prover, 'bind').mockImplementation(async (node, contents) => {
+      if (node === second) await mesh.clock.sleep(20_000);
+      return bind(node, contents);
+    });
+    const dropping = dropper.drop([written.manifest]);
+    await mesh.settle(2_000);
+    mesh.silentMs.set(first, 16_000);
+    expect((await mesh.run(dropping)).get(written.manifest)).toBe('too_few_proofs');
+    // It was only quiet: then the next attempt does it.
+    mesh.silentMs.delete(first);
+    expect((await mesh.run(dropper.drop([written.manifest]))).get(written.manifest)).toBe('dropped');
   });
 
   test('keep it when a holder that has proved it is disconnected while another is waited for', async () => {

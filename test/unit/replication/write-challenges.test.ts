@@ -19,12 +19,15 @@ let clock: VirtualClock;
 let asked: [how: 'bind' | 'sample', keys: BlobHash[]][];
 /** What every challenge comes to. */
 let answer: Proof;
+/** Contents of which no proof can be had. */
+let unreadable: Set<BlobHash>;
 let challenges: WriteChallenges;
 
 beforeEach(() => {
   clock = new VirtualClock();
   asked = [];
   answer = { result: 'proved' };
+  unreadable = new Set();
   const policies: [string, NamespacePolicy][] = [
     ['docs', { replicas: 2 }],
     ['here', { replicas: 3 }],
@@ -35,7 +38,10 @@ beforeEach(() => {
   const nodes = [near, far, self].map((nodeId) => ({ nodeId, weight: nodeId === self ? 1e-9 : 1, labels: {} }));
   const how = (name: 'bind' | 'sample') => async (_node: NodeId, contents: readonly ProvedContent[]) => {
     asked.push([name, contents.map(({ manifest }) => manifest)]);
-    return contents.map(() => (name === 'bind' ? answer : { result: answer.result }));
+    return contents.map(({ manifest }): Proof => {
+      if (unreadable.has(manifest)) return { result: 'unreachable', why: 'put_off' };
+      return name === 'bind' ? answer : { result: answer.result };
+    });
   };
   challenges = new WriteChallenges({
     prover: { bind: how('bind'), sample: how('sample') },
@@ -76,10 +82,35 @@ describe('the holders of writes', () => {
     expect([...challenges.boundUntilMs(idOf<BlobHash>('two')).keys()].sort()).toEqual([near, far]);
   });
 
-  test('that give no lease are asked for proofs alone for a minute, and the others are not', async () => {
-    answer = { result: 'unreachable' };
-    await challenges.prove(near, [write('one')]);
-    await challenges.prove(near, [write('one')]);
+  test('are bound by all others of a batch when one of it cannot be proved, which is asked for by itself for a minute', async () => {
+    answer = { result: 'proved', boundUntilMs: 60_000 };
+    unreadable.add(idOf<BlobHash>('bad'));
+    const batch = ['one', 'bad', 'two'].map((key) => write(key));
+    const proofs = await challenges.prove(near, batch);
+    expect(proofs.map(({ result }) => result)).toEqual(['proved', 'unreachable', 'proved']);
+    await challenges.prove(near, [write('three'), write('bad'), write('four')]);
+    await challenges.prove(near, [write('bad')]);
+    await challenges.prove(near, [write('five')]);
+    await challenges.prove(far, batch);
+    await clock.advance(60_001);
+    await challenges.prove(near, batch);
+    const [one, bad, two, three, four, five] = ['one', 'bad', 'two', 'three', 'four', 'five'].map(idOf<BlobHash>);
+    expect(asked).toEqual([
+      ['bind', [one, bad, two]],
+      ['bind', [three, four]],
+      ['sample', [bad]],
+      ['sample', [bad]],
+      ['bind', [five]],
+      ['bind', [one, bad, two]],
+      ['bind', [one, bad, two]],
+    ]);
+    expect([...challenges.boundUntilMs(four as BlobHash).keys()]).toEqual([near]);
+  });
+
+  test('that give no lease for any of several are asked for proofs alone for a minute, and the others are not', async () => {
+    answer = { result: 'unreachable', why: 'put_off' };
+    await challenges.prove(near, [write('one'), write('two')]);
+    await challenges.prove(near, [write('three')]);
     await challenges.prove(far, [write('one')]);
     await clock.advance(60_001);
     await challenges.prove(near, [write('one')]);
