@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { type RunningProcess, withNodes } from '../../test/support/node-processes.ts';
 import { type BenchCase, benchCase, median } from '../support/cases.ts';
+import { contentSource, LoadGenerator } from '../support/load-generator.ts';
 import { metricsOf, pause } from '../support/swarm.ts';
 
 const files = 10_000;
@@ -11,6 +11,8 @@ const lookEveryMs = 10;
 const provedMsMax = 120_000;
 const waiting = 'anabranch_write_intents';
 const proved = 'anabranch_replica_proofs_total{result="proved"}';
+
+const content = contentSource(fileBytes);
 
 /** How fast many small files go in at one node until another holds and has proved every one of them. */
 export async function benchSmall(say: (text: string) => void): Promise<BenchCase[]> {
@@ -42,14 +44,19 @@ export async function benchSmall(say: (text: string) => void): Promise<BenchCase
   });
 }
 
-async function putFiles({ client }: RunningProcess, prefix: string, count: number): Promise<void> {
+async function putFiles({ node }: RunningProcess, prefix: string, count: number): Promise<void> {
+  const load = await LoadGenerator.connect(node, writers);
   let next = 0;
-  const write = async (): Promise<void> => {
+  const write = async (writer: number): Promise<void> => {
     for (let index = next++; index < count; index = next++) {
-      await client.put('bench', `${prefix}/${index}`, randomBytes(fileBytes), { size: fileBytes });
+      await load.put(writer, 'bench', `${prefix}/${index}`, content());
     }
   };
-  await Promise.all(Array.from({ length: writers }, write));
+  try {
+    await Promise.all(Array.from({ length: writers }, (_, writer) => write(writer)));
+  } finally {
+    load.close();
+  }
 }
 
 /** Waits until no write of a node lacks a proof of another's copy, and so many proofs were given. */
