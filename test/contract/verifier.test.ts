@@ -73,6 +73,20 @@ describe('a verifier with a thread', () => {
     await verifier.close();
   });
 
+  it('lets others run while it verifies more than the thread is given at once', async () => {
+    const verifier = new ThreadVerifier();
+    let turns = 0;
+    let timer = setImmediate(function count() {
+      turns += 1;
+      timer = setImmediate(count);
+    });
+    const holds = await verifier.verify(new Array(5_000).fill(signed(1)));
+    clearImmediate(timer);
+    expect([holds.length, holds.every((each) => each)]).toEqual([5_000, true]);
+    expect(turns).toBeGreaterThan(100);
+    await verifier.close();
+  });
+
   it('verifies here what is more than the thread is given at once', async () => {
     const verifier = new ThreadVerifier();
     const asked = Array.from({ length: 60 }, () => verifier.verify(sound(100)));

@@ -80,7 +80,7 @@ export async function openDatabase(path: string, options: LmdbKvOptions = {}): P
 
 /** Where the end of a file is lost, LMDB lists what it finds and says nothing of the rest: so the entries are counted. */
 async function checkNothingLost(database: LmdbDatabase, path: string): Promise<void> {
-  const { entryCount } = database.getStats() as { entryCount: number };
+  const { entryCount } = database.getStats() as DatabaseStats;
   let found = 0;
   try {
     for (const _ of database.getRange({ start: leastKey })) found++;
@@ -90,6 +90,25 @@ async function checkNothingLost(database: LmdbDatabase, path: string): Promise<v
   if (found === entryCount) return;
   await database.close();
   throw new MeshError('corrupt', `the end of ${join(path, dataFileName)} is missing`);
+}
+
+/** What lmdb tells of a tree. */
+interface TreeStats {
+  readonly treeBranchPageCount: number;
+  readonly treeLeafPageCount: number;
+  readonly overflowPages: number;
+}
+
+/** What lmdb tells of a database, as far as it is used here: `free` is the tree that lists the free pages. */
+interface DatabaseStats extends TreeStats {
+  readonly entryCount: number;
+  readonly pageSize: number;
+  readonly lastPageNumber: number;
+  readonly free: TreeStats;
+}
+
+function pagesOf({ treeBranchPageCount, treeLeafPageCount, overflowPages }: TreeStats): number {
+  return treeBranchPageCount + treeLeafPageCount + overflowPages;
 }
 
 /** Transactions that were run and are written together. */
@@ -292,7 +311,7 @@ export class LmdbKv implements Kv {
 
   async #write(overlay: WriteOverlay): Promise<void> {
     if (overlay.size === 0) return;
-    assertRoom(this.#path, { writes: overlay.size, bytes: overlay.bytes });
+    assertRoom(this.#path, { writes: overlay.size, bytes: overlay.bytes, freeInFile: () => this.#freeInFile() });
     if (!this.#usable()) await this.#reopen();
     try {
       const database = this.#opened();
@@ -306,6 +325,16 @@ export class LmdbKv implements Kv {
       const failure = await writeError(await commitErrorOf(error), this.#path, overlay.bytes);
       if (!this.#usable()) await this.#reopen();
       throw failure;
+    }
+  }
+
+  #freeInFile(): number {
+    try {
+      const stats = this.#opened().getStats() as DatabaseStats;
+      const pages = stats.lastPageNumber - 1 - pagesOf(stats) - pagesOf(stats.free);
+      return Math.max(0, pages) * stats.pageSize;
+    } catch {
+      return 0;
     }
   }
 

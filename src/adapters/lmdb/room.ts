@@ -1,4 +1,4 @@
-import { statfsSync } from 'node:fs';
+import { type StatsFs, statfsSync } from 'node:fs';
 import { MeshError } from '../../ports/mesh-error.ts';
 
 /**
@@ -10,14 +10,36 @@ const spareBytesPerWrite = 128 * 1024;
 /** A written key has its page copied, and a share of the pages above it. */
 const bytesPerWrite = 8 * 1024;
 
+/** Of the free pages of its file LMDB can use about so many: some are kept for readers, some lie too far apart for a long row. */
+const usableShare = 1 / 2;
+
+export interface RoomWanted {
+  readonly writes: number;
+  readonly bytes: number;
+  /** Bytes of the file's pages that hold nothing, which LMDB writes again before the file grows. Asked only when it matters. */
+  readonly freeInFile: () => number;
+}
+
 /**
- * Throws `MeshError` `disk_full` unless the disk has room for so many writes. LMDB must not find that out itself: lmdb 3.5.6
- * prints what it could not write into a buffer that is too small (`mdb_page_flush` in mdb.c, a hundred bytes), which may end
- * the process or change its memory. A quota is not seen here.
+ * Throws `MeshError` `disk_full` unless there is room for so many writes, on the disk or in the file itself. LMDB must not
+ * find that out itself: lmdb 3.5.6 prints what it could not write into a buffer that is too small (`mdb_page_flush` in mdb.c,
+ * a hundred bytes), which may end the process or change its memory. A quota is not seen here, nor the room of a file system that
+ * tells no sizes.
  */
-export function assertRoom(path: string, { writes, bytes }: { readonly writes: number; readonly bytes: number }): void {
-  const { bavail, bsize } = statfsSync(path);
-  const spareBytes = Math.min(spareBytesMax, writes * spareBytesPerWrite);
-  if (bavail * bsize >= spareBytes + writes * bytesPerWrite + bytes) return;
+export function assertRoom(path: string, { writes, bytes, freeInFile }: RoomWanted): void {
+  const { blocks, bavail, bsize } = roomOf(path);
+  if (blocks === 0) return;
+  const room = bavail * bsize;
+  const wanted = Math.min(spareBytesMax, writes * spareBytesPerWrite) + writes * bytesPerWrite + bytes;
+  if (room >= wanted) return;
+  if (room >= spareBytesPerWrite && room + usableShare * freeInFile() >= wanted) return;
   throw new MeshError('disk_full', `no room to write in ${path}`);
+}
+
+function roomOf(path: string): StatsFs {
+  try {
+    return statfsSync(path);
+  } catch (cause) {
+    throw new MeshError('io_error', `how much room there is in ${path} cannot be told`, { cause });
+  }
 }

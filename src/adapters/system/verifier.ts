@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { type SignedDigest, verifySignature } from '../../../crdt/signature.ts';
 import type { Verifier } from '../../ports/verifier.ts';
@@ -7,6 +8,8 @@ import { packSignatures } from './packed-signatures.ts';
 const handedOverMin = 4;
 /** Signatures that may wait for the thread; what comes beyond them is verified here, which slows its sender down. */
 const handedOverMax = 4_096;
+/** Verified here in one turn of the event loop: some two milliseconds of it. */
+const perTurnMax = 16;
 
 interface Task {
   readonly signed: readonly SignedDigest[];
@@ -27,11 +30,10 @@ export class ThreadVerifier implements Verifier {
   #closed = false;
 
   verify(signed: readonly SignedDigest[]): Promise<boolean[]> {
-    if (this.#closed || signed.length === 0 || this.#handedOver + signed.length > handedOverMax) {
-      return Promise.resolve(signed.map(holds));
-    }
+    if (this.#closed || signed.length === 0) return Promise.resolve(signed.map(holds));
+    if (this.#handedOver + signed.length > handedOverMax) return verifyInTurns(signed);
     return new Promise((resolve) => {
-      if (this.#gathered.length === 0) setImmediate(() => this.#handOver());
+      if (this.#gathered.length === 0) void setImmediate().then(() => this.#handOver());
       this.#handedOver += signed.length;
       this.#gathered.push({ signed, resolve });
     });
@@ -95,6 +97,15 @@ export class ThreadVerifier implements Verifier {
     this.#tasks.clear();
     this.#verifyHere(tasks);
   }
+}
+
+async function verifyInTurns(signed: readonly SignedDigest[]): Promise<boolean[]> {
+  const all: boolean[] = [];
+  for (let start = 0; start < signed.length; start += perTurnMax) {
+    if (start > 0) await setImmediate();
+    all.push(...signed.slice(start, start + perTurnMax).map(holds));
+  }
+  return all;
 }
 
 function holds({ publicKey, domain, digest, signature }: SignedDigest): boolean {
