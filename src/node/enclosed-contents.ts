@@ -16,6 +16,8 @@ const returnedAfterMs = 30_000;
 interface Dependencies {
   readonly network: Pick<Network, 'connectedPeers'>;
   readonly clock: Clock;
+  /** True where the content a node sends is limited by the second: then whoever wants some has to ask, and wait, for it. */
+  readonly isLimited: boolean;
   /** The peers that are to hold an object's contents, as far as they are not this node. */
   readonly holdersOf: (ns: string, key: string) => readonly PeerId[];
 }
@@ -45,8 +47,8 @@ export class EnclosedContents {
   admit({ ns, key, content }: { readonly ns: string; readonly key: string; readonly content: Content }): number {
     const { manifest, size } = content;
     if (size <= unboundBytesMax) return unboundBytesMax;
-    if (size > enclosedBytesMax) return 0;
-    const { network, holdersOf } = this.#dependencies;
+    const { network, holdersOf, isLimited } = this.#dependencies;
+    if (size > enclosedBytesMax || isLimited) return 0;
     const listeners = network.connectedPeers();
     const holders = holdersOf(ns, key);
     const keeping = listeners.filter((peer) => holders.includes(peer)).length;
@@ -55,9 +57,11 @@ export class EnclosedContents {
     if (windows.some(({ bytes }) => bytes + size > windowBytesMax)) return 0;
     const atMs = this.#dependencies.clock.monotonicMs();
     for (const window of windows) {
+      // One content under many names goes along with each of them.
+      const bytes = size + (window.contents.get(manifest)?.bytes ?? 0);
       giveBack(window, manifest);
-      window.contents.set(manifest, { bytes: size, atMs });
-      window.bytes += size;
+      window.contents.set(manifest, { bytes, atMs });
+      window.bytes += bytes;
     }
     return enclosedBytesMax;
   }

@@ -316,6 +316,7 @@ export class NodeParts {
     const enclosed = new EnclosedContents({
       network,
       clock,
+      isLimited: settings.content?.uploadBytesPerSecond !== undefined,
       holdersOf: (ns, key) => peersOf(placement.desired(ns, key).holders),
     });
     intents.onProved((manifest, node) => {

@@ -172,10 +172,11 @@ export class RecordIntake {
     texts: readonly (Uint8Array | string)[],
     from: PeerId,
     contents: readonly Uint8Array[] = [],
+    { isUrgent = false }: { readonly isUrgent?: boolean } = {},
   ): Promise<IntakeReport> {
-    const before = this.#asked;
+    const before = isUrgent ? undefined : this.#asked;
     const asked = Promise.withResolvers<void>();
-    this.#asked = asked.promise;
+    if (!isUrgent) this.#asked = asked.promise;
     try {
       const { versions, faults } = await this.#checkInTurns(texts, from);
       await before;
@@ -198,6 +199,7 @@ export class RecordIntake {
       await kv.transact((transaction) => {
         for (const version of restored) objects.restore(transaction, version);
       });
+      objects.restored(restored);
     }
     for (const version of restored) log.info('record:restored', { version: version.id, from });
     const report = await this.#store(versions, { from, along: byHash([]) });
@@ -301,6 +303,7 @@ export class RecordIntake {
       }
       placed.set(version.id, version);
       queue.push(...this.#parked.takeWaitingFor(version.id).map((parked) => parked.version));
+      queue.push(...takeAwaiting(incomplete, version.id));
     }
     return { versions: [...placed.values()], faults, incomplete };
   }
@@ -351,6 +354,13 @@ export class RecordIntake {
       this.#dependencies.log.warn('record:refused', { from, code: fault.code, reason: fault.message });
     }
   }
+}
+
+/** Takes out those that lack a version: what was parked for a record may come ahead of others that wait for it in turn. */
+function takeAwaiting(incomplete: MissingParents[], id: VersionId): Version[] {
+  const awaiting = incomplete.filter(({ parents }) => parents.includes(id));
+  for (const each of awaiting) incomplete.splice(incomplete.indexOf(each), 1);
+  return awaiting.map(({ version }) => version);
 }
 
 /** What came of the records of one transaction. */

@@ -79,7 +79,7 @@ export class ObjectKind implements RegisterKind {
       contents.push(...along);
     }
     if (records.length === 0) return;
-    const report = await intake.receive(records, from, contents);
+    const report = await intake.receive(records, from, contents, { isUrgent: true });
     propagation.arrived(report.added, 'quorum');
   }
 

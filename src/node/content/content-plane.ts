@@ -121,15 +121,26 @@ export class ContentPlane {
       help: 'Contents that were whole on this disk and lack something now, until they are mended or dropped.',
       labels: ['kind'],
     });
+    let isShowing = false;
     const showDamage = (): void => {
+      isShowing = false;
       for (const [kind, count] of Object.entries(jobs.mending())) damaged.set(count, { kind });
+    };
+    /** Once for all changes of a batch, and after it: the one that changes is not on disk yet, and counting takes a while. */
+    const showDamageSoon = (): void => {
+      if (isShowing) return;
+      isShowing = true;
+      this.#batcher
+        .add(() => undefined)
+        .then(showDamage, () => {
+          isShowing = false;
+        });
     };
     const jobs = new PullJobs({
       kv,
       log,
       inventory: options.inventory,
-      // Within the transaction that changes it: it is to be read once that is over.
-      onDamageChanged: () => void this.#batcher.add(() => undefined).then(showDamage, () => undefined),
+      onDamageChanged: showDamageSoon,
     });
     this.#showDamage = showDamage;
     this.#jobs = jobs;

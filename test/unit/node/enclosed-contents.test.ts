@@ -20,6 +20,7 @@ beforeEach(() => {
   enclosed = new EnclosedContents({
     network: { connectedPeers: () => connected },
     clock,
+    isLimited: false,
     holdersOf: () => holders,
   });
 });
@@ -53,6 +54,16 @@ describe('a content goes along with its record', () => {
     expect(admits(largest)).toBe(true);
   });
 
+  it('not when what the node sends is limited, unless it is tiny', () => {
+    enclosed = new EnclosedContents({
+      network: { connectedPeers: () => connected },
+      clock,
+      isLimited: true,
+      holdersOf: () => holders,
+    });
+    expect([kib, kib + 1].map((size) => admits(size))).toEqual([true, false]);
+  });
+
   it('not when no holder hears it', () => {
     holders = [carol];
     expect(admits(kib + 1)).toBe(false);
@@ -74,8 +85,12 @@ describe('what goes along to a peer', () => {
     expect(admits(kib + 1, 10_001)).toBe(false);
   });
 
-  it('counts once for one content, however often it is written', () => {
-    for (let index = 0; index < 2 * (windowBytes / largest); index += 1) expect(admits(largest)).toBe(true);
+  it('counts each time it is sent, and one proof of a content gives all of that back', () => {
+    const name = (index: number): boolean =>
+      enclosed.admit({ ns: 'ns', key: `name ${index}`, content: { manifest: manifest(0), size: largest, b3: '' } }) >=
+      largest;
+    for (let index = 0; index < windowBytes / largest; index += 1) expect(name(index)).toBe(true);
+    expect(name(10_000)).toBe(false);
     enclosed.proved(manifest(0), bob);
     expect(fill()).toBe(windowBytes / largest);
   });

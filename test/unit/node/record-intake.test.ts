@@ -153,3 +153,22 @@ test('a merge of a version with its own ancestor is refused, in one message with
     expect(heldOf(before)).toBe(before.length);
   }
 });
+
+test('a record that comes with the grandparent of a parked parent is taken in with it', async () => {
+  const [a, b, c] = line(3) as [Version, Version, Version];
+  await clock.run(intake.receive(textsOf([b]), peer), patienceMs);
+  await clock.run(intake.receive(textsOf([a, c]), peer), patienceMs);
+  expect(heldOf([a, b, c])).toBe(3);
+});
+
+test('a record that is waited for does not wait for long messages that came before it', async () => {
+  const long = (name: string): Version[] =>
+    Array.from({ length: 500 }, (_, at) => write(writer, [], { key: `${name} ${at}` }));
+  const messages = [long('first'), long('second')].map((part) => intake.receive(textsOf(part), peer));
+  await clock.advance(20);
+  const fromMs = clock.monotonicMs();
+  const voted = textsOf([write(writer, [], { key: 'voted' })]);
+  await clock.run(intake.receive(voted, 'other' as PeerId, [], { isUrgent: true }), patienceMs);
+  expect(clock.monotonicMs() - fromMs).toBeLessThan(30);
+  await clock.run(Promise.all(messages), patienceMs);
+});
