@@ -48,6 +48,7 @@ export class DamagedRecords {
       await kv.transact((transaction) => {
         for (const id of mended) this.mended(transaction, id);
       });
+      this.forget(mended);
     }
     this.#gauge?.set(this.#ids.size);
   }
@@ -70,10 +71,14 @@ export class DamagedRecords {
     if (this.#unwritten.length === 1) void Promise.resolve().then(() => this.#write());
   }
 
-  /** The record is whole again with the caller's transaction. */
+  /** The record is whole again with the caller's transaction, which may come to nothing: `forget` is called once it has not. */
   mended(transaction: KvTransaction, id: VersionId): void {
     transaction.delete(damagedKey(id));
-    this.#ids.delete(id);
+  }
+
+  /** Records that were mended by transactions that are on disk. */
+  forget(ids: readonly VersionId[]): void {
+    for (const id of ids) this.#ids.delete(id);
     this.#gauge?.set(this.#ids.size);
   }
 

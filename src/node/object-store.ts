@@ -238,10 +238,18 @@ export class ObjectStore {
     transaction.put(objectKey(doc), encodeRow({ ...row, increments: row.versions }));
   }
 
-  /** Puts a record's text back over a damaged row. The caller has checked that it hashes to the id. */
+  /**
+   * Puts a record's text back over a damaged row. The caller has checked that it hashes to the id, and calls `restored`
+   * once the transaction is on disk.
+   */
   restore(transaction: KvTransaction, version: Version): void {
     transaction.put(versionKey(version.id), Buffer.from(version.text));
     this.#damaged.mended(transaction, version.id);
+  }
+
+  /** Versions whose records were restored are damaged no more. */
+  restored(versions: readonly Version[]): void {
+    this.#damaged.forget(versions.map(({ id }) => id));
   }
 
   /** Adds a version that was checked and is not held, with all its parents held. */

@@ -346,8 +346,9 @@ export class ReplicationAuditor {
     this.#last = report;
     const level = plan.totals.subjects === 0 ? 'debug' : 'info';
     log[level]('replication:audited', { reason, tookMs: Math.round(report.tookMs), ...plan.totals, checks: counts });
-    // Copies that were found wanting are planned around at once, and those that are there after all are counted.
-    if (counts.lacking + counts.wrong + spotChecks.cleared > 0) this.#auditSoon('liveness');
+    // Copies that were found wanting are planned around at once, and those that are there after all are counted. One that
+    // counted as wanting before is planned around already.
+    if (spotChecks.caught + spotChecks.cleared > 0) this.#auditSoon('liveness');
     return report;
   }
 

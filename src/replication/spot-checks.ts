@@ -51,6 +51,8 @@ interface Check {
 interface Run {
   readonly counts: Record<ProofResult, number>;
   readonly signal: AbortSignal;
+  /** Nodes that let a question pass: what else was to be asked of them in this run they have not proved either. */
+  readonly silent: Set<NodeId>;
 }
 
 /**
@@ -64,6 +66,7 @@ export class SpotChecks {
   readonly #suspects: Sample;
   readonly #drawn: Sample;
   #cleared = 0;
+  #caught = 0;
 
   constructor(dependencies: SpotCheckDependencies) {
     this.#dependencies = dependencies;
@@ -88,6 +91,11 @@ export class SpotChecks {
     return this.#cleared;
   }
 
+  /** Copies that counted as there and are not. */
+  get caught(): number {
+    return this.#caught;
+  }
+
   /**
    * Makes the checks; resolves with what they came to. Ends early once the signal is aborted: what was not checked is offered
    * to the next audit again. Never rejects but when the node stops.
@@ -95,7 +103,9 @@ export class SpotChecks {
   async run(signal: AbortSignal): Promise<CheckCounts> {
     const { kv, shelf } = this.#dependencies;
     const counts: Record<ProofResult, number> = { proved: 0, lacking: 0, wrong: 0, unreachable: 0 };
-    const checks = [...this.#unproved, ...this.#suspects.checks, ...this.#drawn.checks];
+    const run: Run = { counts, signal, silent: new Set() };
+    // Suspects come last: a node that falls silent over them is asked for nothing else for a while.
+    const checks = [...this.#unproved, ...this.#drawn.checks, ...this.#suspects.checks];
     const { here = [], elsewhere = [] } = Object.groupBy(checks, ({ content }) =>
       shelf.sizeOf(kv, content.manifest) === undefined ? 'elsewhere' : 'here',
     );
@@ -103,12 +113,12 @@ export class SpotChecks {
     const byOthers = Map.groupBy(elsewhere, (check) => this.#checkerOf(check));
     await Promise.all([
       ...Array.from(own, async ([node, group]) => {
-        for (const part of partsOf(group, signal)) await this.#checkOwn(node, part, { counts, signal });
+        for (const part of partsOf(group, signal)) await this.#checkOwn(node, part, run);
       }),
       ...Array.from(byOthers, async ([checker, group]) => {
         for (const part of partsOf(group, signal)) {
           // Whoever let its time pass would do so with the next part.
-          if (!(await this.#haveChecked(checker, part, { counts, signal }))) break;
+          if (!(await this.#haveChecked(checker, part, run))) break;
         }
       }),
     ]);
@@ -129,7 +139,8 @@ export class SpotChecks {
     const contents = checks.map(({ content }) => content);
     const proofs = await this.#dependencies.prover.sample(node, contents, run.signal);
     for (const [index, { result, why }] of proofs.entries()) {
-      this.#note(checks[index] as Check, result, run, why !== 'not_asked');
+      if (why === 'late') run.silent.add(node);
+      this.#note(checks[index] as Check, result, run, why !== 'not_asked' || run.silent.has(node));
     }
   }
 
@@ -195,6 +206,7 @@ export class SpotChecks {
       index.note(node, content.manifest, result);
       unproved.answered(node, content.manifest);
       if (isSuspect && result === 'proved') this.#cleared += 1;
+      if (!isSuspect && result !== 'proved') this.#caught += 1;
     } else if (isOfNode && !isSuspect) unproved.failed(node, content);
   }
 }

@@ -9,6 +9,8 @@ import type { Proof, ProvedContent, ReplicaProver } from './replica-prover.ts';
 
 /** Copies that are watched; one more is watched once an audit meets it again and there is room. */
 const watchedMax = 8_192;
+/** Of them those of one holder: whoever proves nothing leaves room to watch others. */
+const watchedOfHolderMax = 1_024;
 /** Looks that a holder lets pass before its copy counts as not there. */
 const looksMax = 4;
 /** The wait before the first look, as a share of the repair delay; each wait is twice the one before, up to the delay. */
@@ -21,6 +23,8 @@ const lookedMax = 64;
 const lookedBytesMax = 16 * 1024 * 1024;
 /** Between two looks, when there is more to be looked at. */
 const restMs = 1_000;
+
+const notAsked: Proof = { result: 'unreachable', why: 'not_asked' };
 
 /** A copy that its holder was asked to prove. */
 export interface UnprovedCopy {
@@ -54,6 +58,13 @@ interface Watched {
   isBroken: boolean;
 }
 
+/** Of one holder: what it is asked about in one look, and what there was no room for. */
+interface Due {
+  bytes: number;
+  readonly asked: Watched[];
+  readonly rest: Watched[];
+}
+
 /**
  * Copies that their holders did not prove when they were asked to, though they are online. Each is looked at again, with
  * growing pauses: one proof, or an answer that it is not there, ends that. A holder that lets all of these looks pass, over
@@ -64,6 +75,7 @@ export class UnprovedCopies {
   readonly #dependencies: UnprovedCopiesDependencies;
   readonly #delayMs: number;
   readonly #watched = new Map<string, Watched>();
+  readonly #watchedOf = new Map<NodeId, number>();
   readonly #gauge: Gauge;
   #cancelTimer: (() => void) | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
@@ -82,7 +94,10 @@ export class UnprovedCopies {
   /** A holder was asked to prove a copy and did not; whoever is watched already stays so. */
   failed(node: NodeId, content: ProvedContent): void {
     const name = nameOf(node, content.manifest);
-    if (this.#stopping.signal.aborted || this.#watched.has(name) || this.#watched.size >= watchedMax) return;
+    const ofHolder = this.#watchedOf.get(node) ?? 0;
+    if (this.#stopping.signal.aborted || this.#watched.has(name)) return;
+    if (this.#watched.size >= watchedMax || ofHolder >= watchedOfHolderMax) return;
+    this.#watchedOf.set(node, ofHolder + 1);
     const sinceMs = this.#dependencies.clock.monotonicMs();
     const waitMs = Math.max(waitMsMin, this.#delayMs * firstWaitShare);
     this.#watched.set(name, { node, content, sinceMs, looks: 0, waitMs, dueMs: sinceMs + waitMs, isBroken: false });
@@ -91,13 +106,21 @@ export class UnprovedCopies {
 
   /** A holder has answered about a copy, whatever it said. */
   answered(node: NodeId, manifest: BlobHash): void {
-    if (this.#watched.delete(nameOf(node, manifest))) this.#gauge.set(this.#watched.size);
+    if (this.#unwatch(node, manifest)) this.#gauge.set(this.#watched.size);
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
     this.#cancelTimer?.();
     await this.#looking;
+  }
+
+  #unwatch(node: NodeId, manifest: BlobHash): boolean {
+    if (!this.#watched.delete(nameOf(node, manifest))) return false;
+    const left = (this.#watchedOf.get(node) as number) - 1;
+    if (left === 0) this.#watchedOf.delete(node);
+    else this.#watchedOf.set(node, left);
+    return true;
   }
 
   #plan(atMs: number): void {
@@ -126,35 +149,27 @@ export class UnprovedCopies {
 
   /** Asks each holder for what is due of it, as much as one look has. */
   async #look(): Promise<void> {
-    const { clock, isOnline, prover, note, onUnproved, onWanting } = this.#dependencies;
-    const nowMs = clock.monotonicMs();
-    const byNode = new Map<NodeId, { bytes: number; readonly due: Watched[] }>();
-    for (const [name, watched] of this.#watched) {
-      if (watched.dueMs > nowMs) continue;
-      const { node, content } = watched;
-      if (!isOnline(node)) {
-        this.#watched.delete(name);
-        continue;
-      }
-      const asked = byNode.get(node) ?? { bytes: 0, due: [] };
-      if (asked.due.length === lookedMax || asked.bytes >= lookedBytesMax) continue;
-      asked.bytes += readBytesOf(content.sizeBytes, [0, 0, 0]);
-      asked.due.push(watched);
-      byNode.set(node, asked);
-    }
+    const { isOnline, prover, note, onUnproved, onWanting } = this.#dependencies;
     const looked = await Promise.all(
-      Array.from(byNode, async ([node, { due }]) => {
-        const contents = due.map(({ content }) => content);
+      Array.from(this.#due(), async ([node, { asked, rest }]) => {
+        const contents = asked.map(({ content }) => content);
         const proofs = await prover.sample(node, contents, this.#stopping.signal);
-        return due.map((watched, index) => ({ watched, finding: this.#findingOf(watched, proofs[index] as Proof) }));
+        // A holder that answers nothing at all lets pass what there was no room to ask as well: it would take hours in turns.
+        const isSilent = proofs.some(({ why }) => why === 'late');
+        return [...asked, ...(isSilent ? rest : [])].map((watched, index) => {
+          return { watched, finding: this.#findingOf(watched, proofs[index] ?? notAsked, isSilent) };
+        });
       }),
     );
     const unproved: UnprovedCopy[] = [];
     let isWanting = false;
     for (const { watched, finding } of looked.flat()) {
-      if (finding === undefined) continue;
       const { node, content } = watched;
-      this.#watched.delete(nameOf(node, content.manifest));
+      // What was heard of the copy meanwhile is newer than this look.
+      if (finding === undefined || this.#watched.get(nameOf(node, content.manifest)) !== watched) continue;
+      this.#unwatch(node, content.manifest);
+      // A holder that has gone offline meanwhile was no more able to answer than one that was offline before.
+      if (finding === 'unproved' && !isOnline(node)) continue;
       note(node, content.manifest, finding);
       if (finding === 'unproved') unproved.push({ node, manifest: content.manifest });
       isWanting ||= finding !== 'proved';
@@ -163,11 +178,32 @@ export class UnprovedCopies {
     if (isWanting) onWanting();
   }
 
+  /** What is due of each holder; whoever is offline is watched no more. */
+  #due(): ReadonlyMap<NodeId, Due> {
+    const { clock, isOnline } = this.#dependencies;
+    const nowMs = clock.monotonicMs();
+    const byNode = new Map<NodeId, Due>();
+    for (const watched of this.#watched.values()) {
+      if (watched.dueMs > nowMs) continue;
+      const { node, content } = watched;
+      if (!isOnline(node)) {
+        this.#unwatch(node, content.manifest);
+        continue;
+      }
+      const due = byNode.get(node) ?? { bytes: 0, asked: [], rest: [] };
+      byNode.set(node, due);
+      const hasRoom = due.asked.length < lookedMax && due.bytes < lookedBytesMax;
+      if (hasRoom) due.bytes += readBytesOf(content.sizeBytes, [0, 0, 0]);
+      (hasRoom ? due.asked : due.rest).push(watched);
+    }
+    return byNode;
+  }
+
   /** What a look came to; undefined while the copy is to be looked at again. */
-  #findingOf(watched: Watched, { result, why }: Proof): CopyFinding | undefined {
+  #findingOf(watched: Watched, { result, why }: Proof, isSilent: boolean): CopyFinding | undefined {
     if (result !== 'unreachable') return result;
-    // That it could not be asked says nothing, and is no look.
-    if (why !== 'not_asked') {
+    // That it could not be asked says nothing, and is no look; unless that is since it let another question of this look pass.
+    if (why !== 'not_asked' || isSilent) {
       watched.looks += 1;
       watched.isBroken ||= why !== 'put_off';
       watched.waitMs = Math.min(Math.max(waitMsMin, this.#delayMs), watched.waitMs * 2);

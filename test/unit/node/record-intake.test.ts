@@ -12,6 +12,7 @@ import { EventLog } from '../../../src/node/event-log.ts';
 import { Incarnation } from '../../../src/node/incarnation.ts';
 import { ObjectStore } from '../../../src/node/object-store.ts';
 import { RecordIntake } from '../../../src/node/record-intake.ts';
+import { versionKey } from '../../../src/node/storage-keys.ts';
 import { VersionJournal } from '../../../src/node/version-journal.ts';
 import { actorOf, forge, testCluster, testNode, write } from '../../support/versions.ts';
 
@@ -171,4 +172,20 @@ test('a record that is waited for does not wait for long messages that came befo
   await clock.run(intake.receive(voted, 'other' as PeerId, [], { isUrgent: true }), patienceMs);
   expect(clock.monotonicMs() - fromMs).toBeLessThan(30);
   await clock.run(Promise.all(messages), patienceMs);
+});
+
+test('a record counts as damaged until the disk has taken its repair', async () => {
+  const [version] = line(1) as [Version];
+  const rotten = Buffer.from(version.text.slice(1));
+  await clock.run(
+    kv.transact((transaction) => transaction.put(versionKey(version.id), rotten)),
+    patienceMs,
+  );
+  expect(objects.sound(kv, version.id)).toBeUndefined();
+  kv.failTransactions('disk_full');
+  await expect(clock.run(intake.repair(textsOf([version]), peer), patienceMs)).rejects.toThrow();
+  expect(objects.damaged()).toEqual([version.id]);
+  await clock.run(intake.repair(textsOf([version]), peer), patienceMs);
+  expect(objects.damaged()).toEqual([]);
+  expect(objects.sound(kv, version.id)?.id).toBe(version.id);
 });

@@ -29,7 +29,8 @@ let subjects: Subject[];
 let copy: CopyRecord;
 let another: CopyRecord | undefined;
 let challenges: number;
-/** It never answers. */
+/** What comes of that, unless it never answers. */
+let answer: string;
 let isSilent: boolean;
 let full: Set<NodeId>;
 let liveness: () => void;
@@ -46,6 +47,7 @@ beforeEach(() => {
   copy = { nodeId: other, sizeBytes: 10, provedMs: 1_000, isSuspect: false };
   another = undefined;
   challenges = 0;
+  answer = 'proved';
   isSilent = false;
   full = new Set();
   coordinators = [self];
@@ -57,7 +59,7 @@ beforeEach(() => {
         await new Promise<void>((resolve) => signal?.addEventListener('abort', () => resolve()));
         return contents.map(() => ({ result: 'unreachable' }));
       }
-      return contents.map(() => ({ result: 'proved' }));
+      return contents.map(() => ({ result: answer }));
     },
   };
   const adapters = { clock, random: new SeededRandom('auditor'), log: new MemoryLog(), metrics };
@@ -158,6 +160,30 @@ test('a copy that this coordinator suspects is looked at by a thorough audit, th
   await clock.run(auditor.audit('demand'), patienceMs);
   expect(challenges).toBe(1);
 });
+
+test.each(['lacking', 'wrong'])(
+  'a copy that is %s is planned around at once when it counted as there, and has no more audits made after that',
+  async (result) => {
+    const manifest = 'content' as BlobHash;
+    subjects = [{ doc: 'd' as DocId, version: 'v' as VersionId, ns: 'docs', key: 'k', manifest, sizeBytes: 10 }];
+    copy = { ...copy, provedMs: undefined };
+    answer = result;
+    auditor.repaired();
+    await clock.advance(1_000);
+    expect(planned).toEqual([0]);
+    copy = { ...copy, isSuspect: true };
+    await clock.advance(60_000);
+    expect(planned).toEqual([0, 2_000]);
+    expect(challenges).toBe(2);
+    answer = 'proved';
+    auditor.repaired();
+    await clock.advance(1_000);
+    copy = { ...copy, provedMs: 1, isSuspect: false };
+    // That it is there after all is counted at once.
+    await clock.advance(10_000);
+    expect(planned).toHaveLength(4);
+  },
+);
 
 test('what happens while a plan is made is audited after it', async () => {
   planMs = 200;

@@ -19,6 +19,8 @@ let metrics: MemoryMetrics;
 let copies: UnprovedCopies;
 /** What a holder answers about a content now, and when it was asked. */
 let answer: (node: NodeId, manifest: BlobHash) => Proof;
+/** How long it takes to, or not to. */
+let answerMs: number;
 let asked: number[];
 let largestLook: number;
 let isOnline: boolean;
@@ -30,14 +32,16 @@ beforeEach(() => {
   clock = new VirtualClock();
   metrics = new MemoryMetrics();
   answer = () => broken;
-  [asked, notes, told, replanned, largestLook, isOnline] = [[], [], [], 0, 0, true];
+  [asked, notes, told, replanned, largestLook, isOnline, answerMs] = [[], [], [], 0, 0, true, 0];
   copies = new UnprovedCopies(
     {
       prover: {
         sample: async (node, contents) => {
           asked.push(clock.monotonicMs());
           largestLook = Math.max(largestLook, contents.length);
-          return contents.map(({ manifest }) => answer(node, manifest));
+          const proofs = contents.map(({ manifest }) => answer(node, manifest));
+          await clock.sleep(answerMs);
+          return proofs;
         },
       },
       isOnline: () => isOnline,
@@ -153,9 +157,70 @@ test('so little is asked for in one look that an honest holder need not put it o
   expect(largestLook).toBe(64);
 });
 
-test('no more copies are watched than there is room for', async () => {
+describe('what is heard while the last look is under way', () => {
+  beforeEach(async () => {
+    copies.failed(holder, content);
+    await clock.advance(8 * minuteMs);
+    answerMs = 5_000;
+    await clock.advance(7 * minuteMs + 1_000);
+    expect(asked).toHaveLength(4);
+  });
+
+  test('counts, and not that look: the copy was proved to another, or is not there', async () => {
+    copies.answered(holder, content.manifest);
+    await clock.advance(repairDelayMs);
+    expect([asked.length, notes, told, replanned]).toEqual([4, [], [], 0]);
+  });
+
+  test('begins anew with a copy that was proved and is asked for in vain again', async () => {
+    copies.answered(holder, content.manifest);
+    copies.failed(holder, content);
+    await clock.advance(repairDelayMs);
+    expect(notes).toEqual([]);
+    await clock.advance(repairDelayMs);
+    expect(notes).toEqual(['holder content unproved']);
+  });
+
+  test('leaves a holder that goes offline to the repair delay', async () => {
+    isOnline = false;
+    await clock.advance(repairDelayMs);
+    expect([asked.length, notes, told, replanned]).toEqual([4, [], [], 0]);
+    expect(metrics.value('anabranch_replication_unproved_copies')).toBe(0);
+  });
+});
+
+test.each([
+  ['small', 1_000, 100],
+  ['large', 40, 2 ** 30],
+])('a holder that answers nothing has let pass all that was due in a look: %s copies', async (_, count, sizeBytes) => {
+  for (let index = 0; index < count; index += 1) copies.failed(holder, contentOf(`copy-${index}`, sizeBytes));
+  let silentUntilMs = 0;
+  answer = () => {
+    if (clock.monotonicMs() < silentUntilMs) return { result: 'unreachable', why: 'not_asked' };
+    silentUntilMs = clock.monotonicMs() + minuteMs;
+    return { result: 'unreachable', why: 'late' };
+  };
+  await clock.advance(2 * repairDelayMs);
+  expect(told).toHaveLength(count);
+});
+
+test('no more copies are watched than there is room for, and a holder that proves none leaves room to watch others', async () => {
+  const watched = (): number => metrics.value('anabranch_replication_unproved_copies');
   for (let index = 0; index < 9_000; index += 1) copies.failed(holder, contentOf(`copy-${index}`));
-  expect(metrics.value('anabranch_replication_unproved_copies')).toBe(8_192);
+  expect(watched()).toBe(1_024);
+  for (let index = 0; index < 9_000; index += 1)
+    copies.failed(`other-${index % 10}` as NodeId, contentOf(`copy-${index}`));
+  expect(watched()).toBe(8_192);
+  // What a holder has answered makes room for more of its copies.
+  copies.answered(holder, 'copy-0' as BlobHash);
+  copies.failed(holder, contentOf('copy-8999'));
+  copies.failed(other, content);
+  expect(watched()).toBe(8_192);
+  copies.answered('other-0' as NodeId, 'copy-0' as BlobHash);
+  copies.failed(holder, contentOf('copy-8998'));
+  expect(watched()).toBe(8_191);
+  copies.failed(other, content);
+  expect(watched()).toBe(8_192);
 });
 
 test('nothing is looked at after the stop', async () => {
