@@ -47,7 +47,7 @@ const proofs: readonly Proof[] = [
     finders: ['control'],
   },
   { fault: 'call-it-carried-over', kind: 'source', from: 6, seeds: 4, scenario: 'coordinators', finders: ['control'] },
-  { fault: 'drop-unproved-copy', kind: 'source', from: 19, seeds: 4, scenario: 'placement', finders: ['drops'] },
+  { fault: 'drop-unproved-copy', kind: 'source', from: 41, seeds: 4, scenario: 'placement', finders: ['drops'] },
   { fault: 'count-claimed-copy', kind: 'source', seeds: 4, scenario: 'placement', finders: ['proofs', 'drops'] },
   { fault: 'stand-in-before-delay', kind: 'source', seeds: 8, scenario: 'placement', finders: ['patience'] },
   { fault: 'believe-any-proof', kind: 'source', seeds: 4, scenario: 'placement', finders: ['proofs', 'drops'] },
