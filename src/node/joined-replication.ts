@@ -2,7 +2,7 @@ import { placementNodes } from '../../crdt/control/placement-nodes.ts';
 import type { NodeId } from '../../crdt/ids.ts';
 import type { Version } from '../../crdt/version.ts';
 import type { ControlLog } from '../control/control-log.ts';
-import type { WriteIntent } from '../replication/intents.ts';
+import type { WriteIntent } from '../replication/loaded-intents.ts';
 import { Replication, type ReplicationDependencies, type ReplicationSettings } from '../replication/replication.ts';
 import { changeFeed } from './change-feed.ts';
 import type { ContentPlane } from './content/content-plane.ts';

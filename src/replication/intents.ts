@@ -1,28 +1,26 @@
-import type { BlobHash, NodeId, PeerId, VersionId } from '../../crdt/ids.ts';
+import type { BlobHash, NodeId, PeerId } from '../../crdt/ids.ts';
 import { orderHoldersMax, ordersMax } from '../../protocols/replicas/limits.ts';
 import type { Order } from '../../protocols/replicas/server.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Kv, KvKey, KvTransaction } from '../ports/kv.ts';
+import type { Kv, KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
-import type { Gauge, Metrics } from '../ports/metrics.ts';
+import type { Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { Absent } from './absences.ts';
 import type { ContentDropper, DropResult } from './content-dropper.ts';
 import { HolderQuestions } from './holder-questions.ts';
+import { askAfterMsMin, type LoadedIntent, LoadedIntents, type WriteIntent } from './loaded-intents.ts';
 import type { PlacementDirectory } from './placement-directory.ts';
 import type { ContentShelf } from './proof-giver.ts';
 import { ProvedCopies } from './proved-copies.ts';
 import type { ReplicaPeers } from './replica-peers.ts';
 import type { ReplicaProver } from './replica-prover.ts';
-import { firstHash, intentKey, intentRange, secondHash } from './storage-keys.ts';
+import { intentKey } from './storage-keys.ts';
 import { WriteChallenges } from './write-challenges.ts';
 
-/** Intents in memory; the others wait on disk, and take the place of those that have waited longest in vain. */
-const loadedMax = 16_384;
-/** Intents asked about in one turn, and rows taken up in one, so that nothing else waits for either. */
+/** Intents asked about in one turn, so that nothing else waits for it. */
 const perTurnMax = 256;
-const loadedPerTurnMax = 512;
 /**
  * Between two turns, unless the first left some that were due and the holders had most of what they were asked for: what
  * is written meanwhile shares messages and flushes, and who is catching up gets on with it.
@@ -30,31 +28,10 @@ const loadedPerTurnMax = 512;
 const restMsMin = 500;
 /** A turn goes past every intent in memory: so many of them for each millisecond of rest between two turns. */
 const lookedAtPerMsMax = 256;
-/** The first wait for the holders to have fetched what was written; it doubles up to the greatest. */
-const askAfterMsMin = 50;
-const askAfterMsMax = 60_000;
 /** A holder that still lacks a content after waits that have come to this is told: it may not know the version. */
 const orderAfterMs = 1_000;
-/** How long an intent is in memory at least before others may take its place: long enough for every wait there is. */
-const loadedMsMin = 120_000;
-/** Rows that are counted while not all of them are in memory. */
-const countedMax = 10_000;
-/** A write that is not in the store after waits that have come to this will not be. */
-const unwrittenMsMax = 10_000;
 /** Copies past which a confirmed head is not the only copy of itself. */
 const backingCopies = 2;
-/** How often intents on disk alone are looked for. */
-const loadEveryMs = 5_000;
-
-/** A write whose content others are to hold. */
-export interface WriteIntent {
-  readonly ns: string;
-  readonly key: string;
-  readonly version: VersionId;
-  readonly manifest: BlobHash;
-  readonly sizeBytes: number;
-}
-
 /** What is bound, or was not proved whole just now by enough nodes, can be dropped later. */
 const laterResults: ReadonlySet<DropResult> = new Set<DropResult>([
   'bound',
@@ -81,18 +58,6 @@ export interface IntentsDependencies {
   readonly metrics: Metrics;
 }
 
-interface Loaded {
-  readonly intent: WriteIntent;
-  /** When it was taken into memory. */
-  readonly sinceMs: number;
-  waitMs: number;
-  dueMs: number;
-  /** All have proved it, and this node's own copy is being dropped. */
-  isLeaving: boolean;
-}
-
-type IntentRow = Pick<WriteIntent, 'ns' | 'key' | 'sizeBytes'>;
-
 /**
  * The writes of this node that its desired holders have not proved yet. Each is a row from the transaction of the write
  * until enough of them have: then this node drops its own copy if it is none of them, or keeps it. So a write is never
@@ -100,18 +65,10 @@ type IntentRow = Pick<WriteIntent, 'ns' | 'key' | 'sizeBytes'>;
  */
 export class WriteIntents {
   readonly #dependencies: IntentsDependencies;
-  readonly #loaded = new Map<string, Loaded>();
+  readonly #loaded: LoadedIntents;
   readonly #proved: ProvedCopies;
   readonly #questions: HolderQuestions;
   readonly #challenges: WriteChallenges;
-  readonly #pending: Gauge;
-  /** The last row that was loaded in the pass over the disk that is under way. */
-  #loadedTo: KvKey | undefined;
-  /** False while there may be rows that are only on disk. */
-  #isAllLoaded = false;
-  /** A write found no room in memory since that pass began. */
-  #isOverflown = false;
-  #loadAgainMs = 0;
   #cancelTimer: (() => void) | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #restUntilMs = Number.NEGATIVE_INFINITY;
@@ -119,26 +76,23 @@ export class WriteIntents {
   #answers = { proved: 0, lacking: 0 };
   #turning: Promise<void> | undefined;
   /** Writes that this node need not hold, until they have been dropped. */
-  #leaving: Loaded[] = [];
+  #leaving: LoadedIntent[] = [];
   #dropping: Promise<void> | undefined;
   #unsubscribe: () => void = () => undefined;
   #running = false;
 
   constructor(dependencies: IntentsDependencies) {
     this.#dependencies = dependencies;
+    this.#loaded = new LoadedIntents(dependencies);
     this.#proved = new ProvedCopies();
     this.#questions = new HolderQuestions(dependencies.clock);
     this.#challenges = new WriteChallenges(dependencies);
-    this.#pending = dependencies.metrics.gauge({
-      name: 'anabranch_write_intents',
-      help: 'Writes of this node in memory whose desired holders have not all proved their copies.',
-    });
   }
 
   /** Takes up the intents of an earlier life. `onPeerConnected` calls back when a peer has come. */
   start(onPeerConnected: (listener: () => void) => () => void): void {
     this.#running = true;
-    this.#pending.set(0);
+    this.#loaded.show();
     this.#unsubscribe = onPeerConnected(() => this.#hurry());
     this.#plan(0);
   }
@@ -153,18 +107,10 @@ export class WriteIntents {
 
   /** Notes a write in its own transaction. Costs nothing where no other node is to hold its content. */
   note(transaction: KvTransaction, intent: WriteIntent): void {
-    const { clock, placement, self } = this.#dependencies;
+    const { placement, self } = this.#dependencies;
     const isAlone = placement.map().nodes.every(({ nodeId }) => nodeId === self);
     if (isAlone || this.#othersOf(intent).length === 0) return;
-    const { ns, key, version, manifest, sizeBytes } = intent;
-    const row: IntentRow = { ns, key, sizeBytes };
-    transaction.put(intentKey(manifest, version), Buffer.from(JSON.stringify(row)));
-    if (this.#loaded.size >= loadedMax && !this.#unloadFirst()) {
-      this.#leaveOnDisk();
-      return;
-    }
-    this.#load(intent, clock.monotonicMs() + askAfterMsMin);
-    this.#plan(askAfterMsMin);
+    if (this.#loaded.note(transaction, intent)) this.#plan(askAfterMsMin);
   }
 
   /** Copies of a content that are known to be there: proved to this node lately, and its own. */
@@ -206,48 +152,12 @@ export class WriteIntents {
 
   /** How many writes wait for proofs, those on disk among them up to a bound, and how many of them have for long. */
   waiting(): { readonly count: number; readonly late: number } {
-    const onDisk = this.#isAllLoaded
-      ? 0
-      : countOf(this.#dependencies.kv.range({ ...intentRange(), limit: countedMax }));
-    let late = 0;
-    for (const { waitMs } of this.#loaded.values()) if (waitMs >= askAfterMsMax) late += 1;
-    return { count: Math.max(this.#loaded.size, onDisk), late };
-  }
-
-  /** There is a row that is not in memory, and that the pass over the disk may have gone past. */
-  #leaveOnDisk(): void {
-    this.#isAllLoaded = false;
-    this.#isOverflown = true;
-  }
-
-  /**
-   * Takes the oldest intent out of memory when its holders have been asked for long; false when they have not. What no
-   * holder can prove, because one stays away or there are too few, must not keep newer writes from being asked for.
-   */
-  #unloadFirst(): boolean {
-    const [first] = this.#loaded;
-    if (first === undefined) return false;
-    const [name, { sinceMs }] = first;
-    if (this.#dependencies.clock.monotonicMs() - sinceMs < loadedMsMin) return false;
-    this.#loaded.delete(name);
-    this.#leaveOnDisk();
-    return true;
-  }
-
-  #load(intent: WriteIntent, dueMs: number): void {
-    const name = nameOf(intent);
-    if (this.#loaded.has(name)) return;
-    const sinceMs = this.#dependencies.clock.monotonicMs();
-    this.#loaded.set(name, { intent, sinceMs, waitMs: askAfterMsMin, dueMs, isLeaving: false });
-    this.#pending.set(this.#loaded.size);
+    return this.#loaded.waiting();
   }
 
   /** A peer has come, and may be one that is waited for. */
   #hurry(): void {
-    for (const loaded of this.#loaded.values()) {
-      loaded.waitMs = askAfterMsMin;
-      loaded.dueMs = Math.min(loaded.dueMs, this.#dependencies.clock.monotonicMs() + askAfterMsMin);
-    }
+    this.#loaded.hurry();
     if (this.#loaded.size > 0) this.#plan(askAfterMsMin);
   }
 
@@ -270,8 +180,7 @@ export class WriteIntents {
   }
 
   #planNext(): void {
-    let dueMs = this.#isAllLoaded ? Number.POSITIVE_INFINITY : this.#loadAgainMs;
-    for (const loaded of this.#loaded.values()) if (!loaded.isLeaving) dueMs = Math.min(dueMs, loaded.dueMs);
+    const dueMs = this.#loaded.nextDueMs();
     const restMs = Math.max(1, this.#loaded.size / lookedAtPerMsMax);
     if (Number.isFinite(dueMs)) this.#plan(Math.max(restMs, dueMs - this.#dependencies.clock.monotonicMs()));
   }
@@ -280,19 +189,17 @@ export class WriteIntents {
     if (error instanceof MeshError && error.code === 'shutting_down') return;
     this.#dependencies.log.warn('intents:turn_failed', { error });
     // A disk that fails is not asked again at once.
-    const dueMs = this.#dependencies.clock.monotonicMs() + askAfterMsMax;
-    for (const loaded of this.#loaded.values()) loaded.dueMs = dueMs;
-    this.#loadAgainMs = dueMs;
+    this.#loaded.postpone();
   }
 
   async #turn(): Promise<void> {
     const { clock } = this.#dependencies;
-    this.#loadFromDisk();
+    this.#loaded.takeUp();
     const nowMs = clock.monotonicMs();
-    const due: Loaded[] = [];
+    const due: LoadedIntent[] = [];
     for (const loaded of this.#loaded.values()) {
       if (loaded.dueMs > nowMs || loaded.isLeaving) continue;
-      if (this.#isWritten(loaded)) due.push(loaded);
+      if (this.#loaded.isWritten(loaded)) due.push(loaded);
       if (due.length === perTurnMax) break;
     }
     if (due.length === 0) return;
@@ -303,45 +210,7 @@ export class WriteIntents {
     const { proved, lacking } = this.#answers;
     // Holders that lack most of it are busy getting it, and asking on and on would hold them up.
     if (due.length < perTurnMax || lacking > proved) this.#restUntilMs = clock.monotonicMs() + restMsMin;
-    this.#pending.set(this.#loaded.size);
-  }
-
-  /** A write whose transaction is still under way is waited for a while; one whose transaction failed never was. */
-  #isWritten(loaded: Loaded): boolean {
-    const { manifest, version } = loaded.intent;
-    if (this.#dependencies.kv.get(intentKey(manifest, version)) !== undefined) return true;
-    if (loaded.waitMs <= unwrittenMsMax) this.#wait(loaded);
-    else {
-      this.#loaded.delete(nameOf(loaded.intent));
-      // A disk that was slower still has the row after all by the next pass.
-      this.#leaveOnDisk();
-    }
-    return false;
-  }
-
-  /** Rows that no transaction of this life has put in memory, or that had no room there. */
-  #loadFromDisk(): void {
-    const { kv, clock } = this.#dependencies;
-    const nowMs = clock.monotonicMs();
-    if (this.#isAllLoaded || nowMs < this.#loadAgainMs) return;
-    this.#loadAgainMs = nowMs + loadEveryMs;
-    while (this.#loaded.size > loadedMax / 2) if (!this.#unloadFirst()) return;
-    const range = { ...intentRange(this.#loadedTo), limit: loadedPerTurnMax };
-    let count = 0;
-    for (const [key, row] of kv.range(range)) {
-      const { ns, key: name, sizeBytes } = JSON.parse(Buffer.from(row).toString()) as IntentRow;
-      const [manifest, version] = [firstHash<BlobHash>(key), secondHash<VersionId>(key)];
-      this.#load({ ns, key: name, version, manifest, sizeBytes }, nowMs);
-      this.#loadedTo = key;
-      count += 1;
-    }
-    if (count === loadedPerTurnMax) {
-      this.#loadAgainMs = nowMs;
-      return;
-    }
-    this.#isAllLoaded = !this.#isOverflown;
-    this.#isOverflown = false;
-    this.#loadedTo = undefined;
+    this.#loaded.show();
   }
 
   /** Has the holders of these writes prove what they have not proved yet, all of one holder together. */
@@ -379,7 +248,7 @@ export class WriteIntents {
       onProved(node, intent.manifest);
       this.#proved.add(intent.manifest, node);
       // No turn has waited for this.
-      const loaded = isLate() ? this.#loaded.get(nameOf(intent)) : undefined;
+      const loaded = isLate() ? this.#loaded.get(intent) : undefined;
       if (loaded !== undefined) loaded.dueMs = clock.monotonicMs();
     }
     this.#answers.lacking += lacking.length;
@@ -390,7 +259,7 @@ export class WriteIntents {
   /** Tells a holder of writes that it should have fetched by now. */
   async #order(peer: PeerId, lacking: readonly WriteIntent[]): Promise<void> {
     const { kv, shelf, peers, self, log } = this.#dependencies;
-    const late = lacking.filter((intent) => (this.#loaded.get(nameOf(intent))?.waitMs ?? 0) >= orderAfterMs);
+    const late = lacking.filter((intent) => (this.#loaded.get(intent)?.waitMs ?? 0) >= orderAfterMs);
     for (let start = 0; start < late.length; start += ordersMax) {
       const orders = late.slice(start, start + ordersMax).map(({ ns, key, version, manifest }): Order => {
         const others = [...this.#proved.of(manifest)];
@@ -407,15 +276,15 @@ export class WriteIntents {
     }
   }
 
-  async #resolve(due: readonly Loaded[]): Promise<void> {
+  async #resolve(due: readonly LoadedIntent[]): Promise<void> {
     const { self, placement } = this.#dependencies;
-    const kept: Loaded[] = [];
+    const kept: LoadedIntent[] = [];
     for (const loaded of due) {
       const { ns, key } = loaded.intent;
-      if (!this.#isProved(loaded.intent)) this.#wait(loaded);
+      if (!this.#isProved(loaded.intent)) this.#loaded.wait(loaded);
       else if (placement.holds(self, ns, key)) kept.push(loaded);
       // A drop has all holders prove the whole of it, and the others would wait for one that is silent.
-      else if (this.#questions.hasSilent(this.#othersOf(loaded.intent))) this.#wait(loaded);
+      else if (this.#questions.hasSilent(this.#othersOf(loaded.intent))) this.#loaded.wait(loaded);
       else {
         loaded.isLeaving = true;
         this.#leaving.push(loaded);
@@ -437,14 +306,14 @@ export class WriteIntents {
       });
   }
 
-  async #drop(surplus: readonly Loaded[]): Promise<void> {
+  async #drop(surplus: readonly LoadedIntent[]): Promise<void> {
     try {
       const manifests = surplus.map(({ intent }) => intent.manifest);
       const results = await this.#dependencies.dropper.drop(manifests, (each) => this.#challenges.boundUntilMs(each));
-      const done: Loaded[] = [];
+      const done: LoadedIntent[] = [];
       for (const loaded of surplus) {
         const result = results.get(loaded.intent.manifest);
-        if (result !== undefined && laterResults.has(result)) this.#wait(loaded);
+        if (result !== undefined && laterResults.has(result)) this.#loaded.wait(loaded);
         else done.push(loaded);
       }
       await this.#forget(done);
@@ -465,22 +334,10 @@ export class WriteIntents {
     return own + others >= desired.holders.length;
   }
 
-  #wait(loaded: Loaded): void {
-    const { clock, random } = this.#dependencies;
-    loaded.waitMs = Math.min(askAfterMsMax, loaded.waitMs * 2);
-    loaded.dueMs = clock.monotonicMs() + loaded.waitMs * (0.75 + random.fraction() / 2);
-  }
-
-  async #forget(done: readonly Loaded[]): Promise<void> {
-    if (done.length === 0) return;
-    await this.#dependencies.kv.transact((transaction) => {
-      for (const { intent } of done) transaction.delete(intentKey(intent.manifest, intent.version));
-    });
-    for (const { intent } of done) {
-      this.#loaded.delete(nameOf(intent));
-      this.#challenges.forget(intent.manifest);
-    }
-    this.#pending.set(this.#loaded.size);
+  async #forget(done: readonly LoadedIntent[]): Promise<void> {
+    const intents = done.map(({ intent }) => intent);
+    await this.#loaded.forget(intents);
+    for (const { manifest } of intents) this.#challenges.forget(manifest);
   }
 
   #othersOf({ ns, key }: Pick<WriteIntent, 'ns' | 'key'>): NodeId[] {
@@ -490,14 +347,4 @@ export class WriteIntents {
     const all = gone.size === 0 ? desired : [...desired, ...placement.assigned(ns, key, gone).substitutes];
     return all.filter((node) => node !== self);
   }
-}
-
-function countOf(rows: Iterable<unknown>): number {
-  let count = 0;
-  for (const _ of rows) count += 1;
-  return count;
-}
-
-function nameOf({ manifest, version }: WriteIntent): string {
-  return `${manifest} ${version}`;
 }
