@@ -105,7 +105,8 @@ export async function openNode(
     const verifier = new ThreadVerifier();
     closers.push(() => verifier.close());
     const metrics = new PromMetrics({ processMetrics: true });
-    const kv = await openLmdbKv(directory.paths.data);
+    const onFault = (error: MeshError): void => log.warn('store:write_behind_failed', { error });
+    const kv = await openLmdbKv(directory.paths.data, { onFault });
     closers.push(() => kv.close());
     const blobs = await openFileBlobStore(directory.paths.blobs);
     const network = await createLibp2pNetwork(

@@ -1,12 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
 import { type RunningProcess, withNodes } from '../../test/support/node-processes.ts';
+import { withBareLmdb } from '../support/bare-lmdb.ts';
 import { type BenchCase, benchCase, median } from '../support/cases.ts';
 import { sharesOf, withProfiledNode } from '../support/cpu-profile.ts';
 import { contentSource, LoadGenerator } from '../support/load-generator.ts';
+import { perSecond } from '../support/rates.ts';
 import { stageNames, stageOf } from './stages.ts';
 
 const writers = 32;
@@ -35,36 +33,31 @@ export async function benchCommits(
 }
 
 async function ratesOf(say: (text: string) => void): Promise<BenchCase[]> {
-  const dir = await mkdtemp(join(tmpdir(), 'anabranch-bench-kv-'));
-  try {
-    return await withNodes(1, async ([node]) => {
-      const put: number[] = [];
-      const bare: number[] = [];
-      const single: number[] = [];
-      say('warming up');
-      await putObjects(node as RunningProcess, 'warm', writers, warmMs);
-      for (let round = 0; round < rounds; round += 1) {
-        say(`round ${round + 1} of ${rounds}: LMDB alone, then ${writers} writers, then one`);
-        bare.push(await bareTransactions(join(dir, String(round))));
-        put.push(await putObjects(node as RunningProcess, `r${round}`, writers, roundMs));
-        single.push(await putObjects(node as RunningProcess, `s${round}`, 1, roundMs / 2));
-      }
-      const reference = { name: `LMDB transactions of ${rowsPerCommit} puts, flushed`, value: median(bare) };
-      return [
-        benchCase({
-          bench: 'commits',
-          case: `4 KiB objects, ${writers} writers`,
-          value: median(put),
-          unit: '/s',
-          reference,
-          target: { of: 'value', atLeast: 2_000 },
-        }),
-        benchCase({ bench: 'commits', case: '4 KiB objects, 1 writer', value: median(single), unit: '/s' }),
-      ];
-    });
-  } finally {
-    await rm(dir, { recursive: true, force: true });
-  }
+  return await withNodes(1, async ([node]) => {
+    const put: number[] = [];
+    const bare: number[] = [];
+    const single: number[] = [];
+    say('warming up');
+    await putObjects(node as RunningProcess, 'warm', writers, warmMs);
+    for (let round = 0; round < rounds; round += 1) {
+      say(`round ${round + 1} of ${rounds}: LMDB alone, then ${writers} writers, then one`);
+      bare.push(await bareTransactions());
+      put.push(await putObjects(node as RunningProcess, `r${round}`, writers, roundMs));
+      single.push(await putObjects(node as RunningProcess, `s${round}`, 1, roundMs / 2));
+    }
+    const reference = { name: `LMDB transactions of ${rowsPerCommit} puts, flushed`, value: median(bare) };
+    return [
+      benchCase({
+        bench: 'commits',
+        case: `4 KiB objects, ${writers} writers`,
+        value: median(put),
+        unit: '/s',
+        reference,
+        target: { of: 'value', atLeast: 2_000 },
+      }),
+      benchCase({ bench: 'commits', case: '4 KiB objects, 1 writer', value: median(single), unit: '/s' }),
+    ];
+  });
 }
 
 /** What a write costs on a node whose code is compiled, by what the main thread was found at; profiling itself slows it. */
@@ -101,37 +94,12 @@ async function putObjects({ node }: RunningProcess, prefix: string, count: numbe
   }
 }
 
-async function bareTransactions(path: string): Promise<number> {
-  const kv = await openLmdbKv(path);
+/** Transactions of LMDB alone, each of the rows of a write. */
+function bareTransactions(): Promise<number> {
   const value = randomBytes(700);
-  try {
-    return await perSecond(writers, roundMs, async (writer, index) => {
-      await kv.transact((transaction) => {
-        for (let row = 0; row < rowsPerCommit - 1; row += 1) {
-          transaction.put(Buffer.from(`${row}/${writer}/${index}`), value);
-        }
-        transaction.put(Buffer.from(`content/${writer}/${index}`), randomBytes(objectBytes));
-      });
-    });
-  } finally {
-    await kv.close();
-  }
-}
-
-/** Runs a task again and again in so many loops side by side; how often a second it came to an end. */
-async function perSecond(
-  loops: number,
-  forMs: number,
-  task: (loop: number, index: number) => Promise<void>,
-): Promise<number> {
-  const startMs = performance.now();
-  let done = 0;
-  const loop = async (id: number): Promise<void> => {
-    for (let index = 0; performance.now() - startMs < forMs; index += 1) {
-      await task(id, index);
-      done += 1;
-    }
+  const rows = function* (writer: number, index: number): Generator<[Uint8Array, Uint8Array]> {
+    for (let row = 0; row < rowsPerCommit - 1; row += 1) yield [Buffer.from(`${row}/${writer}/${index}`), value];
+    yield [Buffer.from(`content/${writer}/${index}`), randomBytes(objectBytes)];
   };
-  await Promise.all(Array.from({ length: loops }, (_, id) => loop(id)));
-  return done / ((performance.now() - startMs) / 1_000);
+  return withBareLmdb((commit) => perSecond(writers, roundMs, (writer, index) => commit(() => rows(writer, index))));
 }

@@ -1,12 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
 import type { AnabranchClient } from '../../src/client/http-client.ts';
 import type { CommitMode } from '../../src/node/api.ts';
 import { type RunningProcess, withNodes } from '../../test/support/node-processes.ts';
+import { withBareLmdb } from '../support/bare-lmdb.ts';
 import { type BenchCase, benchCase, median } from '../support/cases.ts';
+import { perSecond } from '../support/rates.ts';
 import { pause } from '../support/swarm.ts';
 import { benchCarryOver } from './carry-over.ts';
 import { verificationsPerSecond } from './verification.ts';
@@ -132,22 +130,10 @@ async function timed(run: () => Promise<void>): Promise<number> {
   return performance.now() - startMs;
 }
 
-async function flushedPuts(): Promise<number> {
-  const dir = await mkdtemp(join(tmpdir(), 'anabranch-bench-kv-'));
-  const kv = await openLmdbKv(dir);
-  try {
-    const startMs = performance.now();
-    let done = 0;
-    const write = async (writer: number): Promise<void> => {
-      for (let index = 0; performance.now() - startMs < roundMs / 2; index += 1) {
-        await kv.transact((transaction) => transaction.put(Buffer.from(`${writer}/${index}`), randomBytes(700)));
-        done += 1;
-      }
-    };
-    await Promise.all(Array.from({ length: writers }, (_, writer) => write(writer)));
-    return done / ((performance.now() - startMs) / 1_000);
-  } finally {
-    await kv.close();
-    await rm(dir, { recursive: true, force: true });
-  }
+function flushedPuts(): Promise<number> {
+  return withBareLmdb((commit) =>
+    perSecond(writers, roundMs / 2, (writer, index) =>
+      commit(() => [[Buffer.from(`${writer}/${index}`), randomBytes(700)]]),
+    ),
+  );
 }

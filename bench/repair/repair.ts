@@ -55,14 +55,17 @@ async function repair(nodes: readonly RunningProcess[], say: (text: string) => v
   await untilStanding(nodes, ({ healthy, totals }) => healthy && totals.subjects === objects);
   const victim = nodes.at(-1) as RunningProcess;
   const others = nodes.slice(0, -1);
-  const before = await receivedBytes(others);
+  const status = (): Promise<ReplicationStatus> => (others[0] as RunningProcess).client.replication.status();
   say(`killing ${victim.node.name}`);
   const killedMs = performance.now();
   await victim.process.kill();
+  // Until then all is healthy as far as anybody knows, and what is copied is none of the repair.
+  await until(async () => !(await status()).healthy, 'the notice of its end');
+  const before = await receivedBytes(others);
   await until(async () => (await receivedBytes(others)) > before, 'the first repair');
   const startMs = performance.now();
   await until(async () => {
-    const { healthy, repairs, totals } = await (others[0] as RunningProcess).client.replication.status();
+    const { healthy, repairs, totals } = await status();
     return healthy && repairs.pulls === 0 && totals.pulls === 0;
   }, 'health');
   const endMs = performance.now();

@@ -20,7 +20,7 @@ import { KvAcceptorStore } from './confirmation/acceptor-store.ts';
 import { Certificates } from './confirmation/certificates.ts';
 import { Confirmations } from './confirmation/confirmations.ts';
 import { MissedCertificates } from './confirmation/missed-certificates.ts';
-import { ObjectKind } from './confirmation/object-kind.ts';
+import { holdsHead, ObjectKind } from './confirmation/object-kind.ts';
 import { RegisterBooks } from './confirmation/register-books.ts';
 import { ContentPlane, type ContentSettings } from './content/content-plane.ts';
 import { DamagedRecords } from './damaged-records.ts';
@@ -134,7 +134,9 @@ export class NodeParts {
     this.#adapters = adapters;
     this.#settings = settings;
     this.gate = new WriteGate(clock);
-    this.votes = new KvAcceptorStore(kv);
+    this.votes = new KvAcceptorStore(kv, (reader, register, head) =>
+      holdsHead(reader, this.objects, { register, head }),
+    );
     const control = new ControlLog(
       { kv, network, clock, random, log, votes: this.votes, quorum: () => this.#engine },
       { nodeId: identity.nodeId, genesis: settings.genesis, genesisText: settings.genesisText, cluster },
@@ -361,7 +363,8 @@ export class NodeParts {
       },
       { identity, cluster },
     );
-    this.reader = new ObjectReader({ kv, objects, content });
+    const readModeOf = (ns: string) => effectivePolicy(control.state().namespaces.get(ns)).readMode;
+    this.reader = new ObjectReader({ kv, objects, content, readModeOf });
     const parts = { clock, view, propagation, certificates: missed };
     this.puller = new DocumentPuller({
       network,

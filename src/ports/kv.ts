@@ -34,6 +34,7 @@ export interface Kv extends KvReader {
    * Runs `change` as one atomic transaction, one at a time, and resolves with its result once the
    * transaction is flushed: from then on it survives power loss. `change` is synchronous and reads
    * its own writes; when it throws, nothing is written and the promise rejects with what it threw.
+   * It may see writes of earlier transactions that are not flushed yet, and is never on disk without them.
    * Rejects with `MeshError` `disk_full` or `io_error` when the store cannot keep it.
    */
   transact<T>(change: (transaction: KvTransaction) => T): Promise<T>;

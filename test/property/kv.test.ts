@@ -8,6 +8,7 @@ import { VirtualClock } from '../../src/adapters/memory/clock.ts';
 import { MemoryKv } from '../../src/adapters/memory/kv.ts';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
 import type { Kv, KvRange, KvReader } from '../../src/ports/kv.ts';
+import { type CrashingDatabase, openCrashingDatabase } from '../support/crashing-database.ts';
 import { runs } from '../support/property-runs.ts';
 
 type Step =
@@ -127,6 +128,41 @@ describe('every store', () => {
         }
       }),
       runs(1),
+    );
+  });
+});
+
+describe('a crash of the LMDB store', () => {
+  it('leaves all that was acknowledged, wherever its rows are on their way to LMDB', async () => {
+    const turns = fc.array(
+      fc.record({ changes: fc.array(change, { minLength: 1, maxLength: 5 }), crashes: fc.boolean() }),
+      {
+        maxLength: 10,
+      },
+    );
+    await fc.assert(
+      fc.asyncProperty(turns, fc.integer({ min: 1, max: 12 }), async (drawn, fullRows) => {
+        const directory = await mkdtemp(join(tmpdir(), 'anabranch-kv-'));
+        const options = { fullRows, transactionRows: 3, restMs: 2 };
+        const opened = [await openCrashingDatabase(join(directory, '0'), options)];
+        const model = new Model();
+        try {
+          for (const { changes, crashes } of drawn) {
+            const { kv, crash } = opened.at(-1) as CrashingDatabase;
+            for (const { steps } of changes) model.apply(steps);
+            await Promise.all(changes.map(({ steps }) => perform(kv, { steps, throws: false })));
+            if (!crashes) continue;
+            const next = join(directory, String(opened.length));
+            await crash(next);
+            opened.push(await openCrashingDatabase(next, options));
+            expect(list((opened.at(-1) as CrashingDatabase).kv, everything)).toEqual(model.list(everything));
+          }
+        } finally {
+          for (const { kv } of opened) await kv.close();
+          await rm(directory, { recursive: true });
+        }
+      }),
+      runs(0.3),
     );
   });
 });

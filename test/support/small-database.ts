@@ -1,6 +1,9 @@
+import { readdirSync, statSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type LmdbDatabase, LmdbKv, openDatabase, openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
+import { Database, type LmdbDatabase, openDatabase } from '../../src/adapters/lmdb/database.ts';
+import { LmdbKv, openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
+import type { StatRoom } from '../../src/adapters/lmdb/room.ts';
 import type { Kv } from '../../src/ports/kv.ts';
 import { mountSmallFileSystem } from './small-file-system.ts';
 
@@ -29,12 +32,13 @@ export async function openSmallDatabase(directory: string, bytes: number): Promi
     };
   }
   const room = { bytes };
-  const openLimited = async (): Promise<LmdbDatabase> => limited(await openDatabase(path), room);
-  const kv = new LmdbKv({ database: await openLimited(), openDatabase: openLimited }, { path, identity: 'small' });
+  const open = () => openDatabase(path);
+  const database = new Database({ database: await open(), open, statRoom: roomBeside(room) }, path);
+  const kv = await LmdbKv.over(database, path);
   return {
     kv,
     enlarge: async () => {
-      room.bytes = Number.POSITIVE_INFINITY;
+      room.bytes *= 4;
     },
     close: async () => {
       await kv.close();
@@ -43,19 +47,13 @@ export async function openSmallDatabase(directory: string, bytes: number): Promi
   };
 }
 
-/** Fails as lmdb does once so many bytes were put. */
-function limited(database: LmdbDatabase, room: { bytes: number }): LmdbDatabase {
-  let put = 0;
-  return intercepted(database, {
-    put: (key, value) => {
-      put += value.length;
-      return database.put(key, value);
-    },
-    batch: async (write) => {
-      if (room.bytes < put + 4_096) throw commitFailure(Object.assign(new Error('No space left'), { code: 28 }));
-      return database.batch(write);
-    },
-  });
+/** What a file system of so many bytes would tell whose only files are those of the database. */
+function roomBeside(disk: { readonly bytes: number }): StatRoom {
+  const bsize = 4_096;
+  return (path) => {
+    const used = readdirSync(path).reduce((sum, name) => sum + statSync(join(path, name)).size, 0);
+    return { blocks: disk.bytes / bsize, bavail: Math.max(0, Math.floor((disk.bytes - used) / bsize)), bsize };
+  };
 }
 
 /** A database with some of its calls answered by the test. */

@@ -1,6 +1,7 @@
 import { type FileHandle, mkdir, open, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MeshError } from '../../ports/mesh-error.ts';
+import { isWholeTree, type PageTree } from './page-walk.ts';
 
 // lmdb crashes the process when LMDB cannot open a file, whatever the reason, and LMDB itself crashes it by a
 // read beyond the file's end. So everything that can be wrong is looked for here first.
@@ -24,24 +25,26 @@ const magic = 0xbeef_c0de;
 const versionOffset = 28;
 const dataVersion = 2;
 const pageSizeOffset = 48;
+/** The trees of the free pages and of the rows. */
+const treeOffsets = [48, 96] as const;
+const treeEntriesOffset = 32;
+const treeRootOffset = 40;
 const lastPageOffset = 144;
 const transactionOffset = 152;
 const metaBytes = 160;
 
 interface Meta {
   readonly pageBytes: number;
+  readonly trees: readonly PageTree[];
   readonly lastPage: bigint;
   readonly transaction: bigint;
 }
-
-/** Of a `doubtful` file the last page is not there, because it is not in use or because it is lost. */
-type DatabaseFileState = 'new' | 'whole' | 'doubtful';
 
 /**
  * Makes sure that LMDB will be able to open the database of a directory, which is made when it is not there.
  * Throws `MeshError` `corrupt` when the file is no database, or what the file system reports.
  */
-export async function prepareDatabaseFile(path: string): Promise<DatabaseFileState> {
+export async function prepareDatabaseFile(path: string): Promise<'new' | 'whole'> {
   await mkdir(path, { recursive: true });
   await prepareLockFile(join(path, lockFileName));
   const file = await openIfThere(join(path, dataFileName));
@@ -77,12 +80,13 @@ async function prepareNewFile(path: string): Promise<void> {
   }
 }
 
-async function checkFile(file: FileHandle, path: string): Promise<DatabaseFileState> {
+async function checkFile(file: FileHandle, path: string): Promise<'new' | 'whole'> {
   const { size } = await file.stat();
   const first = await readMeta(file, 0);
   const second = typeof first === 'object' ? await readMeta(file, first.pageBytes) : 'zeroes';
   if (typeof first === 'object' && typeof second === 'object') {
-    return checkEnd(file, size, first.transaction > second.transaction ? first : second);
+    await checkEnd(file, size, first.transaction > second.transaction ? first : second, path);
+    return 'whole';
   }
   // Where the power failed while the database was being made, nothing was ever stored in it.
   const unused =
@@ -97,11 +101,22 @@ async function checkFile(file: FileHandle, path: string): Promise<DatabaseFileSt
   return 'new';
 }
 
-/** Fills a file that is too short with zeroes, which are a damaged page and not a crash to LMDB. */
-async function checkEnd(file: FileHandle, size: number, { lastPage, pageBytes }: Meta): Promise<DatabaseFileState> {
-  const wholeBytes = (Number(lastPage) + 1) * pageBytes;
+/**
+ * Where the last page is not there, because it is not in use or because it is lost, every page that is in use is looked for: LMDB
+ * ends the process where it comes upon zeroes. A file that is too short is filled with them, since beyond its end it would crash.
+ */
+async function checkEnd(file: FileHandle, size: number, meta: Meta, path: string): Promise<void> {
+  const { pageBytes, trees } = meta;
+  const lastPage = Number(meta.lastPage);
+  const wholeBytes = (lastPage + 1) * pageBytes;
+  if (size < wholeBytes || (await isZeroes(file, wholeBytes - pageBytes, pageBytes))) {
+    const found = { fd: file.fd, lastPage, pageBytes, bytes: size };
+    if (!trees.every((tree) => isWholeTree(found, tree))) {
+      throw new MeshError('corrupt', `the end of ${join(path, dataFileName)} is missing`);
+    }
+  }
+  // Last, since it hides what is missing.
   if (size < wholeBytes) await file.truncate(wholeBytes);
-  return (await isZeroes(file, wholeBytes - pageBytes, pageBytes)) ? 'doubtful' : 'whole';
 }
 
 async function readMeta(file: FileHandle, position: number): Promise<Meta | 'zeroes' | 'damaged'> {
@@ -118,6 +133,10 @@ async function readMeta(file: FileHandle, position: number): Promise<Meta | 'zer
   if (!sound) return 'damaged';
   return {
     pageBytes,
+    trees: treeOffsets.map((at) => ({
+      entries: bytes.readBigUInt64LE(at + treeEntriesOffset),
+      root: bytes.readBigUInt64LE(at + treeRootOffset),
+    })),
     lastPage: bytes.readBigUInt64LE(lastPageOffset),
     transaction: bytes.readBigUInt64LE(transactionOffset),
   };
@@ -140,13 +159,16 @@ async function openIfThere(path: string): Promise<FileHandle | undefined> {
 
 /** LMDB flushes the file and not the directory: without this, power loss could take a new database as a whole. */
 export async function syncNewDatabase(path: string): Promise<void> {
+  for (const directory of [path, dirname(path)]) await syncDirectory(directory);
+}
+
+/** Makes what was created in a directory survive power loss. */
+export async function syncDirectory(path: string): Promise<void> {
   if (process.platform === 'win32') return;
-  for (const directory of [path, dirname(path)]) {
-    const handle = await open(directory, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }

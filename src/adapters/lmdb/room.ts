@@ -13,6 +13,9 @@ const bytesPerWrite = 8 * 1024;
 /** Of the free pages of its file LMDB can use about so many: some are kept for readers, some lie too far apart for a long row. */
 const usableShare = 1 / 2;
 
+/** What a file system tells of its room, in blocks; no blocks at all where it tells nothing. */
+export type StatRoom = (path: string) => Pick<StatsFs, 'blocks' | 'bavail' | 'bsize'>;
+
 export interface RoomWanted {
   readonly writes: number;
   readonly bytes: number;
@@ -26,8 +29,12 @@ export interface RoomWanted {
  * a hundred bytes), which may end the process or change its memory. A quota is not seen here, nor the room of a file system that
  * tells no sizes.
  */
-export function assertRoom(path: string, { writes, bytes, freeInFile }: RoomWanted): void {
-  const { blocks, bavail, bsize } = roomOf(path);
+export function assertRoom(
+  path: string,
+  { writes, bytes, freeInFile }: RoomWanted,
+  statRoom: StatRoom = statfsSync,
+): void {
+  const { blocks, bavail, bsize } = roomOf(path, statRoom);
   if (blocks === 0) return;
   const room = bavail * bsize;
   const wanted = Math.min(spareBytesMax, writes * spareBytesPerWrite) + writes * bytesPerWrite + bytes;
@@ -36,9 +43,9 @@ export function assertRoom(path: string, { writes, bytes, freeInFile }: RoomWant
   throw new MeshError('disk_full', `no room to write in ${path}`);
 }
 
-function roomOf(path: string): StatsFs {
+function roomOf(path: string, statRoom: StatRoom): ReturnType<StatRoom> {
   try {
-    return statfsSync(path);
+    return statRoom(path);
   } catch (cause) {
     throw new MeshError('io_error', `how much room there is in ${path} cannot be told`, { cause });
   }
