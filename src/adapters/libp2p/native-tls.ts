@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
 import type { TLSSocketOptions } from 'node:tls';
 import { connect, TLSSocket } from 'node:tls';
 import type {
@@ -20,6 +21,9 @@ import { generateCertificate, toMessageStream, verifyPeerCertificate } from '@li
 export function nativeTls(): (components: TLSComponents) => ConnectionEncrypter {
   return (components) => new NativeTls(components);
 }
+
+/** Longer pieces are written by themselves, since gathering them would mean to copy them. */
+const gatheredBytesMax = 32 * 1024;
 
 /** What a peer that chooses no muxer in the handshake puts in its place. */
 const withoutMuxer = 'libp2p';
@@ -68,6 +72,7 @@ class NativeTls implements ConnectionEncrypter {
       const { raw } = secured.getPeerCertificate();
       const remotePeer = await verifyPeerCertificate(raw, options.remotePeer, connection.log);
       const streamMuxer = muxers.get(secured.alpnProtocol || withoutMuxer);
+      gatherWrites(secured);
       const stream = toMessageStream(connection, secured);
       return { connection: stream, remotePeer, ...(streamMuxer === undefined ? {} : { streamMuxer }) };
     } catch (error) {
@@ -97,6 +102,32 @@ function startTls(
     requestCert: true,
     ALPNCallback: ({ protocols }) => protocols.find((name) => muxers.has(name) || name === withoutMuxer),
   });
+}
+
+/**
+ * Has what is written in one turn of the event loop leave as one TLS record and one system call: every frame of the muxer
+ * comes in two pieces at least, and a turn often has frames of several streams.
+ */
+export function gatherWrites(socket: Writable): void {
+  const write = socket.write.bind(socket) as (bytes: Uint8Array) => boolean;
+  let isGathering = false;
+  const endTurn = (): void => {
+    isGathering = false;
+    socket.uncork();
+  };
+  socket.write = (bytes: Uint8Array): boolean => {
+    if (bytes.byteLength > gatheredBytesMax) {
+      // What came before it stays before it.
+      socket.uncork();
+      return write(bytes);
+    }
+    if (!isGathering) {
+      isGathering = true;
+      socket.cork();
+      process.nextTick(endTurn);
+    }
+    return write(bytes);
+  };
 }
 
 function handshake(socket: TLSSocket, signal: AbortSignal | undefined): Promise<void> {

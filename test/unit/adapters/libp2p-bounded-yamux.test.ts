@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { YamuxHeaderWatch } from '../../../src/adapters/libp2p/bounded-yamux.ts';
+import { grantInSteps, YamuxHeaderWatch } from '../../../src/adapters/libp2p/bounded-yamux.ts';
 
 const frameBytesMax = 1_000;
 
@@ -30,5 +30,57 @@ describe('YamuxHeaderWatch', () => {
     const watch = new YamuxHeaderWatch(frameBytesMax);
     expect(watch.admits(bytes.subarray(0, -1))).toBe(true);
     expect(watch.admits(bytes.subarray(-1))).toBe(false);
+  });
+});
+
+describe('grantInSteps', () => {
+  /** What yamux's specification has every sender start with, however large the receiver's window is. */
+  const initialBytes = 256 * 1024;
+  const windowBytes = 2 * 1024 * 1024;
+
+  /** A stream as yamux has it: what it received is used of its window until it grants that again. */
+  class ReceivingStream {
+    readonly recvWindow = windowBytes;
+    recvWindowCapacity = windowBytes;
+    readonly granted: number[] = [];
+
+    receive(bytes: number): void {
+      this.recvWindowCapacity -= bytes;
+      this.sendWindowUpdate();
+    }
+
+    sendWindowUpdate(): void {
+      this.granted.push(this.recvWindow - this.recvWindowCapacity);
+      this.recvWindowCapacity = this.recvWindow;
+    }
+  }
+
+  it('takes a stream at once, and then gives back 64 KiB at a time', () => {
+    const stream = new ReceivingStream();
+    grantInSteps(stream);
+    stream.receive(1);
+    expect(stream.granted).toEqual([1]);
+    for (let message = 0; message < 128; message += 1) stream.receive(2 * 1024);
+    expect(stream.granted).toEqual([1, 65_536, 65_536, 65_536, 65_536]);
+  });
+
+  it('never leaves a sender without room that started with the smallest window', () => {
+    const stream = new ReceivingStream();
+    grantInSteps(stream);
+    let room = initialBytes;
+    for (let message = 0; message < 1_000; message += 1) {
+      const bytes = Math.min(room, 1 + ((message * 7_919) % 100_000));
+      stream.receive(bytes);
+      room += stream.granted.splice(0).reduce((sum, granted) => sum + granted, 0) - bytes;
+      expect(room).toBeGreaterThan(initialBytes / 2);
+    }
+  });
+
+  it('gives back all of a window that was used at once', () => {
+    const stream = new ReceivingStream();
+    grantInSteps(stream);
+    stream.receive(windowBytes);
+    stream.receive(windowBytes);
+    expect(stream.granted).toEqual([windowBytes, windowBytes]);
   });
 });
