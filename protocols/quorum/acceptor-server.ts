@@ -54,18 +54,22 @@ export class Acceptor {
 
   /**
    * Answers a whole batch: first what its heads name is held, then everything is voted on in one transaction, and
-   * what is answered is on disk. Rejects with `MeshError` when the disk fails, and then nothing was promised, or with
-   * `protocol_violation` for a first round by another coordinator than the register's own.
+   * what is answered is on disk. What came with the request is not waited for: its votes share its flush or come after it.
+   * Rejects with `MeshError` when the disk fails, and then nothing was promised, or with `protocol_violation` for a first round
+   * by another coordinator than the register's own.
    */
   async votes(request: VotesRequest, from: PeerId): Promise<QuorumResponse> {
     const declined = this.#decline(request.epoch, from);
     if (declined !== undefined) return declined;
     for (const item of request.items) this.#checkFirst(item);
-    await takeInEnclosed(request.items.map(enclosingItem), from, this.#dependencies);
-    const held = await Promise.all(request.items.map((item) => this.#hold(item, from)));
+    const { heads } = await takeInEnclosed(request.items.map(enclosingItem), from, this.#dependencies);
+    const held = await Promise.all(request.items.map((item) => isTakenIn(item, heads) || this.#hold(item, from)));
     const result = await this.#transact(request, (transaction) => ({
       sequence: transaction.sequence,
-      answers: request.items.map((item, at) => (held[at] ? vote(transaction, item, request.epoch) : undefined)),
+      answers: request.items.map((item, at) => {
+        const isHeld = isTakenIn(item, heads) ? transaction.holds(item.register, item.value.head) : held[at];
+        return isHeld ? vote(transaction, item, request.epoch) : undefined;
+      }),
     }));
     if ('t' in result) return result;
     return { t: 'votes', sequence: result.sequence, ...this.#sign(request, result.answers) };
@@ -164,6 +168,10 @@ export class Acceptor {
 function statementOf(item: Extract<VoteItem, { t: 'accept' }>, epoch: number): Statement {
   const { register, ballot, value } = item;
   return { v: 1, register, epoch, ...value, ballot };
+}
+
+function isTakenIn(item: VoteItem, heads: ReadonlySet<string>): item is Extract<VoteItem, { t: 'accept' }> {
+  return item.t === 'accept' && heads.has(item.value.head);
 }
 
 function enclosingItem(item: VoteItem): EnclosingItem {

@@ -48,4 +48,9 @@ export interface AcceptorTransaction {
    */
   listAccepted(epoch: number, after: string | null, limit: number): ListedRegisters;
   setHeard(nodeId: NodeId, heard: HeardVotes): void;
+  /**
+   * True when this transaction sees what the register's head names. It is never on disk without what it has seen, so a
+   * vote may be written with it.
+   */
+  holds(register: string, head: string): boolean;
 }

@@ -1,7 +1,7 @@
 import type { PeerId } from '../../crdt/ids.ts';
 import type { Log } from '../../src/ports/log.ts';
 import { bytesOf, enclosedBytesMax } from './messages.ts';
-import type { Enclosed, EnclosedHead, RegisterKind } from './register-kind.ts';
+import type { Enclosed, EnclosedHead, RegisterKind, TakenIn } from './register-kind.ts';
 
 /** A part of a request that something may be enclosed with. */
 export interface EnclosingItem {
@@ -22,14 +22,14 @@ export function enclosureOf(
 }
 
 /**
- * Takes in what came with a message's items, those of a kind together, so that they share verification and flush. Never
- * rejects: what is not here afterwards is asked for, or not voted for.
+ * Takes in what came with a message's items, those of a kind together, so that they share verification and flush. Neither
+ * this nor `flushed` ever rejects: what is not here afterwards is asked for, or not voted for.
  */
 export async function takeInEnclosed(
   items: readonly EnclosingItem[],
   from: PeerId,
   dependencies: { readonly kindOf: (register: string) => RegisterKind; readonly log: Log },
-): Promise<void> {
+): Promise<TakenIn> {
   const byKind = new Map<RegisterKind, EnclosedHead[]>();
   for (const { register, head, enclosed } of items) {
     if (head === undefined || enclosed === undefined) continue;
@@ -38,9 +38,23 @@ export async function takeInEnclosed(
     if (heads === undefined) byKind.set(kind, [{ head, enclosed }]);
     else heads.push({ head, enclosed });
   }
-  if (byKind.size === 0) return;
-  const taken = [...byKind].map(async ([kind, heads]) => kind.takeIn?.(heads, from));
-  for (const result of await Promise.allSettled(taken)) {
-    if (result.status === 'rejected') dependencies.log.warn('quorum:not_taken_in', { from, error: result.reason });
-  }
+  if (byKind.size === 0) return nothing;
+  const notTakenIn = (error: unknown): void => dependencies.log.warn('quorum:not_taken_in', { from, error });
+  const taken = await Promise.all(
+    [...byKind].map(async ([kind, each]): Promise<TakenIn> => {
+      try {
+        const { heads, flushed } = (await kind.takeIn?.(each, from)) ?? nothing;
+        return { heads, flushed: flushed.catch(notTakenIn) };
+      } catch (error) {
+        notTakenIn(error);
+        return nothing;
+      }
+    }),
+  );
+  return {
+    heads: new Set(taken.flatMap(({ heads }) => [...heads])),
+    flushed: Promise.all(taken.map(({ flushed }) => flushed)).then(() => undefined),
+  };
 }
+
+const nothing: TakenIn = { heads: new Set(), flushed: Promise.resolve() };

@@ -34,10 +34,22 @@ export interface RegisterKind {
   /** What a head names, so that others need not ask for it; undefined when it is not here. A kind without it encloses nothing. */
   enclose?(head: string): Enclosed | undefined;
   /**
-   * Takes in what came enclosed with heads of this kind, durably, as far as it can be. Faults of one leave the others
-   * alone; what could not be taken in is asked for by `hold`. Rejects only as this node's disk does.
+   * Takes in what came enclosed with heads of this kind, as far as it can be. Faults of one leave the others alone; what
+   * could not be taken in is asked for by `hold`. Resolves once the store has it, though not on disk yet; rejects only as
+   * this node's disk does.
    */
-  takeIn?(heads: readonly EnclosedHead[], from: PeerId): Promise<void>;
+  takeIn?(heads: readonly EnclosedHead[], from: PeerId): Promise<TakenIn>;
+}
+
+/** What was enclosed and taken in, on its way to disk. */
+export interface TakenIn {
+  /**
+   * Heads that are in the store, with all that they name. Transactions that are asked for from now on come after them;
+   * whether one does see a head, `AcceptorTransaction.holds` says, since the disk may fail in between.
+   */
+  readonly heads: ReadonlySet<string>;
+  /** Resolves once they are durable. Rejects as this node's disk does. */
+  readonly flushed: Promise<void>;
 }
 
 /** What a head names, in parts that its kind knows to read. */

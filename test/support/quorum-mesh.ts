@@ -85,6 +85,8 @@ export class QuorumNode {
   readonly takenIn: { readonly head: string; readonly from: PeerId }[] = [];
   /** Heads whose enclosure this node's disk has no room for. */
   readonly unstorable = new Set<string>();
+  /** Heads whose enclosure is lost between the store and the disk. */
+  readonly unflushable = new Set<string>();
   readonly aheadOf: number[] = [];
   /** Heads are taken to follow others, as entries of the control log do: none may come first. */
   refusesEmpty = false;
@@ -116,7 +118,7 @@ export class QuorumNode {
       clock: this.mesh.clock,
       random: this.mesh.random.split(`${this.name} ${this.#lives}`),
       log: this.log,
-      store: wrap(new KvAcceptorStore(this.kv)),
+      store: wrap(new KvAcceptorStore(this.kv, (_reader, _register, head) => !this.withheld.has(head))),
       certificates: this.book,
       view: () => this.view(),
       kindOf: () => this.#registerKind,
@@ -163,12 +165,15 @@ export class QuorumNode {
       },
       enclose: (head) => [Buffer.from(head)],
       takeIn: async (heads, from) => {
+        const taken = new Set<string>();
         for (const { head, enclosed } of heads) {
           if (this.unstorable.has(head)) throw new MeshError('disk_full', 'no room');
           if (from === this.peerId || Buffer.from(enclosed[0] ?? []).toString() !== head) continue;
           this.takenIn.push({ head, from });
-          this.withheld.delete(head);
+          if (!this.unflushable.has(head)) this.withheld.delete(head);
+          taken.add(head);
         }
+        return { heads: taken, flushed: Promise.resolve() };
       },
     };
   }

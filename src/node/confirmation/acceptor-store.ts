@@ -6,7 +6,7 @@ import type {
   HeardVotes,
   ListedRegisters,
 } from '../../../protocols/quorum/acceptor-store.ts';
-import type { Kv, KvKey, KvTransaction } from '../../ports/kv.ts';
+import type { Kv, KvKey, KvReader, KvTransaction } from '../../ports/kv.ts';
 import { decodeRow, encodeRow } from '../rows.ts';
 import { afterKey, successor } from '../storage-keys.ts';
 
@@ -27,12 +27,17 @@ interface VoterRow {
   readonly registers?: number;
 }
 
+type Holds = (reader: KvReader, register: string, head: string) => boolean;
+
 /** The votes of a coordinator in the node's store: one row a register. */
 export class KvAcceptorStore implements AcceptorStore {
   readonly #kv: Kv;
+  readonly #holds: Holds;
 
-  constructor(kv: Kv) {
+  /** `holds` says whether a reader sees what a register's head names, for heads that are taken in with votes on them. */
+  constructor(kv: Kv, holds: Holds = () => false) {
     this.#kv = kv;
+    this.#holds = holds;
   }
 
   /**
@@ -46,7 +51,7 @@ export class KvAcceptorStore implements AcceptorStore {
 
   transact<T>(change: (transaction: AcceptorTransaction) => T): Promise<T> {
     return this.#kv.transact((transaction) => {
-      const rows = new VoterTransaction(transaction, this.#kv.identity());
+      const rows = new VoterTransaction(transaction, { identity: this.#kv.identity(), holds: this.#holds });
       const result = change(rows);
       rows.finish();
       return result;
@@ -81,13 +86,15 @@ export class KvAcceptorStore implements AcceptorStore {
 
 class VoterTransaction implements AcceptorTransaction {
   readonly #transaction: KvTransaction;
+  readonly #holds: Holds;
   readonly #before: VoterRow | undefined;
   #row: VoterRow;
   /** Registers that were read in this transaction, and whether they had a row. */
   readonly #known = new Map<string, boolean>();
 
-  constructor(transaction: KvTransaction, identity: string) {
+  constructor(transaction: KvTransaction, { identity, holds }: { readonly identity: string; readonly holds: Holds }) {
     this.#transaction = transaction;
+    this.#holds = holds;
     const stored = transaction.get(voterKey);
     this.#before = stored === undefined ? undefined : decodeRow<VoterRow>(stored, 'voter');
     this.#row = this.#before ?? { epoch: 0, sequence: 0, restored: false, identity };
@@ -149,6 +156,10 @@ class VoterTransaction implements AcceptorTransaction {
 
   setHeard(nodeId: NodeId, heard: HeardVotes): void {
     this.#transaction.put(keyOf(room.heard, nodeId), encodeRow(heard));
+  }
+
+  holds(register: string, head: string): boolean {
+    return this.#holds(this.#transaction, register, head);
   }
 
   finish(): void {

@@ -1,8 +1,8 @@
 import type { RegisterValue } from '../../../crdt/certificate.ts';
 import type { DocId, PeerId, VersionId } from '../../../crdt/ids.ts';
 import type { Verdict } from '../../../crdt/quorum/proposer.ts';
-import type { Enclosed, EnclosedHead, RegisterKind } from '../../../protocols/quorum/register-kind.ts';
-import type { Kv } from '../../ports/kv.ts';
+import type { Enclosed, EnclosedHead, RegisterKind, TakenIn } from '../../../protocols/quorum/register-kind.ts';
+import type { Kv, KvReader } from '../../ports/kv.ts';
 import type { ContentPlane } from '../content/content-plane.ts';
 import type { ObjectStore } from '../object-store.ts';
 import type { PropagationMonitor } from '../propagation.ts';
@@ -68,7 +68,7 @@ export class ObjectKind implements RegisterKind {
     return small === undefined ? [record] : [record, small];
   }
 
-  async takeIn(heads: readonly EnclosedHead[], from: PeerId): Promise<void> {
+  async takeIn(heads: readonly EnclosedHead[], from: PeerId): Promise<TakenIn> {
     const { kv, objects, intake, propagation } = this.#dependencies;
     const records: Uint8Array[] = [];
     const contents: Uint8Array[] = [];
@@ -78,15 +78,27 @@ export class ObjectKind implements RegisterKind {
       records.push(record);
       contents.push(...along);
     }
-    if (records.length === 0) return;
-    const report = await intake.receive(records, from, contents, { isUrgent: true });
-    propagation.arrived(report.added, 'quorum');
+    if (records.length === 0) return { heads: new Set(), flushed: Promise.resolve() };
+    const placed = Promise.withResolvers<ReadonlySet<string>>();
+    const received = intake.receive(records, from, contents, { isUrgent: true, placed: placed.resolve });
+    const flushed = received.then(({ added }) => propagation.arrived(added, 'quorum'));
+    // Where no record was good enough for the store, nothing is placed.
+    const none = flushed.then(() => new Set<string>());
+    return { heads: await Promise.race([placed.promise, none]), flushed };
   }
 
-  /** A version is stored only with all its ancestors, and the vote is flushed after it. */
   #holds(register: string, head: string): boolean {
     const { kv, objects } = this.#dependencies;
-    const version = objects.sound(kv, head as VersionId);
-    return version !== undefined && objects.documentId(version.record.ns, version.record.key) === register;
+    return holdsHead(kv, objects, { register, head });
   }
+}
+
+/** A version is stored only with all its ancestors, and a vote is flushed after it or with it. */
+export function holdsHead(
+  reader: KvReader,
+  objects: Pick<ObjectStore, 'sound' | 'documentId'>,
+  { register, head }: { readonly register: string; readonly head: string },
+): boolean {
+  const version = objects.sound(reader, head as VersionId);
+  return version !== undefined && objects.documentId(version.record.ns, version.record.key) === register;
 }

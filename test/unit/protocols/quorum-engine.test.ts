@@ -171,6 +171,22 @@ test('a head of a group that coordinators cannot take in fails none of the other
   );
 });
 
+test('what came with a head and was lost on its way to disk is not voted for', async () => {
+  mesh = await QuorumMesh.start([...three, 'agent'], 3);
+  const [first, second, third] = order(three) as [string, string, string];
+  for (const name of [second, third]) {
+    mesh.node(name).withheld.add(a);
+    mesh.node(name).unflushable.add(a);
+  }
+  const proposed = mesh.node('agent').engine.propose(register, a, { isFresh: true, timeoutMs: 2_000 });
+  expect(await mesh.run(proposed)).toMatchObject({ kind: 'unavailable' });
+  expect(mesh.node(second).takenIn).not.toEqual([]);
+  expect(mesh.certificates()).toEqual([]);
+  mesh.node(third).unflushable.clear();
+  mesh.node(third).withheld.clear();
+  expect(await mesh.node(first).propose(register, a)).toMatchObject({ kind: 'confirmed' });
+});
+
 test('many registers at once share messages and flushes', async () => {
   mesh = await QuorumMesh.start([...three, 'agent'], 3, { flushDelayMs: 2 });
   const agent = mesh.node('agent');

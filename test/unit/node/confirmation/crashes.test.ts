@@ -1,7 +1,68 @@
 import { describe, expect, test } from 'vitest';
+import { controlLogRegister } from '../../../../crdt/certificate.ts';
+import type { VersionId } from '../../../../crdt/ids.ts';
+import { versionKey } from '../../../../src/node/storage-keys.ts';
+import type { KvReader } from '../../../../src/ports/kv.ts';
+import { acceptorStatesOf } from '../../../sim/checkers/acceptor-rows.ts';
 import { Mesh } from '../../../support/mesh.ts';
 
 const names = ['alice', 'bob', 'carol'];
+
+/** The heads that a disk has votes for, and those of them whose records it has. */
+function votedFor(store: KvReader): { readonly heads: readonly string[]; readonly held: readonly string[] } {
+  const states = [...acceptorStatesOf(store)].filter(([register]) => register !== controlLogRegister);
+  const heads = states.flatMap(([, { accepted }]) => accepted?.value.head ?? []);
+  return { heads, held: heads.filter((head) => store.get(versionKey(head as VersionId)) !== undefined) };
+}
+
+test('whatever a power loss leaves of a disk, no vote is on it without the record it is for', async () => {
+  const mesh = await Mesh.start(names, 'votes and records', names);
+  const writes = Array.from({ length: 30 }, (_, at) =>
+    mesh
+      .get('bob')
+      .node.put({ ns: 'test', key: `k${at}`, author: 'admin', body: [Buffer.from('x')], commit: 'quorum' }),
+  );
+  let looked = 0;
+  for (let step = 0; step < 600; step += 1) {
+    await mesh.settle(0.25);
+    for (const name of names) {
+      const { heads, held } = votedFor(mesh.get(name).kv.durable());
+      expect(held).toEqual(heads);
+      looked += heads.length;
+    }
+  }
+  expect((await Promise.all(writes)).map((written) => written.ok)).toEqual(writes.map(() => true));
+  expect(looked).toBeGreaterThan(0);
+  await mesh.stop();
+});
+
+test('a vote on a head that came along with it does not wait for the flush of its record', async () => {
+  const mesh = await Mesh.start(names, 'one flush', names);
+  const written = mesh.get('bob').node.put({
+    ns: 'test',
+    key: 'plan',
+    author: 'admin',
+    body: [Buffer.from('text')],
+    commit: 'quorum',
+  });
+  const heldSince = new Map<string, number>();
+  const votedSince = new Map<string, number>();
+  for (let step = 0; step < 400; step += 1) {
+    await mesh.settle(0.25);
+    const version = mesh.heads('bob', 'plan')[0] as VersionId | undefined;
+    if (version === undefined) continue;
+    for (const name of names) {
+      const disk = mesh.get(name).kv.durable();
+      if (disk.get(versionKey(version)) !== undefined && !heldSince.has(name)) heldSince.set(name, step);
+      if (votedFor(disk).heads.includes(version) && !votedSince.has(name)) votedSince.set(name, step);
+    }
+  }
+  expect((await written).ok).toBe(true);
+  expect(names.map((name) => votedSince.has(name))).toEqual(names.map(() => true));
+  // Those that were asked for their votes, and not who wrote it or proposes it.
+  expect(names.some((name) => votedSince.get(name) === heldSince.get(name))).toBe(true);
+  await mesh.stop();
+});
 
 describe('a crash at any moment of a confirmation', () => {
   test.each(names)('of %s leaves one chain, and everything is confirmed in the end', async (crashed) => {
