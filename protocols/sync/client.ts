@@ -26,6 +26,11 @@ import {
 const messagesAheadMax = 4;
 /** Questions for records that the peer has beside the one it is answering. */
 const questionsAheadMax = 1;
+/**
+ * Answers about one document that may bring nothing new, where it has more heads than can be named: what is held and was
+ * not named comes once more, up to the 32,768 versions that the peer keeps in mind.
+ */
+const repeatedAnswersMax = 16;
 
 /** What the asking side compares with, and where what it lacks goes. */
 export interface SyncSink {
@@ -54,6 +59,7 @@ export interface SyncSink {
 }
 
 type Offered = Extract<SyncRequest, { t: 'offer' }>['docs'][number];
+type Want = Extract<SyncRequest, { t: 'records' }>['wants'][number];
 
 /** What following a peer's feed came to. */
 export interface FollowedFeed {
@@ -200,6 +206,7 @@ export class SyncClient {
 
   async #pullRecords(docs: readonly DocId[]): Promise<DocId[]> {
     const partial: DocId[] = [];
+    const crowded = new Set<DocId>();
     const asked: (readonly DocId[])[] = [];
     const answered = async (): Promise<void> => {
       const batch = asked.shift() ?? [];
@@ -208,9 +215,19 @@ export class SyncClient {
       if (answer.more && answer.received > 0) await ask(batch);
       else partial.push(...at(batch, answer.partial));
     };
-    const ask = async (batch: readonly DocId[]): Promise<void> => {
-      const wants = batch.map((doc) => this.#wantOf(doc));
-      await this.#channel.send(encodeSyncMessage({ t: 'records', wants, along: alongBytesMax }));
+    const ask = async (all: readonly DocId[]): Promise<void> => {
+      const batch: DocId[] = [];
+      const wants: Want[] = [];
+      for (const doc of all) {
+        const want = this.#wantOf(doc);
+        if (isCrowded(want)) crowded.add(doc);
+        else {
+          wants.push(want);
+          batch.push(doc);
+        }
+      }
+      if (batch.length === 0) return;
+      await this.#askRecords(wants);
       asked.push(batch);
     };
     const headsOf = (doc: DocId): number => Math.min(this.#sink.headsOf(doc).length, haveHeadsMax);
@@ -220,10 +237,25 @@ export class SyncClient {
       if (asked.length > questionsAheadMax) await answered();
     }
     while (asked.length > 0) await answered();
+    for (const doc of crowded) partial.push(...(await this.#pullCrowded(doc)));
     return partial;
   }
 
-  #wantOf(doc: DocId): Extract<SyncRequest, { t: 'records' }>['wants'][number] {
+  /** Asked for alone: the peer then keeps what it has not sent of it yet, and sends none of it twice. */
+  async #pullCrowded(doc: DocId): Promise<DocId[]> {
+    for (let repeated = 0; ; ) {
+      await this.#askRecords([this.#wantOf(doc)]);
+      const { more, received, partial } = await this.#receiveRecords();
+      if (received === 0) repeated += 1;
+      if (!more || repeated > repeatedAnswersMax) return at([doc], partial);
+    }
+  }
+
+  #askRecords(wants: Want[]): Promise<void> {
+    return this.#channel.send(encodeSyncMessage({ t: 'records', wants, along: alongBytesMax }));
+  }
+
+  #wantOf(doc: DocId): Want {
     const heads = this.#sink.headsOf(doc).slice(0, haveHeadsMax);
     const link = this.#sink.confirmedOf(doc);
     return {
@@ -325,6 +357,11 @@ function at<Item>(items: readonly Item[], places: readonly number[]): Item[] {
     if (item === undefined) throw violation('a place in the request that it does not have');
     return item;
   });
+}
+
+/** True of a document that has, here, as many heads as can be named, or more. */
+function isCrowded({ have }: Want): boolean {
+  return have.length === haveHeadsMax;
 }
 
 function violation(message: string): MeshError {

@@ -28,6 +28,27 @@ interface History {
   readonly missing: Set<VersionId>;
   /** There is more above them. */
   readonly isCut: boolean;
+  /** Those of them that were sent: see `toSend`. */
+  readonly sent: Set<VersionId>;
+}
+
+/** How an asker names what it has. */
+interface Naming {
+  /** It named as many heads as it may, so it can have more of them than it said. */
+  readonly isFull: boolean;
+}
+
+/**
+ * What is to be sent of a history, parents first; what is taken from this counts as sent. An asker that names all its
+ * heads shows by them what it took in, and is sent the rest again. One that has too many to name cannot: it is sent each
+ * version once, or those that it holds unnamed would fill every answer.
+ */
+export function* toSend({ missing, sent }: History, { isFull }: Naming): Generator<VersionId> {
+  for (const id of missing) {
+    if (isFull && sent.has(id)) continue;
+    yield id;
+    sent.add(id);
+  }
 }
 
 /**
@@ -50,11 +71,11 @@ export class Histories {
   }
 
   /** What is here of a document and not reachable from what the asker has. */
-  async beyond(doc: DocId, have: readonly VersionId[]): Promise<History> {
+  async beyond(doc: DocId, have: readonly VersionId[], naming: Naming = { isFull: false }): Promise<History> {
     const kept = this.#kept?.doc === doc ? this.#kept : undefined;
     if (kept === undefined) return this.#walk(doc, have);
     this.#kept = undefined;
-    return (await this.#goOn(kept, have)) ?? (await this.#walk(doc, have));
+    return (await this.#goOn(kept, have, naming)) ?? (await this.#walk(doc, have));
   }
 
   /** Not all of it was sent: the asker is going to ask for the rest. */
@@ -70,13 +91,14 @@ export class Histories {
       await this.#turn();
     }
     const { ids, isCut } = await this.#lowest(heads, have, this.#missingMax);
-    return { doc, heads, have: known, missing: new Set(ids), isCut };
+    return { doc, heads, have: known, missing: new Set(ids), isCut, sent: new Set() };
   }
 
   /** What was walked last, when all that the asker has is in it, less what it has by now; else undefined. */
   async #goOn(
-    { doc, heads, have, missing, isCut }: History,
+    { doc, heads, have, missing, isCut, sent }: History,
     named: readonly VersionId[],
+    { isFull }: Naming,
   ): Promise<History | undefined> {
     const known = new Set<VersionId>();
     const taken: VersionId[] = [];
@@ -97,18 +119,20 @@ export class Histories {
       }
       await this.#turn();
     }
-    if (unseen.size > 0 || (isCut && missing.size === 0)) return undefined;
-    return this.#withNewer({ doc, heads, have: known, missing, isCut });
+    // With too many heads to name it has those still that it named before.
+    if ((!isFull && unseen.size > 0) || (isCut && missing.size === 0)) return undefined;
+    if (isFull) for (const id of unseen) known.add(id);
+    return this.#withNewer({ doc, heads, have: known, missing, isCut, sent });
   }
 
   /** With what came to the document since it was walked. */
   async #withNewer(walked: History): Promise<History> {
-    const { doc, heads, have, missing } = walked;
+    const { doc, heads, have, missing, sent } = walked;
     const now = this.#source.headsOf(doc);
     if (walked.isCut) return walked;
     const { ids, isCut } = await this.#lowest(now, heads, this.#missingMax - missing.size);
     for (const id of ids) missing.add(id);
-    return { doc, heads: isCut ? heads : now, have, missing, isCut };
+    return { doc, heads: isCut ? heads : now, have, missing, isCut, sent };
   }
 
   /** The last of what a walk finds, so many at most, in the opposite order: parents first. */

@@ -10,11 +10,12 @@ import type { Channel } from '../wire/channel.ts';
 import { idOf } from '../wire/ids.ts';
 import { feedEntriesMax, packAnswer, packChanges, unpackRange } from '../wire/item-sets.ts';
 import { serveRequests } from '../wire/requests.ts';
-import { Histories, type HistorySource } from './histories.ts';
+import { Histories, type HistorySource, toSend } from './histories.ts';
 import {
   certificatesMax,
   decodeSyncRequest,
   encodeSyncMessage,
+  haveHeadsMax,
   type SyncRequest,
   type SyncResponse,
 } from './messages.ts';
@@ -210,9 +211,10 @@ async function sendHistories(sender: RecordSender, histories: Histories, wants: 
   let more = false;
   for (const { doc, have } of wants) {
     const named = have.map((id) => idOf<VersionId>(id));
-    const history = await histories.beyond(idOf<DocId>(doc), named);
+    const naming = { isFull: have.length === haveHeadsMax };
+    const history = await histories.beyond(idOf<DocId>(doc), named, naming);
     more ||= history.isCut;
-    if (await sender.send(history.missing)) continue;
+    if (await sender.send(toSend(history, naming))) continue;
     histories.keep(history);
     more = true;
     break;

@@ -1,6 +1,7 @@
 import { isReachable } from '../../crdt/graph-difference.ts';
 import type { ClusterId, PeerId, VersionId } from '../../crdt/ids.ts';
 import {
+  type AncestryLookup,
   checkAgainstParents,
   decodeVersion,
   signedDigestOf,
@@ -48,6 +49,19 @@ interface Decoded {
 interface Checked {
   readonly versions: Version[];
   readonly faults: VersionFault[];
+}
+
+/** How records are taken in. */
+interface ReceiveOptions {
+  /** They do not wait for those that came before them. */
+  readonly isUrgent?: boolean;
+  readonly placed?: ((ids: ReadonlySet<VersionId>) => void) | undefined;
+}
+
+interface StoreOptions extends Pick<ReceiveOptions, 'placed'> {
+  readonly from: PeerId;
+  readonly along: Along;
+  readonly asked?: () => void;
 }
 
 /** What became of a batch of received records. */
@@ -166,13 +180,14 @@ export class RecordIntake {
 
   /**
    * Takes in records as they came from a peer, some at a time. Resolves when what was accepted is on disk; rejects
-   * as the store does, and then some of them may be there.
+   * as the store does, and then some of them may be there. `placed` is told before that, once the store has run the
+   * transactions of all of them, which of them are in it now: what is asked of it from then on comes after them.
    */
   async receive(
     texts: readonly (Uint8Array | string)[],
     from: PeerId,
     contents: readonly Uint8Array[] = [],
-    { isUrgent = false }: { readonly isUrgent?: boolean } = {},
+    { isUrgent = false, placed }: ReceiveOptions = {},
   ): Promise<IntakeReport> {
     const before = isUrgent ? undefined : this.#asked;
     const asked = Promise.withResolvers<void>();
@@ -181,7 +196,7 @@ export class RecordIntake {
       const { versions, faults } = await this.#checkInTurns(texts, from);
       await before;
       this.#reportFaults(faults, from);
-      const report = await this.#store(versions, { from, along: byHash(contents), asked: asked.resolve });
+      const report = await this.#store(versions, { from, along: byHash(contents), asked: asked.resolve, placed });
       return { ...report, faults: [...faults, ...report.faults] };
     } finally {
       asked.resolve();
@@ -219,19 +234,17 @@ export class RecordIntake {
    * Writes a few of them in each turn of the event loop, the next ones while the last are being flushed. `asked` is called
    * when the turn has come in which others may ask for theirs.
    */
-  async #store(
-    versions: readonly Version[],
-    { from, along, asked }: { readonly from: PeerId; readonly along: Along; readonly asked?: () => void },
-  ): Promise<IntakeReport> {
+  async #store(versions: readonly Version[], { from, along, asked, placed }: StoreOptions): Promise<IntakeReport> {
     const { clock } = this.#dependencies;
     const ordered = [...versions].sort((left, right) => left.record.generation - right.record.generation);
     const underWay: Promise<Placed>[] = [];
-    const placed: Placed[] = [];
+    const done: Placed[] = [];
+    const inStore = placed && new InStore(this.#dependencies.objects, ordered.length, placed);
     try {
       for (let start = 0; start < ordered.length; start += recordsPerTurnMax) {
         if (start > 0) await clock.sleep(0);
-        if (underWay.length >= turnsAheadMax) placed.push(await (underWay.shift() as Promise<Placed>));
-        const committed = this.#commit(ordered.slice(start, start + recordsPerTurnMax), along);
+        if (underWay.length >= turnsAheadMax) done.push(await (underWay.shift() as Promise<Placed>));
+        const committed = this.#commit(ordered.slice(start, start + recordsPerTurnMax), along, inStore);
         committed.catch(() => undefined);
         underWay.push(committed);
       }
@@ -239,17 +252,17 @@ export class RecordIntake {
       if (asked !== undefined) clock.setTimer(0, asked);
       await Promise.allSettled(underWay);
     }
-    placed.push(...(await Promise.all(underWay)));
-    const faults = placed.flatMap((each) => each.faults);
+    done.push(...(await Promise.all(underWay)));
+    const faults = done.flatMap((each) => each.faults);
     this.#reportFaults(faults, from);
     return {
-      added: placed.flatMap(({ entry }) => entry.appended.map(({ version }) => version)),
-      incomplete: placed.flatMap((each) => each.incomplete),
+      added: done.flatMap(({ entry }) => entry.appended.map(({ version }) => version)),
+      incomplete: done.flatMap((each) => each.incomplete),
       faults,
     };
   }
 
-  async #commit(batch: readonly Version[], along: Along): Promise<Placed> {
+  async #commit(batch: readonly Version[], along: Along, inStore?: InStore): Promise<Placed> {
     const { kv, journal, content } = this.#dependencies;
     const committed = await kv.transact((transaction) => {
       const placing = this.#place(transaction, batch);
@@ -260,6 +273,7 @@ export class RecordIntake {
       }
       // Parked before the next transaction, which may bring what is waited for.
       for (const missing of placing.incomplete) this.#park(missing);
+      inStore?.ran(transaction, batch);
       return { ...placing, entry };
     });
     if (committed.entry.appended.length > 0) {
@@ -295,7 +309,7 @@ export class RecordIntake {
       const fault = checkAgainstParents(
         version,
         parents.filter((parent) => parent !== undefined),
-        (ancestor, descendant) => this.#isAncestor(reader, placed, { ancestor, descendant, of: version }),
+        this.#ancestry(reader, placed, version),
       );
       if (fault !== undefined) {
         faults.push(fault);
@@ -309,23 +323,23 @@ export class RecordIntake {
   }
 
   /**
-   * Whether what a context names as an ancestor is one, of versions that are held or placed. While no dot was issued twice
-   * it is, since contexts are checked; only else the graph is walked, however long the history is.
+   * Tells whether what a context names as an ancestor is one, of versions that are held or placed. While no dot was issued
+   * twice it is, since contexts are checked; only else the graph is walked, however long the history is.
    */
-  #isAncestor(
-    reader: KvReader,
-    placed: ReadonlyMap<VersionId, Version>,
-    {
-      ancestor,
-      descendant,
-      of,
-    }: { readonly ancestor: VersionId; readonly descendant: VersionId; readonly of: Version },
-  ): boolean {
+  #ancestry(reader: KvReader, placed: ReadonlyMap<VersionId, Version>, { record }: Version): AncestryLookup {
     const { objects } = this.#dependencies;
-    const { ns, key } = of.record;
-    const beside = [...placed.values()].filter(({ record }) => record.ns === ns && record.key === key);
-    if (objects.hasUniqueDots(reader, objects.documentId(ns, key), beside)) return true;
-    return isReachable(ancestor, descendant, (id) => (placed.get(id) ?? objects.sound(reader, id))?.record);
+    const { ns, key } = record;
+    let isUnique: boolean | undefined;
+    return (ancestor, descendant) => {
+      isUnique ??= objects.hasUniqueDots(
+        reader,
+        objects.documentId(ns, key),
+        [...placed.values()].filter((other) => other.record.ns === ns && other.record.key === key),
+      );
+      return (
+        isUnique || isReachable(ancestor, descendant, (id) => (placed.get(id) ?? objects.sound(reader, id))?.record)
+      );
+    };
   }
 
   #takeContent(transaction: KvTransaction, { id, record }: Version, along: Along): void {
@@ -353,6 +367,26 @@ export class RecordIntake {
       this.#refused.add(1, { fault: fault.code });
       this.#dependencies.log.warn('record:refused', { from, code: fault.code, reason: fault.message });
     }
+  }
+}
+
+/** Gathers which records are in the store, and tells once the transactions of all have run. */
+class InStore {
+  readonly #objects: Pick<ObjectStore, 'holds'>;
+  readonly #tell: (ids: ReadonlySet<VersionId>) => void;
+  readonly #ids = new Set<VersionId>();
+  #left: number;
+
+  constructor(objects: Pick<ObjectStore, 'holds'>, records: number, tell: (ids: ReadonlySet<VersionId>) => void) {
+    this.#objects = objects;
+    this.#left = records;
+    this.#tell = tell;
+  }
+
+  ran(reader: KvReader, batch: readonly Version[]): void {
+    for (const { id } of batch) if (this.#objects.holds(reader, id)) this.#ids.add(id);
+    this.#left -= batch.length;
+    if (this.#left === 0) this.#tell(this.#ids);
   }
 }
 

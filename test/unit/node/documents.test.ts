@@ -55,6 +55,12 @@ describe('documents on disk', () => {
     await write(1);
     expect(compactions()).toBe(2);
     expect(await recordsInDocument()).toBe(128);
+    // The snapshot holds twice as many now, so as many as the first time are not enough.
+    await write(127);
+    expect(compactions()).toBe(2);
+    await write(1);
+    expect(compactions()).toBe(3);
+    expect(await recordsInDocument()).toBe(256);
   });
 
   it('go on after a compaction: branches from versions within the snapshot are built as before', async () => {

@@ -12,6 +12,7 @@ import { MemoryLog } from '../../../src/adapters/memory/log.ts';
 import { MemoryMetrics } from '../../../src/adapters/memory/metrics.ts';
 import { MemoryHub, type MemoryNetwork } from '../../../src/adapters/memory/network.ts';
 import { SeededRandom } from '../../../src/adapters/memory/random.ts';
+import { changeFeed } from '../../../src/node/change-feed.ts';
 import { Incarnation } from '../../../src/node/incarnation.ts';
 import { ObjectStore } from '../../../src/node/object-store.ts';
 import { SlotTrees } from '../../../src/node/slot-trees.ts';
@@ -279,6 +280,42 @@ describe('rounds with one peer', () => {
     expect(scene.store.lacksOf(late)).toBe(1);
     await scene.until(() => scene.store.lacksOf(late) === 0);
     expect(bob.streams).toBe(2);
+  });
+});
+
+describe('rounds by the timer', () => {
+  it('find what neither hints nor the feed tell of', async () => {
+    scene = await Scene.start({ intervalMs: 1_000 });
+    const { peer: bob, docs } = await scene.join('bob', 300);
+    await bob.network.start();
+    await scene.until(() => scene.rounds('complete') === 1);
+    const missed = await scene.run(bob.store.fill('missed', 3));
+    // As if they had come and were lost again: the feed is followed from behind them.
+    const { name: feed, last } = bob.store.view.feed();
+    const { kv } = scene.store;
+    await scene.run(kv.transact((transaction) => changeFeed.setCursor(transaction, bob.id, { feed, change: last })));
+    expect(scene.store.lacksOf([...docs, ...missed])).toBe(3);
+    await scene.clock.advance(1_600);
+    expect(scene.store.lacksOf([...docs, ...missed])).toBe(0);
+    expect(scene.tallyOf('ranges')).toMatchObject({ documents: 3 });
+  });
+
+  it('come after half of the interval at the earliest and one and a half at the latest, and not in step', async () => {
+    scene = await Scene.start({ intervalMs: 1_000 });
+    const { peer: bob } = await scene.join('bob', 5);
+    await bob.network.start();
+    const gapsMs: number[] = [];
+    let lastMs = 0;
+    for (let streams = 1; streams <= 30; streams += 1) {
+      await scene.until(() => bob.streams === streams);
+      const nowMs = scene.clock.monotonicMs();
+      if (streams > 1) gapsMs.push(nowMs - lastMs);
+      lastMs = nowMs;
+    }
+    // A round itself, and how often is looked, take some milliseconds.
+    expect(Math.min(...gapsMs)).toBeGreaterThanOrEqual(500);
+    expect(Math.max(...gapsMs)).toBeLessThan(1_600);
+    expect(Math.max(...gapsMs) - Math.min(...gapsMs)).toBeGreaterThan(300);
   });
 });
 
