@@ -28,7 +28,7 @@ export function getCommand(cli: Cli): Command {
     .option('-o, --output <file>', 'where to write it, - for standard output', '-')
     .option('--version <id>', 'exactly this version; the beginning of an id does')
     .addOption(
-      new Option('--mode <mode>', 'which head to read')
+      new Option('--mode <mode>', 'which head to read; by default as the namespace has it')
         .choices(['preferred', 'confirmed_only', 'provisional_allowed'])
         .conflicts('version'),
     );

@@ -17,6 +17,9 @@ import { progressLines } from './progress.ts';
 /** Well past any timer that matters: the wait ends with the signal. */
 const foreverMs = 2 ** 31 - 1;
 
+/** How long the end of a process may take to be noticed. */
+const exitNoticeMs = 500;
+
 const repairDelayMs = 5_000;
 const heartbeatMs = 500;
 
@@ -51,7 +54,11 @@ export async function runSwarm(cli: Cli, dir: string, flags: SwarmFlags): Promis
     const what = created ? 'a new swarm' : 'the swarm that was there, with its data';
     tell(`${counted(supervisor.nodes.length, 'node is', 'nodes are')} up after ${seconds} s: ${what}.\n\n`);
     const tour = flags.tour === false ? undefined : await tourOf(supervisor, narrator, stop);
-    if (tour?.held === false) cli.exitCode = exitCodes.failed;
+    if (tour?.held === false) {
+      cli.exitCode = exitCodes.failed;
+      // Of a node that has ended, which may be why, the supervisor hears after whoever was connected to it.
+      await sleep(exitNoticeMs, undefined, { signal: stop });
+    }
     if (flags.json === true) await cli.output.json({ nodes: describe(supervisor), tour: tour ?? null });
     if (flags.exit === true) return;
     for (const line of howToTalk(supervisor.nodes, dir, tour)) tell(`${line}\n`);

@@ -364,7 +364,9 @@ export const readParameters = z.strictObject({
   mode: z
     .enum(['preferred', 'confirmed_only', 'provisional_allowed'])
     .optional()
-    .describe('Which head to read. Excludes `version`.'),
+    .describe(
+      'Which head to read; as the namespace has it when absent, which is `preferred` by default. Excludes `version`.',
+    ),
   version: text('Read exactly this version. Excludes `mode`.'),
 });
 export const listParameters = z.strictObject({

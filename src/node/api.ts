@@ -181,6 +181,7 @@ export interface QuorumStatus extends QuorumState {
 export interface ReadInput {
   readonly ns: string;
   readonly key: string;
+  /** That of the namespace's policy when absent, which is `preferred` unless it says otherwise. */
   readonly mode?: ReadMode;
   /** Exactly this version; excludes `mode`. */
   readonly version?: string;

@@ -17,6 +17,7 @@ import type {
   ObjectGraph,
   Outcome,
   ReadInput,
+  ReadMode,
   ReadVersion,
   VersionState,
 } from './api.ts';
@@ -42,6 +43,8 @@ interface Dependencies {
   readonly kv: Kv;
   readonly objects: ObjectStore;
   readonly content: Pick<ContentPlane, 'open'>;
+  /** The mode of a namespace's reads that name none. */
+  readonly readModeOf: (ns: string) => ReadMode;
 }
 
 /** Reads objects, listings, graphs and conflicts. */
@@ -196,8 +199,9 @@ export class ObjectReader {
     return ok(version);
   }
 
-  #chooseByMode(row: ObjectRow, { ns, key, mode }: ReadInput): Outcome<Version> {
-    const { kv, objects } = this.#dependencies;
+  #chooseByMode(row: ObjectRow, { ns, key, mode: asked }: ReadInput): Outcome<Version> {
+    const { kv, objects, readModeOf } = this.#dependencies;
+    const mode = asked ?? readModeOf(ns);
     if (mode === 'confirmed_only' && row.confirmed === undefined) {
       return refuse('not_confirmed', `${ns}/${key} has no confirmed version yet`, {
         heads: row.heads.map((head) => head.id),
