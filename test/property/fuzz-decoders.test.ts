@@ -45,6 +45,7 @@ import { unpackAnswer, unpackChanges, unpackItems, unpackRange } from '../../pro
 import { decodePercent } from '../../src/http/percent.ts';
 import { matchesNone, rangeApplies } from '../../src/http/preconditions.ts';
 import { parseRange } from '../../src/http/range.ts';
+import { parsePlanCursor, parsePreviewCursor, planCursor, previewCursor } from '../../src/node/replication-cursors.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { descriptorOf } from '../support/descriptors.ts';
 import { runs } from '../support/property-runs.ts';
@@ -321,6 +322,17 @@ const edges: Readonly<Record<string, Edge>> = {
     sound: text('docs', 'a/b'),
   },
   'percent-encoded path': { decode: utf8(decodePercent), sound: text('a%2Fb%C3%A4') },
+  'cursor in a plan of repairs': {
+    decode: utf8(writtenAlike(parsePlanCursor, planCursor)),
+    sound: text(
+      `due.1.2.${hash}.${north.nodeId}.${hash}`,
+      `waiting.0.9007199254740991.${hash}.${north.nodeId}.${hash}`,
+    ),
+  },
+  'cursor in a preview': {
+    decode: utf8(writtenAlike(parsePreviewCursor, previewCursor)),
+    sound: text(`${hash}.${hash}`),
+  },
   'Range header': { decode: utf8((input) => parseRange(input, 1_000)), sound: text('bytes=0-9', 'bytes=-5') },
   'entity tags': {
     decode: utf8((input) => [matchesNone(input, hash), rangeApplies(input, hash)]),
@@ -365,6 +377,15 @@ function jsonOr(decode: (value: unknown) => Result<unknown, unknown>): (input: s
       if (error instanceof SyntaxError) return undefined;
       throw error;
     }
+  };
+}
+
+/** What is read is written as the same text, so that no two texts name one place. */
+function writtenAlike<Place>(parse: (input: string) => Place | undefined, write: (place: Place) => string) {
+  return (input: string): Place | undefined => {
+    const place = parse(input);
+    if (place !== undefined) expect(write(place)).toBe(input);
+    return place;
   };
 }
 

@@ -50,6 +50,11 @@ const proofs: readonly Proof[] = [
   { fault: 'drop-unproved-copy', kind: 'source', from: 41, seeds: 4, scenario: 'placement', finders: ['drops'] },
   { fault: 'count-claimed-copy', kind: 'source', seeds: 4, scenario: 'placement', finders: ['proofs', 'drops'] },
   { fault: 'stand-in-before-delay', kind: 'source', seeds: 8, scenario: 'placement', finders: ['patience'] },
+  { fault: 'tell-of-no-conflict', kind: 'source', seeds: 1, finders: ['events'] },
+  { fault: 'tell-of-conflicts-again', kind: 'source', seeds: 1, finders: ['events'] },
+  { fault: 'leave-timers-behind', kind: 'source', seeds: 1, finders: ['clean-stop'] },
+  { fault: 'name-one-parent-in-a-change', kind: 'source', seeds: 1, finders: ['documents'] },
+  { fault: 'count-one-of-many', kind: 'source', seeds: 1, finders: ['recovery'] },
   { fault: 'believe-any-proof', kind: 'source', seeds: 4, scenario: 'placement', finders: ['proofs', 'drops'] },
 ];
 

@@ -59,6 +59,22 @@ const holdersOf = (sim: Simulation, key: string): string[] => {
 const desiredOf = (sim: Simulation, key: string): string[] =>
   sim.contentHoldersOf({ ns: namespace, key }).map(({ name }) => name);
 
+/** Of which nodes a node's events about replication have told with this status. */
+const toldOf = async (sim: Simulation, by: string, status: string): Promise<unknown[]> => {
+  const stopped = new AbortController();
+  const told: unknown[] = [];
+  const reading = (async () => {
+    for await (const { type, data } of sim.node(by).events({ after: 0, signal: stopped.signal })) {
+      const { status: its, nodeId } = data as { readonly status?: unknown; readonly nodeId?: unknown };
+      if (type === 'replication' && its === status) told.push(nodeId);
+    }
+  })();
+  await sim.advance(10);
+  stopped.abort();
+  await reading;
+  return told;
+};
+
 /** The totals of what all coordinators that are up find. */
 const totals = async (sim: Simulation) => {
   const sums: Record<string, number> = {};
@@ -252,6 +268,7 @@ describe('a holder', () => {
     const caught = coordinators.map((name) => sim.process(name).metrics.value('anabranch_replica_false_proofs_total'));
     expect(Math.max(...caught)).toBeGreaterThan(0);
     expect(sim.process('alice').log.lines.lines.some(({ event }) => event === 'replication:false_proof')).toBe(true);
+    expect(new Set(await toldOf(sim, 'alice', 'false_proof'))).toEqual(new Set([sim.member(liar).nodeId]));
     const hit = keys.filter((key) => desiredOf(sim, key).includes(liar));
     expect(hit.length).toBeGreaterThan(0);
     for (const key of hit) expect(holdersOf(sim, key).filter((name) => name !== liar).length).toBeGreaterThanOrEqual(3);
@@ -288,6 +305,7 @@ describe('a holder', () => {
       for (const key of hit) expect(others(key)).toHaveLength(3);
       expect(await suspects()).toBe(hit.length);
       expect(sim.process('alice').log.lines.lines.some(({ event }) => event === 'replication:unproved')).toBe(true);
+      expect(new Set(await toldOf(sim, 'alice', 'unproved'))).toEqual(new Set([sim.member(victim).nodeId]));
       isBroken = false;
       await sim.advance(120_000);
       expect(await suspects()).toBe(0);

@@ -18,6 +18,7 @@ import type { Outcome } from '../api.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { type ContentReaderDependencies, openContent, type Reading } from './content-reader.ts';
 import { ContentStore } from './content-store.ts';
+import { DamageGauge } from './damage-gauge.ts';
 import type { DeadLetter, DeathReason } from './dead-letters.ts';
 import { Doubts } from './doubts.ts';
 import { type HeldContent, heldAfter } from './held-contents.ts';
@@ -106,7 +107,7 @@ export class ContentPlane {
   readonly #reading: ContentReaderDependencies;
   readonly #ingestBudget = new ByteBudget(ingestingBytesMax);
   readonly #servedBytes: Counter;
-  readonly #showDamage: () => void;
+  readonly #damage: DamageGauge;
   readonly #listeners = new Set<(subject: ContentSubject) => void>();
   readonly #deadListeners = new Set<(subject: ContentSubject, reason: DeathReason) => void>();
   readonly #stopping = new AbortController();
@@ -116,33 +117,14 @@ export class ContentPlane {
     const { kv, blobs, network, clock, random, log, metrics } = dependencies;
     this.#dependencies = dependencies;
     this.#options = options;
-    const damaged = metrics.gauge({
-      name: 'anabranch_content_damaged',
-      help: 'Contents that were whole on this disk and lack something now, until they are mended or dropped.',
-      labels: ['kind'],
-    });
-    let isShowing = false;
-    const showDamage = (): void => {
-      isShowing = false;
-      for (const [kind, count] of Object.entries(jobs.mending())) damaged.set(count, { kind });
-    };
-    /** Once for all changes of a batch, and after it: the one that changes is not on disk yet, and counting takes a while. */
-    const showDamageSoon = (): void => {
-      if (isShowing) return;
-      isShowing = true;
-      this.#batcher
-        .add(() => undefined)
-        .then(showDamage, () => {
-          isShowing = false;
-        });
-    };
+    this.#batcher = new KvBatcher(kv);
     const jobs = new PullJobs({
       kv,
       log,
       inventory: options.inventory,
-      onDamageChanged: showDamageSoon,
+      onDamageChanged: () => this.#damage.changed(),
     });
-    this.#showDamage = showDamage;
+    this.#damage = new DamageGauge({ log, metrics, batcher: this.#batcher, counts: () => jobs.mending() });
     this.#jobs = jobs;
     const links = new Links((reader, manifest) => jobs.isWanted(reader, manifest));
     this.#links = links;
@@ -150,7 +132,6 @@ export class ContentPlane {
       rate === undefined ? undefined : new RateLimiter(clock, rate);
     this.#upload = limiter(options.uploadBytesPerSecond);
     this.#download = limiter(options.downloadBytesPerSecond);
-    this.#batcher = new KvBatcher(kv);
     const store = new ContentStore({ kv, batcher: this.#batcher, blobs, log, metrics });
     this.#store = store;
     this.#fetcher = new BlobFetcher({
@@ -230,7 +211,7 @@ export class ContentPlane {
   async start(): Promise<void> {
     const { blobs, network } = this.#dependencies;
     await blobs.recover();
-    this.#showDamage();
+    this.#damage.show();
     network.handle(blobsProtocol, (stream) => this.#serve(stream), { inboundStreamsMax });
     this.#unsubscribe = network.onPeerChange(({ kind, peer }) => {
       if (kind !== 'connected') return;

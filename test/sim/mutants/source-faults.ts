@@ -111,6 +111,31 @@ export const sourceFaults = {
     find: 'if (!this.#isDoomed(kv, doomed)) return false;\n    const free',
     replace: 'const free',
   },
+  'tell-of-no-conflict': {
+    module: 'src/node/version-journal.ts',
+    find: 'if (!isRaised || last.headsAfter.length < 2) continue;',
+    replace: 'if (isRaised || last.headsAfter.length < 2) continue;',
+  },
+  'tell-of-conflicts-again': {
+    module: 'src/node/version-journal.ts',
+    find: 'if (!isRaised || last.headsAfter.length < 2) continue;',
+    replace: 'if (last.headsAfter.length < 2) continue;',
+  },
+  'leave-timers-behind': {
+    module: 'src/node/sync-worker.ts',
+    find: 'sync?.cancelTimer();',
+    replace: '',
+  },
+  'name-one-parent-in-a-change': {
+    module: 'src/node/object-store.ts',
+    find: 'const change = buildChange(version, parents);',
+    replace: 'const change = buildChange(version, parents.slice(0, 1));',
+  },
+  'count-one-of-many': {
+    module: 'src/node/object-store.ts',
+    find: 'all.map(({ counted }) => counted),',
+    replace: 'all.slice(0, 1).map(({ counted }) => counted),',
+  },
   'complete-before-flush': {
     module: 'src/node/content/puller.ts',
     find: 'if (pull.hasLargeBlobs) await store.flush();',
