@@ -1,6 +1,10 @@
 #!/usr/bin/env node
-import { processIo } from './output.ts';
-import { runCli } from './program.ts';
+import { boundedCommand } from '../young-generation.ts';
+
+// Only a node runs for long. It is the same process all the while.
+const bounded = process.argv[2] === 'serve' ? boundedCommand(process) : undefined;
+if (bounded !== undefined) process.execve?.(bounded[0], bounded);
+const [{ processIo }, { runCli }] = await Promise.all([import('./output.ts'), import('./program.ts')]);
 
 const io = processIo();
 // A reader that went away (as `head` does) ends the command; the failed write itself says so where it matters.

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { generateFile } from '../../src/swarm/tour/generated-file.ts';
+import { youngGenerationFlag } from '../../src/young-generation.ts';
 import { CliProcess, cliProcess } from '../support/cli-process.ts';
 import { type RunningProcess, watchMemory, withNodes } from '../support/node-processes.ts';
 
@@ -147,6 +148,9 @@ describe('serve', () => {
     const serve = new CliProcess(['serve', ...at(1)]);
     onTestFinished(async () => void (await serve.end('SIGTERM')));
     await serve.until(/n2 serves at http:/);
+    if (process.platform === 'linux') {
+      expect(await readFile(`/proc/${serve.pid}/cmdline`, 'utf8')).toContain(youngGenerationFlag);
+    }
     expect(await readdir(second.node.dir)).not.toContain('control.sock');
     await writeFile(join(folder, 'kept.txt'), 'kept');
     expect((await cliProcess(['put', 'e2e/kept', join(folder, 'kept.txt'), ...at(1)])).exitCode).toBe(0);
