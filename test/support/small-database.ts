@@ -2,7 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Database, type LmdbDatabase, openDatabase } from '../../src/adapters/lmdb/database.ts';
-import { LmdbKv, openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
+import { LmdbKv, type LmdbKvOptions, openLmdbKv } from '../../src/adapters/lmdb/kv.ts';
 import type { StatRoom } from '../../src/adapters/lmdb/room.ts';
 import type { Kv } from '../../src/ports/kv.ts';
 import { mountSmallFileSystem } from './small-file-system.ts';
@@ -15,13 +15,17 @@ export interface SmallDatabase {
 }
 
 /** A database on a disk of so many bytes: a real one where this process may mount, else one that is told it is full. */
-export async function openSmallDatabase(directory: string, bytes: number): Promise<SmallDatabase> {
+export async function openSmallDatabase(
+  directory: string,
+  bytes: number,
+  options: LmdbKvOptions = {},
+): Promise<SmallDatabase> {
   const mountPoint = join(directory, 'disk');
   await mkdir(mountPoint);
   const disk = await mountSmallFileSystem(mountPoint, bytes);
   const path = join(mountPoint, 'data');
   if (disk.kind === 'mounted') {
-    const kv = await openLmdbKv(path);
+    const kv = await openLmdbKv(path, options);
     return {
       kv,
       enlarge: disk.enlarge,
@@ -34,7 +38,7 @@ export async function openSmallDatabase(directory: string, bytes: number): Promi
   const room = { bytes };
   const open = () => openDatabase(path);
   const database = new Database({ database: await open(), open, statRoom: roomBeside(room) }, path);
-  const kv = await LmdbKv.over(database, path);
+  const kv = await LmdbKv.over(database, path, options);
   return {
     kv,
     enlarge: async () => {

@@ -54,9 +54,10 @@ export class LmdbKv implements Kv {
   static async over(database: Database, path: string, options: LmdbKvOptions = {}): Promise<LmdbKv> {
     const { onFault = () => undefined } = options;
     try {
+      const identity = await identityOf(path);
       const { log, generations } = await WriteAheadLog.open(path, database.transactions());
       const behind = new WriteBehind({ database, log, onFault }, generations, options);
-      return new LmdbKv({ database, log, behind, identity: await identityOf(path) });
+      return new LmdbKv({ database, log, behind, identity });
     } catch (error) {
       await database.close();
       throw error;
@@ -106,8 +107,11 @@ export class LmdbKv implements Kv {
       () => false,
     );
     behind.stop();
-    await log.close({ remove: isDrained });
-    await database.close();
+    try {
+      await log.close({ remove: isDrained });
+    } finally {
+      await database.close();
+    }
   }
 
   async #write(rows: PendingRows): Promise<void> {
@@ -125,15 +129,17 @@ export class LmdbKv implements Kv {
     }
   }
 
-  /** So that what is committed will fit into the database as well. */
+  /** So that what is committed will fit into the database as well, once the log has taken its room for it. */
   async #makeRoom({ size, bytes }: PendingRows): Promise<void> {
-    const { database, behind } = this.#parts;
+    const { database, log, behind } = this.#parts;
+    const growth = () => log.growthFor({ size, bytes });
     try {
-      database.assertRoom({ size: behind.size + size, bytes: behind.bytes + bytes });
+      database.assertRoom({ size: behind.size + size, bytes: behind.bytes + bytes + growth() });
     } catch (error) {
-      if (behind.size === 0) throw error;
-      await behind.drain();
-      database.assertRoom({ size, bytes });
+      if (behind.size === 0 && !log.takesRoom) throw error;
+      // The log gives back what it has.
+      await this.#startLogAnew();
+      database.assertRoom({ size, bytes: bytes + growth() });
     }
   }
 

@@ -35,6 +35,11 @@ export interface LogRecord extends LogRecordHeader {
   readonly length: number;
 }
 
+/** What a record of so many rows takes, whose keys and values have no more than so many bytes. */
+export function logRecordBytesMax({ size, bytes }: { readonly size: number; readonly bytes: number }): number {
+  return pagesOf(headerBytes + size * rowHeaderBytes + bytes);
+}
+
 /** A record of some rows, in whole pages. */
 export function encodeLogRecord(header: LogRecordHeader, rows: Iterable<Row>): Uint8Array {
   const list = [...rows];
@@ -42,7 +47,8 @@ export function encodeLogRecord(header: LogRecordHeader, rows: Iterable<Row>): U
     (sum, { key, value }) => sum + rowHeaderBytes + key.length + (value?.length ?? 0),
     0,
   );
-  const record = Buffer.allocUnsafe(pagesOf(headerBytes + payloadBytes));
+  // Not of the memory that small copies share: rows that wait for LMDB would keep the whole record with it.
+  const record = Buffer.allocUnsafeSlow(pagesOf(headerBytes + payloadBytes));
   record.writeUInt32LE(magic, 0);
   record.writeBigUInt64LE(BigInt(header.generation), 8);
   record.writeBigUInt64LE(BigInt(header.transactions), 16);

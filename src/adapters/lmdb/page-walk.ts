@@ -14,6 +14,8 @@ const overflowFlag = 4;
 const entryFlagsOffset = 4;
 const keyLengthOffset = 6;
 const entryHeaderBytes = 8;
+/** The number of the pages that a value has of its own, in its place. */
+const placeBytes = 8;
 const valueElsewhereFlag = 1;
 /** Come before the pages of any tree. */
 const metaPages = 2;
@@ -47,6 +49,7 @@ function countBelow(file: PageFile, number: number, depth: number): number | und
   const page = readPage(file, number, branchFlag | leafFlag);
   if (page === undefined || depth > depthMax) return undefined;
   const entries = entriesOf(page);
+  if (entries === undefined) return undefined;
   if ((page.readUInt16LE(flagsOffset) & leafFlag) !== 0) {
     return entries.every((at) => hasValue(file, page, at)) ? entries.length : undefined;
   }
@@ -64,6 +67,7 @@ function countBelow(file: PageFile, number: number, depth: number): number | und
 function hasValue(file: PageFile, page: Buffer, at: number): boolean {
   if ((page.readUInt16LE(at + entryFlagsOffset) & valueElsewhereFlag) === 0) return true;
   const place = at + entryHeaderBytes + page.readUInt16LE(at + keyLengthOffset);
+  if (place + placeBytes > page.length) return false;
   const number = Number(page.readBigUInt64LE(place));
   const first = readPage(file, number, overflowFlag);
   return first !== undefined && (number + first.readUInt32LE(pageCountOffset)) * file.pageBytes <= file.bytes;
@@ -78,7 +82,9 @@ function readPage({ fd, lastPage, pageBytes }: PageFile, number: number, kinds: 
   return isSound ? page : undefined;
 }
 
-function entriesOf(page: Buffer): number[] {
+/** Where the page's entries begin; undefined when one lies beyond its end. */
+function entriesOf(page: Buffer): number[] | undefined {
   const count = Math.min(page.readUInt16LE(tableBytesOffset), page.length - headerBytes) >> 1;
-  return Array.from({ length: count }, (_, index) => headerBytes + page.readUInt16LE(headerBytes + 2 * index));
+  const entries = Array.from({ length: count }, (_, index) => headerBytes + page.readUInt16LE(headerBytes + 2 * index));
+  return entries.every((at) => at + entryHeaderBytes <= page.length) ? entries : undefined;
 }

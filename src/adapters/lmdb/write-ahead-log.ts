@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { MeshError } from '../../ports/mesh-error.ts';
 import { dataFileName, syncDirectory } from './database-file.ts';
 import { readError, writeError } from './errors.ts';
-import { decodeLogRecord, encodeLogRecord, type LogRecord, logPageBytes } from './log-record.ts';
+import { decodeLogRecord, encodeLogRecord, type LogRecord, logPageBytes, logRecordBytesMax } from './log-record.ts';
 import type { Row } from './pending-rows.ts';
 
 const fileNames = ['wal.0', 'wal.1'] as const;
@@ -115,6 +115,17 @@ export class WriteAheadLog {
     return this.#position;
   }
 
+  /** Whether its files have any bytes, be they in use or kept to be written over. */
+  get takesRoom(): boolean {
+    return this.#files.some((file) => file.bytes > 0);
+  }
+
+  /** Bytes by which its file has to grow for so many rows, at the most. */
+  growthFor(rows: { readonly size: number; readonly bytes: number }): number {
+    const beginning = this.#records === 0 ? logPageBytes : 0;
+    return Math.max(0, this.#position + beginning + logRecordBytesMax(rows) - this.#file().bytes);
+  }
+
   /**
    * Appends the rows as one record and resolves when it is on disk; one at a time. Rejects with `MeshError` `disk_full` or
    * `io_error`: the rows may be found in the log all the same if it was left broken.
@@ -147,13 +158,17 @@ export class WriteAheadLog {
     this.#isBroken = false;
   }
 
-  /** Removes the files as well when every row is in the database. */
+  /** Removes the files as well when every row is in the database. Rejects with `MeshError` when they cannot be. */
   async close({ remove }: { readonly remove: boolean }): Promise<void> {
     for (const { handle } of this.#files) await handle.close();
     if (!remove) return;
-    for (const { path } of this.#filesByAge()) {
-      await rm(path, { force: true });
-      await syncDirectory(this.#path);
+    try {
+      for (const { path } of this.#filesByAge()) {
+        await rm(path, { force: true });
+        await syncDirectory(this.#path);
+      }
+    } catch (error) {
+      throw await writeError(error, this.#path);
     }
   }
 

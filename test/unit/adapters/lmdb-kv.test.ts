@@ -5,7 +5,7 @@ import { open as openUnused } from 'lmdb';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Database, type LmdbDatabase, openDatabase } from '../../../src/adapters/lmdb/database.ts';
 import { LmdbKv, type LmdbKvOptions, openLmdbKv } from '../../../src/adapters/lmdb/kv.ts';
-import type { Kv, KvReader } from '../../../src/ports/kv.ts';
+import type { Kv, KvRange, KvReader } from '../../../src/ports/kv.ts';
 import type { MeshError } from '../../../src/ports/mesh-error.ts';
 import { openCrashingDatabase } from '../../support/crashing-database.ts';
 import { commitFailure, intercepted, openSmallDatabase } from '../../support/small-database.ts';
@@ -109,6 +109,22 @@ describe('closing the LMDB store', () => {
   });
 });
 
+it('says so when the log cannot be removed at the end, and leaves nothing open', async () => {
+  let closed = 0;
+  const kv = await openWith((database) => ({
+    close: () => {
+      closed += 1;
+      return database.close();
+    },
+  }));
+  opened.pop();
+  await put(kv, 'a');
+  await rm(join(data, 'wal.1'));
+  await mkdir(join(data, 'wal.1'));
+  await expect(kv.close()).rejects.toMatchObject({ name: 'MeshError', code: 'io_error' });
+  expect(closed).toBe(1);
+});
+
 describe('opening the LMDB store', () => {
   it('names the file, so that a copy of the directory is noticed', async () => {
     const kv = await open();
@@ -189,7 +205,10 @@ describe('opening the LMDB store', () => {
     },
   );
 
-  it('says that a file is corrupt whose list of free pages is missing, which LMDB would find out when it writes', async () => {
+  it.each([
+    ['list of free pages is missing, which LMDB would find out when it writes', 88, (page: Buffer) => page.fill(0)],
+    ['first entry lies beyond its page', 136, (page: Buffer) => page.writeUInt16LE(60_000, 24)],
+  ])('says that a file is corrupt whose %s', async (_, rootOffset, damage) => {
     for (const name of ['a', 'b']) {
       const kv = await openLmdbKv(data);
       await put(kv, name, 100_000);
@@ -197,8 +216,8 @@ describe('opening the LMDB store', () => {
     }
     const whole = await readFile(file());
     const newest = whole.readBigUInt64LE(152) > whole.readBigUInt64LE(pageBytes(whole) + 152) ? 0 : pageBytes(whole);
-    const list = Number(whole.readBigUInt64LE(newest + 88)) * pageBytes(whole);
-    whole.fill(0, list, list + pageBytes(whole));
+    const root = Number(whole.readBigUInt64LE(newest + rootOffset)) * pageBytes(whole);
+    damage(whole.subarray(root, root + pageBytes(whole)));
     // The last page, of a long value, is zeroes as well: so a file looks whose end is lost.
     await writeFile(file(), whole.fill(0, whole.length - pageBytes(whole)));
     await expect(openLmdbKv(data)).rejects.toMatchObject({ code: 'corrupt' });
@@ -271,6 +290,37 @@ describe('a full disk under the LMDB store', () => {
     expect(keysOf(kv)).toEqual([...stored, 'later']);
     expect(kv.get(key('key 10'))).toEqual(new Uint8Array(200_000).fill(7));
   });
+
+  it.each([1_000_000, 700_000, 320_000])('takes deletions however a row of %i bytes meets its end', async (length) => {
+    const small = await openSmallDatabase(directory, 2 * 2 ** 20, { restMs: 5 });
+    opened.push(small);
+    const { kv } = small;
+    const few = Array.from({ length: 20 }, (_, index) => `few ${index}`);
+    for (const name of few) await put(kv, name, 1_000);
+    const stored: string[] = [];
+    for (let index = 0; index < 8; index += 1) {
+      await put(kv, `long ${index}`, length).then(
+        () => stored.push(`long ${index}`),
+        (error) => expect(error).toMatchObject({ code: 'disk_full' }),
+      );
+      // Rows go on to LMDB, or fail to.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    for (const name of [...few, ...stored]) await kv.transact((transaction) => transaction.delete(key(name)));
+    await put(kv, 'again');
+    expect(keysOf(kv)).toEqual(['again']);
+  });
+
+  it('gives the room of the log to LMDB before it refuses a row', async () => {
+    const small = await openSmallDatabase(directory, 16 * 2 ** 20, { restMs: 5 });
+    opened.push(small);
+    let count = 0;
+    const fill = async (): Promise<void> => {
+      for (; count < 100; count += 1) await put(small.kv, `key ${count}`, 300_000);
+    };
+    await expect(fill()).rejects.toMatchObject({ code: 'disk_full' });
+    expect(count).toBeGreaterThan(45);
+  });
 });
 
 describe('rows on their way to LMDB', () => {
@@ -338,6 +388,48 @@ describe('rows on their way to LMDB', () => {
     for (let index = 0; index < 40; index += 1) await put(kv, 'a');
     await vi.waitFor(() => expect(written).toEqual([['a']]));
     expect(keysOf(kv)).toEqual(['a']);
+  });
+
+  it('are read as they were written last while those of before go there', async () => {
+    let goOn: () => void = () => {};
+    const held = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    let isHeld = false;
+    const kv = await openWith(
+      (database) => ({
+        batch: async (write) => {
+          isHeld = true;
+          await held;
+          return database.batch(write as () => void);
+        },
+      }),
+      { restMs: 100_000, fullRows: 4 },
+    );
+    const write = (name: string, value: number) => kv.transact((it) => it.put(key(name), new Uint8Array([value])));
+    for (const name of ['a', 'c', 'e', 'g']) await write(name, 1);
+    await vi.waitFor(() => expect(isHeld).toBe(true));
+    await write('c', 2);
+    await write('d', 2);
+    await kv.transact((transaction) => transaction.delete(key('e')));
+    const values = (range: Partial<KvRange> = {}) =>
+      [...kv.range({ start: key(' '), end: key('~'), ...range })].map(
+        ([name, value]) => `${Buffer.from(name)}${value}`,
+      );
+    const check = (): void => {
+      expect(['a', 'c', 'd', 'e', 'g'].map((name) => kv.get(key(name))?.[0])).toEqual([1, 2, 2, undefined, 1]);
+      expect(values()).toEqual(['a1', 'c2', 'd2', 'g1']);
+      expect(values({ reverse: true })).toEqual(['g1', 'd2', 'c2', 'a1']);
+      expect(values({ reverse: true, limit: 3 })).toEqual(['g1', 'd2', 'c2']);
+      expect(values({ limit: 3 })).toEqual(['a1', 'c2', 'd2']);
+    };
+    check();
+    goOn();
+    await kv.flush();
+    check();
+    await kv.close();
+    const again = await open();
+    expect([...again.range({ start: key(' '), end: key('~') })].map(([, value]) => value[0])).toEqual([1, 2, 2, 1]);
   });
 
   it('outlive a crash, however far they are', async () => {

@@ -217,9 +217,15 @@ describe('a write-ahead log on a disk that fails', () => {
     expect((await stat(join(directory, 'wal.0'))).size).toBe(10 * logPageBytes);
   });
 
-  test.each([0, 1, 2])(
-    'keeps the newest rows as long as any while it is cleared, after %i generations',
-    async (number) => {
+  test.each([
+    [0, false],
+    [1, false],
+    [2, false],
+    [0, true],
+    [1, true],
+  ])(
+    'keeps the newest rows as long as any while it is cleared, after %i generations, the next begun: %s',
+    async (number, isRotated) => {
       let truncations = 0;
       const openFile = async (path: string, flags: number) => {
         const handle = await open(path, flags, 0o600);
@@ -236,6 +242,7 @@ describe('a write-ahead log on a disk that fails', () => {
         if (index > 0) log.rotate(0);
         await log.append([row(`of ${index}`)]);
       }
+      if (isRotated) log.rotate(0);
       await expect(log.clear(0)).rejects.toMatchObject({ code: 'io_error' });
       expect((await afterCrash()).found).toEqual([[`of ${number + 1}`]]);
     },
