@@ -92,6 +92,8 @@ function tellOfTheDeath(stage: Stage, left: ReplicaStep, victim: TourNode, objec
       'waits are a few seconds; outside a swarm on one computer they are a minute and ten minutes.)',
     async () => {
       const members = await membersOf(left.nodes, stage.signal);
+      // A copy that it has not yet cannot come back with it.
+      await exactlyHealthy(left, false);
       await left.control.killNode(victim.name);
       const plan = await planned(left, victim);
       stage.narrator.show([`The plan without ${victim.name}:`, ...planLines(plan, members)]);
