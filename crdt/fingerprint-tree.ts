@@ -1,4 +1,5 @@
 import { blake3 } from './digest.ts';
+import { partitionPoint } from './partition-point.ts';
 
 /**
  * A hash tree over a set of items, kept up to date item by item, by which two holders of nearly equal sets find
@@ -206,15 +207,12 @@ function withItems(row: Uint8Array, changes: readonly ItemChange[]): Uint8Array 
 
 /** Where the item of a key is in a leaf's row, or would be. */
 function placeOf(row: Uint8Array, key: Uint8Array): number {
-  let low = 0;
-  let high = countOfItems(row);
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const at = leafTag.length + middle * itemBytes;
-    if (Buffer.compare(row.subarray(at, at + itemKeyBytes), key) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return leafTag.length + low * itemBytes;
+  const startOf = (index: number): number => leafTag.length + index * itemBytes;
+  const isBefore = (index: number): boolean => {
+    const at = startOf(index);
+    return Buffer.compare(row.subarray(at, at + itemKeyBytes), key) < 0;
+  };
+  return startOf(partitionPoint(countOfItems(row), isBefore));
 }
 
 function isAt(row: Uint8Array, at: number, key: Uint8Array): boolean {

@@ -1,3 +1,5 @@
+import { partitionPoint, placeOfText } from '../../../crdt/partition-point.ts';
+
 /** A block is cut in two beyond so many keys: few enough that one more is moved in quickly, many enough that blocks are few. */
 const blockKeysMax = 512;
 
@@ -21,7 +23,7 @@ export class SortedKeys {
       this.#blocks.push([key]);
       return;
     }
-    block.splice(firstAtLeast(block, key), 0, key);
+    block.splice(placeOfText(block, key), 0, key);
     if (block.length > blockKeysMax) this.#blocks.splice(at + 1, 0, block.splice(blockKeysMax / 2));
   }
 
@@ -29,7 +31,7 @@ export class SortedKeys {
   remove(key: string): void {
     const at = this.#blockOf(key);
     const block = this.#blocks[at] as string[];
-    block.splice(firstAtLeast(block, key), 1);
+    block.splice(placeOfText(block, key), 1);
     if (block.length === 0) this.#blocks.splice(at, 1);
   }
 
@@ -39,8 +41,8 @@ export class SortedKeys {
     for (let at = this.#blockOf(reverse ? end : start); at >= 0; at += step) {
       const block = this.#blocks[at];
       if (block === undefined) return;
-      const first = firstAtLeast(block, start);
-      const last = firstAtLeast(block, end) - 1;
+      const first = placeOfText(block, start);
+      const last = placeOfText(block, end) - 1;
       for (let index = reverse ? last : first; index >= first && index <= last; index += step) {
         yield block[index] as string;
       }
@@ -51,24 +53,8 @@ export class SortedKeys {
 
   /** The last block whose first key is not beyond the key; the first one when all are. */
   #blockOf(key: string): number {
-    let low = 0;
-    let high = this.#blocks.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (((this.#blocks[middle] as string[])[0] as string) <= key) low = middle + 1;
-      else high = middle;
-    }
-    return Math.max(0, low - 1);
+    const blocks = this.#blocks;
+    const after = partitionPoint(blocks.length, (at) => ((blocks[at] as string[])[0] as string) <= key);
+    return Math.max(0, after - 1);
   }
-}
-
-function firstAtLeast(sorted: readonly string[], text: string): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((sorted[middle] as string) < text) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -1,3 +1,5 @@
+import { partitionPoint, placeOfText } from '../../../crdt/partition-point.ts';
+
 /** A block is split in two beyond so many entries: small enough to copy on a write, large enough to be few. */
 const blockEntriesMax = 64;
 
@@ -24,7 +26,7 @@ export class OrderedMap<V> {
   get(key: string): V | undefined {
     const block = this.#blocks[this.#blockFor(key)];
     if (block === undefined) return undefined;
-    const index = firstAtLeast(block.keys, key);
+    const index = placeOfText(block.keys, key);
     return block.keys[index] === key ? block.values[index] : undefined;
   }
 
@@ -32,7 +34,7 @@ export class OrderedMap<V> {
     const at = this.#blockFor(key);
     const block = this.#blocks[at];
     if (block === undefined) return new OrderedMap([{ keys: [key], values: [value] }]);
-    const index = firstAtLeast(block.keys, key);
+    const index = placeOfText(block.keys, key);
     const replaced = block.keys[index] === key ? 1 : 0;
     const keys = block.keys.slice();
     const values = block.values.slice();
@@ -44,7 +46,7 @@ export class OrderedMap<V> {
   without(key: string): OrderedMap<V> {
     const at = this.#blockFor(key);
     const block = this.#blocks[at];
-    const index = block === undefined ? -1 : firstAtLeast(block.keys, key);
+    const index = block === undefined ? -1 : placeOfText(block.keys, key);
     if (block === undefined || block.keys[index] !== key) return this;
     if (block.keys.length === 1) return this.#replace(at, []);
     return this.#replace(at, [{ keys: block.keys.toSpliced(index, 1), values: block.values.toSpliced(index, 1) }]);
@@ -61,7 +63,7 @@ export class OrderedMap<V> {
   *range(start: string, end: string): Generator<readonly [string, V]> {
     for (let at = this.#blockFor(start); at < this.#blocks.length; at++) {
       const { keys, values } = this.#blocks[at] as Block<V>;
-      for (let index = firstAtLeast(keys, start); index < keys.length; index++) {
+      for (let index = placeOfText(keys, start); index < keys.length; index++) {
         const key = keys[index] as string;
         if (key >= end) return;
         yield [key, values[index] as V];
@@ -74,7 +76,7 @@ export class OrderedMap<V> {
     for (let at = this.#blockFor(end); at >= 0; at--) {
       const block = this.#blocks[at];
       if (block === undefined) continue;
-      for (let index = firstAtLeast(block.keys, end) - 1; index >= 0; index--) {
+      for (let index = placeOfText(block.keys, end) - 1; index >= 0; index--) {
         const key = block.keys[index] as string;
         if (key < start) return;
         yield [key, block.values[index] as V];
@@ -104,14 +106,9 @@ export class OrderedMap<V> {
 
   /** The last block whose first key is not beyond the key; the first one when all are. */
   #blockFor(key: string): number {
-    let low = 0;
-    let high = this.#blocks.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (((this.#blocks[middle] as Block<V>).keys[0] as string) <= key) low = middle + 1;
-      else high = middle;
-    }
-    return Math.max(0, low - 1);
+    const blocks = this.#blocks;
+    const after = partitionPoint(blocks.length, (at) => ((blocks[at] as Block<V>).keys[0] as string) <= key);
+    return Math.max(0, after - 1);
   }
 
   #replace(at: number, blocks: readonly Block<V>[]): OrderedMap<V> {
@@ -126,15 +123,4 @@ function split<V>(block: Block<V>): Block<V>[] {
     { keys: block.keys.slice(0, half), values: block.values.slice(0, half) },
     { keys: block.keys.slice(half), values: block.values.slice(half) },
   ];
-}
-
-function firstAtLeast(keys: readonly string[], key: string): number {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((keys[middle] as string) < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
