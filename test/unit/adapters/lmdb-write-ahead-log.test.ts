@@ -1,6 +1,7 @@
+import { constants } from 'node:fs';
 import { cp, mkdir, mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { logPageBytes } from '../../../src/adapters/lmdb/log-record.ts';
 import type { Row } from '../../../src/adapters/lmdb/pending-rows.ts';
@@ -244,7 +245,47 @@ describe('a write-ahead log on a disk that fails', () => {
       }
       if (isRotated) log.rotate(0);
       await expect(log.clear(0)).rejects.toMatchObject({ code: 'io_error' });
+      expect(log.isBroken).toBe(true);
       expect((await afterCrash()).found).toEqual([[`of ${number + 1}`]]);
+    },
+  );
+
+  test('removes the file with the older rows first at its end', async () => {
+    const { log } = await openLog();
+    opened.pop();
+    await log.append([row('old')]);
+    log.rotate(0);
+    await log.append([row('new')]);
+    log.rotate(0);
+    await rm(join(directory, 'wal.1'));
+    await mkdir(join(directory, 'wal.1'));
+    await expect(log.close({ remove: true })).rejects.toMatchObject({ name: 'MeshError', code: 'io_error' });
+    await expect(stat(join(directory, 'wal.0'))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  test.runIf(constants.O_DSYNC !== undefined)(
+    'has each write and each truncation on disk before it goes on',
+    async () => {
+      const calls: string[] = [];
+      const openFile = async (path: string, flags: number) => {
+        expect(flags & constants.O_DSYNC).toBe(constants.O_DSYNC);
+        const handle = await open(path, flags, 0o600);
+        const observed = <Name extends 'truncate' | 'datasync'>(name: Name) => {
+          const call = handle[name].bind(handle) as (length?: number) => Promise<void>;
+          return async (length?: number) => {
+            await call(length);
+            calls.push(`${name} ${basename(path)}`);
+          };
+        };
+        return Object.assign(handle, { truncate: observed('truncate'), datasync: observed('datasync') });
+      };
+      const { log } = await openLog({ openFile });
+      await log.append([row('old')]);
+      log.rotate(0);
+      await log.append([row('new')]);
+      expect(calls).toEqual([]);
+      await log.clear(0);
+      expect(calls).toEqual(['truncate wal.0', 'datasync wal.0', 'truncate wal.1', 'datasync wal.1']);
     },
   );
 
