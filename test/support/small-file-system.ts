@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
 import * as nodeFiles from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { BlobFiles } from '../../src/adapters/files/blob-store.ts';
 
@@ -34,6 +36,15 @@ export async function mountSmallFileSystem(directory: string, bytes: number): Pr
       await run('umount', [directory]);
     },
   };
+}
+
+/** Whether this process may mount file systems. */
+export async function canMountFileSystems(): Promise<boolean> {
+  const directory = await nodeFiles.mkdtemp(join(tmpdir(), 'anabranch-mount-'));
+  const disk = await mountSmallFileSystem(directory, 2 ** 20);
+  await disk.close();
+  await nodeFiles.rm(directory, { recursive: true });
+  return disk.kind === 'mounted';
 }
 
 /** File operations with room for so many bytes; a removed file gives none back. */
