@@ -25,18 +25,18 @@ export async function benchConfirm(say: (text: string) => void): Promise<BenchCa
     const client = (nodes[0] as RunningProcess).client;
     const others = nodes.slice(1).map((node) => node.client);
     await ready(client);
-    const perSecond: number[] = [];
+    const confirmed: number[] = [];
     const bare: number[] = [];
     await quorumWrites([client, ...others], 'warm', 1_000);
     for (let round = 0; round < rounds; round += 1) {
       bare.push(await flushedPuts());
-      perSecond.push(await quorumWrites([client, ...others], `r${round}`, roundMs));
+      confirmed.push(await quorumWrites([client, ...others], `r${round}`, roundMs));
     }
     cases.push(
       benchCase({
         bench: 'confirm',
         case: `new objects, ${writers} writers, three coordinators`,
-        value: median(perSecond),
+        value: median(confirmed),
         unit: '/s',
         reference: { name: 'LMDB puts, flushed, as many at once', value: median(bare) },
         target: { of: 'value', atLeast: 600 },
@@ -75,18 +75,10 @@ async function ready(client: AnabranchClient): Promise<void> {
   }
 }
 
-async function quorumWrites(clients: readonly AnabranchClient[], prefix: string, forMs: number): Promise<number> {
-  const startMs = performance.now();
-  let done = 0;
-  const write = async (writer: number): Promise<void> => {
-    const client = clients[writer % clients.length] as AnabranchClient;
-    for (let index = 0; performance.now() - startMs < forMs; index += 1) {
-      await put(client, `${prefix}/${writer}/${index}`, 'quorum');
-      done += 1;
-    }
-  };
-  await Promise.all(Array.from({ length: writers }, (_, writer) => write(writer)));
-  return done / ((performance.now() - startMs) / 1_000);
+function quorumWrites(clients: readonly AnabranchClient[], prefix: string, forMs: number): Promise<number> {
+  return perSecond(writers, forMs, (writer, index) =>
+    put(clients[writer % clients.length] as AnabranchClient, `${prefix}/${writer}/${index}`, 'quorum'),
+  );
 }
 
 async function idleCases(client: AnabranchClient): Promise<BenchCase[]> {
