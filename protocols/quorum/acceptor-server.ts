@@ -9,7 +9,7 @@ import { MeshError } from '../../src/ports/mesh-error.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
 import { withDeadline } from '../wire/deadline.ts';
 import { serveRequests } from '../wire/requests.ts';
-import type { AcceptorStore, AcceptorTransaction, HeardVotes } from './acceptor-store.ts';
+import type { AcceptorStore, AcceptorTransaction } from './acceptor-store.ts';
 import { type EnclosingItem, takeInEnclosed } from './enclosures.ts';
 import {
   decodeQuorumRequest,
@@ -23,6 +23,7 @@ import {
 } from './messages.ts';
 import type { QuorumView, RegisterKind } from './register-kind.ts';
 import { stickyOrder } from './sticky-order.ts';
+import type { VoteWatch } from './vote-watch.ts';
 
 /** How long a vote may wait for what its head names: well within the time an asker gives an exchange. */
 const holdDeadlineMs = 5_000;
@@ -36,8 +37,8 @@ export interface AcceptorDependencies {
   readonly log: Log;
   readonly view: () => QuorumView;
   readonly kindOf: (register: string) => RegisterKind;
-  /** What was heard of others' vote sequences since the last call; it is flushed with the next votes. */
-  readonly drainHeard: () => Iterable<readonly [NodeId, HeardVotes]>;
+  /** What is heard of others' vote sequences; it is flushed with the next votes. */
+  readonly watch: Pick<VoteWatch, 'told' | 'drain' | 'notStored'>;
   /** Somebody is in a later epoch than this node: its control log is to be fetched. */
   readonly epochAhead: (peer: PeerId, epoch: number) => void;
 }
@@ -47,9 +48,16 @@ type Declined = Extract<QuorumResponse, { t: 'declined' }>;
 /** The voting side of a coordinator: holds, flushes, and only then answers. */
 export class Acceptor {
   readonly #dependencies: AcceptorDependencies;
+  #sequence: number;
 
   constructor(dependencies: AcceptorDependencies) {
     this.#dependencies = dependencies;
+    this.#sequence = dependencies.store.sequence();
+  }
+
+  /** The greatest vote sequence that is on disk; 0 before the first vote. */
+  get sequence(): number {
+    return this.#sequence;
   }
 
   /**
@@ -62,6 +70,7 @@ export class Acceptor {
     const declined = this.#decline(request.epoch, from);
     if (declined !== undefined) return declined;
     for (const item of request.items) this.#checkFirst(item);
+    this.#hear(from, request.own);
     const { heads } = await takeInEnclosed(request.items.map(enclosingItem), from, this.#dependencies);
     const held = await Promise.all(request.items.map((item) => isTakenIn(item, heads) || this.#hold(item, from)));
     const result = await this.#transact(request, (transaction) => ({
@@ -93,7 +102,10 @@ export class Acceptor {
     request: { readonly epoch: number; readonly seen: number },
     change: (transaction: AcceptorTransaction) => T,
   ): Promise<T | Declined> {
-    const outcome = await this.#dependencies.store.transact((transaction): T | Declined => {
+    const { store, watch } = this.#dependencies;
+    let sequence = 0;
+    let drained: ReturnType<VoteWatch['drain']> = [];
+    const transacted = store.transact((transaction): T | Declined => {
       const view = this.#dependencies.view();
       if (view.epoch > transaction.epoch) transaction.raiseEpoch(view.epoch);
       const { epoch } = transaction;
@@ -101,14 +113,27 @@ export class Acceptor {
       // Somebody has had a vote of this node that the node knows nothing of: its disk is an older one.
       if (request.seen > transaction.sequence) transaction.markRestored();
       if (transaction.restored) return decline('coordinator_restored', epoch);
-      transaction.setSequence(transaction.sequence + 1);
-      for (const [nodeId, heard] of this.#dependencies.drainHeard()) transaction.setHeard(nodeId, heard);
+      sequence = transaction.sequence + 1;
+      transaction.setSequence(sequence);
+      drained = watch.drain();
+      for (const [nodeId, heard] of drained) transaction.setHeard(nodeId, heard);
       return change(transaction);
     });
+    const outcome = await transacted.catch((error: unknown) => {
+      watch.notStored(drained);
+      throw error;
+    });
+    this.#sequence = Math.max(this.#sequence, sequence);
     if ('code' in outcome && outcome.code === 'coordinator_restored') {
       this.#dependencies.log.error('quorum:restored', { node: this.#dependencies.nodeId, seen: request.seen });
     }
     return outcome;
+  }
+
+  #hear(from: PeerId, sequence: number): void {
+    const { view, nodeId, watch } = this.#dependencies;
+    const asker = view().coordinators.find(({ peerId }) => peerId === from);
+    if (asker !== undefined && asker.nodeId !== nodeId) watch.told(asker.nodeId, sequence);
   }
 
   #decline(epoch: number, from: PeerId): Declined | undefined {

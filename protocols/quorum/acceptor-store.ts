@@ -18,7 +18,10 @@ export interface AcceptorStore {
 
 /** What is remembered of another coordinator's vote sequence. */
 export interface HeardVotes {
+  /** The greatest that one of its answers had. */
   readonly sequence: number;
+  /** The greatest that it named of itself when it asked for votes; left out before the first. */
+  readonly told?: number;
   /** It went backwards once: this coordinator has forgotten votes, and is not asked again under this node id. */
   readonly restored: boolean;
 }

@@ -24,6 +24,8 @@ export interface LinkAnswers {
 export interface LinkDependencies {
   readonly watch: VoteWatch;
   readonly log: Log;
+  /** This node's own vote sequence that is on disk. */
+  readonly ownSequence: () => number;
   /** Asks the coordinator, over the network or, when it is this node, directly. */
   readonly exchange: (request: QuorumRequest) => Promise<QuorumResponse>;
   /** The coordinator is in a later epoch than the one it was asked in. */
@@ -82,8 +84,9 @@ export class CoordinatorLink {
   }
 
   async #askVotes(epoch: number, items: readonly VoteItem[]): Promise<LinkAnswers> {
-    const seen = this.#dependencies.watch.seen(this.coordinator.nodeId);
-    const response = await this.#ask({ t: 'votes', epoch, seen, items: [...items] });
+    const { watch, ownSequence } = this.#dependencies;
+    const seen = watch.seen(this.coordinator.nodeId);
+    const response = await this.#ask({ t: 'votes', epoch, seen, own: ownSequence(), items: [...items] });
     if (response?.t === 'declined') return allOf(items, declinedAnswer(response));
     if (response?.t !== 'votes') return allOf(items, { t: 'lost' });
     if (response.answers.length !== items.length) {

@@ -93,7 +93,7 @@ export class QuorumEngine {
   constructor(dependencies: QuorumDependencies) {
     this.#dependencies = dependencies;
     this.#watch = new VoteWatch(dependencies);
-    this.#acceptor = new Acceptor({ ...dependencies, drainHeard: () => this.#watch.drain() });
+    this.#acceptor = new Acceptor({ ...dependencies, watch: this.#watch });
     const { localPeer } = dependencies.network;
     const linkTo = (coordinator: Coordinator) => this.#linkTo(coordinator)?.votes;
     this.#proposer = new RegisterProposer({ ...dependencies, localPeer, linkTo });
@@ -296,6 +296,7 @@ export class QuorumEngine {
     const votes = new CoordinatorLink(coordinator, {
       watch: this.#watch,
       log,
+      ownSequence: () => this.#acceptor.sequence,
       // The same code path for this node's own votes, without the network.
       exchange: (request) => (isLocal ? this.answer(request, network.localPeer) : client.ask(request, signal)),
       laterEpoch: (epoch) => epochAhead(peerId, epoch),

@@ -58,11 +58,15 @@ const voteItem = z.discriminatedUnion('t', [
 ]);
 
 const request = z.discriminatedUnion('t', [
-  /** Asks a coordinator to take part in rounds of many registers. `seen` is its greatest vote sequence the asker knows of. */
+  /**
+   * Asks a coordinator to take part in rounds of many registers. `seen` is its greatest vote sequence the asker knows of,
+   * `own` the asker's own that is on its disk, 0 before it has voted.
+   */
   z.strictObject({
     t: z.literal('votes'),
     epoch: numberFromOne,
     seen: wholeNumber,
+    own: wholeNumber,
     items: z.array(voteItem).min(1).max(votesMax),
   }),
   /** Asks a coordinator which registers it has accepted values of, after one by name. */

@@ -208,6 +208,7 @@ const edges: Readonly<Record<string, Edge>> = {
         t: 'votes',
         epoch: 1,
         seen: 0,
+        own: 0,
         items: [
           { t: 'prepare', register: hash, ballot },
           { t: 'accept', register: 'control-log', ballot, value, next: null },

@@ -57,6 +57,11 @@ class MemoryBook implements CertificateBook {
     return this.#latest.get(register) ?? null;
   }
 
+  /** As if its disk were empty. */
+  forget(): void {
+    this.#latest.clear();
+  }
+
   verify(certificate: Certificate): boolean {
     const coordinators = this.#epochs.get(certificate.statement.epoch);
     return coordinators !== undefined && verifyCertificate(certificate, { cluster: testCluster, coordinators });

@@ -34,6 +34,8 @@ export class ModelAcceptors {
       return;
     }
     memory = { ...memory, sequence: memory.sequence + 1 };
+    const told = Math.max(memory.told.get(ask.from) ?? 0, ask.own);
+    if (ask.from !== node.id) memory = { ...memory, told: new Map(memory.told).set(ask.from, told) };
     const { states, answer } = voteOf(memory, ask, node.id, { faults, inBatch: schedule.chance(batchShare) });
     node.memory = { ...memory, states };
     // Who checks no epoch tells of none.

@@ -39,6 +39,8 @@ export interface ModelFaults {
   readonly votesAgainUnpromised?: boolean;
   /** Signatures under a batch and under the statement alone are counted together. */
   readonly addsUpForms?: boolean;
+  /** What a coordinator tells of its own votes when it asks for others' is not kept. */
+  readonly forgetsWhatIsTold?: boolean;
 }
 
 /** What may go wrong in a run. */
@@ -60,9 +62,23 @@ export interface Disk {
   readonly sequence: number;
   readonly restored: boolean;
   readonly heard: ReadonlyMap<NodeId, number>;
+  /** The greatest sequence that each coordinator named of itself when it asked this one for a vote. */
+  readonly told: ReadonlyMap<NodeId, number>;
 }
 
-const emptyDisk: Disk = { states: new Map(), epoch: 0, sequence: 0, restored: false, heard: new Map() };
+const emptyDisk: Disk = {
+  states: new Map(),
+  epoch: 0,
+  sequence: 0,
+  restored: false,
+  heard: new Map(),
+  told: new Map(),
+};
+
+/** What a node knows of another's votes. */
+export function seenOf({ heard, told }: Disk, id: NodeId, faults: ModelFaults): number {
+  return Math.max(heard.get(id) ?? 0, faults.forgetsWhatIsTold ? 0 : (told.get(id) ?? 0));
+}
 
 type VoteRequest = ({ t: 'prepare' } & PrepareRequest) | ({ t: 'accept' } & AcceptRequest);
 
@@ -73,6 +89,8 @@ export interface Ask {
   readonly to: NodeId;
   readonly register: string;
   readonly seen: number;
+  /** The asker's own that is on its disk. */
+  readonly own: number;
   readonly request:
     | VoteRequest
     | { readonly t: 'list'; readonly epoch: number }
@@ -197,7 +215,7 @@ export function voteOf(
   const { request, register } = ask;
   const { states } = memory;
   const epoch = faults.ignoresEpochs ? request.epoch : memory.epoch;
-  if (request.t === 'heard') return { states, answer: { t: 'heard', sequence: memory.heard.get(ask.from) ?? 0 } };
+  if (request.t === 'heard') return { states, answer: { t: 'heard', sequence: seenOf(memory, ask.from, faults) } };
   if (request.t === 'list') {
     if (request.epoch !== memory.epoch) return { states, answer: { t: 'lost' } };
     const registers = [...states].flatMap(([name, { accepted }]): [string, boolean][] => {

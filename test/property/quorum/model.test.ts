@@ -14,6 +14,12 @@ const profiles: Readonly<Record<string, ModelProfile>> = {
     registers: 16,
   },
   'an older disk put back': { changesEpochs: false, restoresDisk: true, crashes: 0.01, registers: 2 },
+  'an older disk put back while registers begin': {
+    changesEpochs: false,
+    restoresDisk: true,
+    crashes: 0.01,
+    registers: 16,
+  },
 };
 /** Runs of many registers take as much longer. */
 const seedsOf = ({ registers }: ModelProfile): number => runs(registers > 2 ? 1 : 2).numRuns;
@@ -77,6 +83,7 @@ describe('a deliberate fault is caught within a bounded number of seeds', () => 
   const crashing: ModelProfile = { ...still, crashes: 0.04 };
   const changing = profiles['changing coordinators'] as ModelProfile;
   const restoring = profiles['an older disk put back'] as ModelProfile;
+  const restoringAndBeginning = profiles['an older disk put back while registers begin'] as ModelProfile;
   const beginning = profiles['many registers that begin'] as ModelProfile;
   const failing: ModelProfile = { ...beginning, crashes: 0.1, registers: 24 };
   const beginningAnew = profiles['registers that begin while coordinators change'] as ModelProfile;
@@ -87,6 +94,7 @@ describe('a deliberate fault is caught within a bounded number of seeds', () => 
     ['an uncertified value dropped', still, { dropsUncertified: true }, 20],
     ['no check of the epoch', changing, { ignoresEpochs: true }, 200],
     ['a coordinator on an older disk believed', restoring, { ignoresSequence: true }, 200],
+    ['what its questions told of its votes forgotten', restoringAndBeginning, { forgetsWhatIsTold: true }, 400],
     ['a first round before its own vote is on disk', failing, { firstAsksAllAtOnce: true }, 100],
     ['a first round by any coordinator', beginning, { firstByAnybody: true }, 60],
     ['a first round before the carry-over', beginningAnew, { firstBeforeCarry: true }, 150],

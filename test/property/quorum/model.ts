@@ -35,6 +35,7 @@ import {
   type Operation,
   operationOf,
   type Reply,
+  seenOf,
   withoutOthers,
 } from './model-parts.ts';
 import { ModelSchedule } from './model-schedule.ts';
@@ -206,8 +207,7 @@ export class QuorumModel {
     const request = requestOf(round);
     const { ballot, coordinators } = round.settings;
     const ask = (to: NodeId): void => {
-      const seen = node.memory.heard.get(to) ?? 0;
-      this.#send({ key, from: node.id, to, register: operation.register, seen, request });
+      this.#ask(node, to, { key, register: operation.register, request });
     };
     operation.askOthers = undefined;
     if (ballot.counter !== firstCounter || this.#faults.firstAsksAllAtOnce) {
@@ -369,9 +369,7 @@ export class QuorumModel {
     if (carry?.epoch === epoch && !(isListing && this.#schedule.chance(0.2))) return;
     node.carry = { epoch: this.epoch, answered: new Set(), named: new Map(), left: new Set() };
     for (const to of this.#coordinators(this.epoch)) {
-      const seen = node.memory.heard.get(to) ?? 0;
-      const request = { t: 'list', epoch: this.epoch } as const;
-      this.#send({ key: 'list#0', from: node.id, to, register: '', seen, request });
+      this.#ask(node, to, { key: 'list#0', register: '', request: { t: 'list', epoch: this.epoch } });
     }
   }
 
@@ -404,7 +402,10 @@ export class QuorumModel {
 
   // Disks, crashes and the network.
 
-  /** The older disk is put back only once every node has, on disk, heard a later vote: that is what the watch promises. */
+  /**
+   * The older disk is put back only once every node has, on disk, heard a later vote, or voted itself for one who had given a
+   * later vote: that is what the watch promises.
+   */
   #disturbDisk(node: ModelNode): void {
     if (this.#restored !== undefined || !this.#coordinators(1).includes(node.id)) return;
     if (node.backup === undefined) {
@@ -413,7 +414,7 @@ export class QuorumModel {
     }
     const { sequence } = node.backup;
     const others = this.#coordinators(1).filter((id) => id !== node.id);
-    if (!others.every((id) => (this.#node(id).disk.heard.get(node.id) ?? 0) > sequence)) return;
+    if (!others.every((id) => seenOf(this.#node(id).disk, node.id, {}) > sequence)) return;
     if (!this.#schedule.chance(0.05)) return;
     this.#crash(node);
     // Its own proposer had heard of its votes on the disk that is gone.
@@ -448,9 +449,7 @@ export class QuorumModel {
   #askHeard(node: ModelNode): void {
     for (const to of this.#coordinators(node.epoch)) {
       if (to === node.id) continue;
-      const seen = node.memory.heard.get(to) ?? 0;
-      const request = { t: 'heard', epoch: node.epoch } as const;
-      this.#send({ key: 'heard#0', from: node.id, to, register: '', seen, request });
+      this.#ask(node, to, { key: 'heard#0', register: '', request: { t: 'heard', epoch: node.epoch } });
     }
   }
 
@@ -458,8 +457,10 @@ export class QuorumModel {
     return node.life === 1 || node.checkedBy.size >= majorityOf(this.#coordinators(node.epoch).length) - 1;
   }
 
-  #send(ask: Ask): void {
-    this.#schedule.send(this.#node(ask.from), this.#node(ask.to), (node) => this.#acceptors.take(node, ask));
+  #ask(node: ModelNode, to: NodeId, what: Pick<Ask, 'key' | 'register' | 'request'>): void {
+    const seen = seenOf(node.memory, to, this.#faults);
+    const ask: Ask = { ...what, from: node.id, to, seen, own: node.disk.sequence };
+    this.#schedule.send(node, this.#node(to), (each) => this.#acceptors.take(each, ask));
   }
 
   #sendReply(reply: Reply): void {

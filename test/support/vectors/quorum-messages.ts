@@ -31,6 +31,7 @@ export function quorumMessageVectors() {
         t: 'votes',
         epoch: 1,
         seen: 0,
+        own: 7,
         items: [
           { t: 'prepare', register, ballot },
           { t: 'accept', register, ballot: { counter: 0, proposer }, value, next: null },
@@ -86,7 +87,7 @@ export function quorumMessageVectors() {
     ],
     declined: [{ t: 'declined', code: 'stale_epoch', epoch: 2 }],
   };
-  const votes = (item: object): Uint8Array => encodeCbor({ t: 'votes', epoch: 1, seen: 0, items: [item] });
+  const votes = (item: object): Uint8Array => encodeCbor({ t: 'votes', epoch: 1, seen: 0, own: 0, items: [item] });
   return {
     about:
       'Messages of /anabranch/quorum/1.0.0 are CBOR, in hex; a byte string of one is {"hex": …} in `message`. Certificates are as in certificate.json.',
@@ -115,7 +116,7 @@ export function quorumMessageVectors() {
         'no proposer': votes({ t: 'prepare', register, ballot: { counter: 1, proposer: node.nodeId } }),
         'no register': votes({ t: 'prepare', register: 'control', ballot }),
         'epoch 0': encodeCbor({ t: 'list', epoch: 0, seen: 0, after: null, limit: 1 }),
-        'no items': encodeCbor({ t: 'votes', epoch: 1, seen: 0, items: [] }),
+        'no items': encodeCbor({ t: 'votes', epoch: 1, seen: 0, own: 0, items: [] }),
       },
       decodeQuorumRequest,
     ),

@@ -93,6 +93,40 @@ test('a later life of the own coordinator finds the vote it gave, and has that c
   expect(outcome.kind === 'refused' && outcome.certificate?.statement.ballot.counter).toBeGreaterThan(0);
 });
 
+test('a coordinator that lost its disk is told so by whoever voted in its first rounds, and begins none again', async () => {
+  mesh = await QuorumMesh.start(three);
+  const north = mesh.node('north');
+  const empty = north.kv.snapshot();
+  expect(await north.propose(register, a)).toMatchObject({ kind: 'confirmed' });
+  await north.stop();
+  north.kv = north.kv.restore(empty, { unnoticed: true });
+  north.book.forget();
+  // South is away: what east remembers has to be enough.
+  await mesh.node('south').stop();
+  await north.start();
+  await mesh.clock.advance(1_000);
+  expect(await north.propose(register, headOf('b'))).toMatchObject({ kind: 'unavailable' });
+  expect(north.engine.restoredCoordinators()).toEqual([north.nodeId]);
+  await mesh.node('south').start();
+  await mesh.clock.advance(1_000);
+  expect(await mesh.node('east').propose(register, ab)).toMatchObject({ kind: 'confirmed' });
+});
+
+test('what a coordinator tells with a question is on disk with the vote that it gets, also when the disk failed before', async () => {
+  mesh = await QuorumMesh.start(three);
+  const [north, south] = [mesh.node('north'), mesh.node('south')];
+  const value = { position: 1, head: a, previous: null };
+  const ballot = { counter: 1, proposer: actorOf(testNode('north')) };
+  const items: VoteItem[] = [{ t: 'accept', register, ballot, value, next: null }];
+  const ask = () => mesh.run(south.engine.answer({ t: 'votes', epoch: 1, seen: 0, own: 9, items }, north.peerId));
+  south.kv.failTransactions('disk_full', 1);
+  await expect(ask()).rejects.toMatchObject({ code: 'disk_full' });
+  expect(await ask()).toMatchObject({ t: 'votes' });
+  south.crash();
+  await south.start();
+  expect(await south.engine.answer({ t: 'heard' }, north.peerId)).toEqual({ t: 'heard', sequence: 9 });
+});
+
 test('a value that others chose while the own coordinator was away is found, not begun over', async () => {
   mesh = await QuorumMesh.start(three);
   const [north, east] = [mesh.node('north'), mesh.node('east')];
@@ -140,7 +174,7 @@ test('a first round by another coordinator than the register’s own is a violat
   const ask = (name: string) => {
     const ballot = { counter: 0, proposer: actorOf(testNode(name)) };
     const item = { t: 'accept', register, ballot, value, next: null } as const;
-    return mesh.run(mesh.node('south').engine.answer({ t: 'votes', epoch: 1, seen: 0, items: [item] }, peerId));
+    return mesh.run(mesh.node('south').engine.answer({ t: 'votes', epoch: 1, seen: 0, own: 0, items: [item] }, peerId));
   };
   await expect(ask('east')).rejects.toMatchObject({ code: 'protocol_violation' });
   expect(await ask('north')).toMatchObject({ t: 'votes', answers: [{ t: 'accepted' }], batch: null });
@@ -160,7 +194,7 @@ test('a group of which everything is accepted is signed once, and one that is no
   const { engine } = mesh.node('south');
   const ask = async (items: readonly VoteItem[]) => {
     const from = mesh.node('north').peerId;
-    const answer = await mesh.run(engine.answer({ t: 'votes', epoch: 1, seen: 0, items: [...items] }, from));
+    const answer = await mesh.run(engine.answer({ t: 'votes', epoch: 1, seen: 0, own: 0, items: [...items] }, from));
     if (answer.t !== 'votes') throw new Error(answer.t);
     return { kinds: answer.answers.map(({ t }) => t), batch: answer.batch, answers: answer.answers };
   };
@@ -187,7 +221,7 @@ test('the wire takes counter 0 for a vote, and for nothing that is prepared', ()
   const ballot = { counter: 0, proposer: actorOf(testNode('north')) };
   const value = { position: 1, head: a, previous: null };
   const read = (item: VoteItem): boolean =>
-    decodeQuorumRequest(encodeQuorumMessage({ t: 'votes', epoch: 1, seen: 0, items: [item] })).ok;
+    decodeQuorumRequest(encodeQuorumMessage({ t: 'votes', epoch: 1, seen: 0, own: 0, items: [item] })).ok;
   expect(read({ t: 'accept', register, ballot, value, next: { ...ballot, counter: 1 } })).toBe(true);
   expect(read({ t: 'accept', register, ballot, value, next: null })).toBe(true);
   expect(read({ t: 'accept', register, ballot, value, next: ballot })).toBe(false);

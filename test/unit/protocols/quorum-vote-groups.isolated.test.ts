@@ -73,6 +73,7 @@ class FakeCoordinator {
     const log = new MemoryLog();
     const store = { heardVotes: () => new Map(), transact: async () => undefined } as never;
     this.link = new CoordinatorLink(coordinatorOf(name), {
+      ownSequence: () => 0,
       watch: new VoteWatch({ store, log }),
       log,
       exchange: (request) => this.#answer(request),
