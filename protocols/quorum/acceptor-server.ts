@@ -10,6 +10,7 @@ import type { ByteStream } from '../../src/ports/network.ts';
 import { withDeadline } from '../wire/deadline.ts';
 import { serveRequests } from '../wire/requests.ts';
 import type { AcceptorStore, AcceptorTransaction } from './acceptor-store.ts';
+import type { AcceptedGroup, EarlyLearner } from './early-learner.ts';
 import { type EnclosingItem, takeInEnclosed } from './enclosures.ts';
 import {
   decodeQuorumRequest,
@@ -38,12 +39,19 @@ export interface AcceptorDependencies {
   readonly view: () => QuorumView;
   readonly kindOf: (register: string) => RegisterKind;
   /** What is heard of others' vote sequences; it is flushed with the next votes. */
-  readonly watch: Pick<VoteWatch, 'told' | 'drain' | 'notStored'>;
+  readonly watch: Pick<VoteWatch, 'told' | 'drain' | 'notStored' | 'isRestored'>;
+  /** Is told of groups of which this node and the one who asks have accepted everything. */
+  readonly learner: Pick<EarlyLearner, 'accepted'>;
   /** Somebody is in a later epoch than this node: its control log is to be fetched. */
   readonly epochAhead: (peer: PeerId, epoch: number) => void;
 }
 
 type Declined = Extract<QuorumResponse, { t: 'declined' }>;
+
+/** A request of which all that was to be accepted was, and the one signature under that. */
+interface Whole extends Pick<AcceptedGroup, 'statements' | 'batch'> {
+  readonly signature: Uint8Array;
+}
 
 /** The voting side of a coordinator: holds, flushes, and only then answers. */
 export class Acceptor {
@@ -81,7 +89,9 @@ export class Acceptor {
       }),
     }));
     if ('t' in result) return result;
-    return { t: 'votes', sequence: result.sequence, ...this.#sign(request, result.answers) };
+    const { answers, batch, whole } = this.#sign(request, result.answers);
+    if (whole !== undefined) this.#learn(request, from, whole);
+    return { t: 'votes', sequence: result.sequence, answers, batch };
   }
 
   /** Names the registers that hold something, and whether they have it of this epoch. From then on no vote of an earlier epoch is given here. */
@@ -172,21 +182,37 @@ export class Acceptor {
   #sign(
     { epoch, items }: VotesRequest,
     answers: readonly (AcceptorAnswer | undefined)[],
-  ): Pick<Extract<QuorumResponse, { t: 'votes' }>, 'answers' | 'batch'> {
+  ): Pick<Extract<QuorumResponse, { t: 'votes' }>, 'answers' | 'batch'> & { readonly whole: Whole | undefined } {
     const { signer, view } = this.#dependencies;
     const { cluster } = view();
-    const statements = items.map((item) => (item.t === 'accept' ? statementOf(item, epoch) : undefined));
-    const asked = statements.filter((statement) => statement !== undefined);
-    const isBatch =
-      asked.length > 1 && items.every((item, at) => item.t === 'prepare' || answers[at]?.t === 'accepted');
+    const each = items.map((item) => (item.t === 'accept' ? statementOf(item, epoch) : undefined));
+    const statements = each.filter((statement) => statement !== undefined);
+    const isWhole = items.every((item, at) => item.t === 'prepare' || answers[at]?.t === 'accepted');
+    const batch = isWhole && statements.length > 1 ? batchOf(statements) : undefined;
+    const signature = batch === undefined ? null : signBatch(batch, signer, cluster);
     const signed = answers.map((answer, at): VoteAnswer => {
-      const statement = statements[at];
+      const statement = each[at];
       if (answer === undefined) return { t: 'missing' };
       if (answer.t !== 'accepted') return answer;
-      const alone = isBatch || statement === undefined ? null : signStatement(statement, signer, cluster);
+      const alone = batch !== undefined || statement === undefined ? null : signStatement(statement, signer, cluster);
       return { t: 'accepted', signature: alone };
     });
-    return { answers: signed, batch: isBatch ? signBatch(batchOf(asked), signer, cluster) : null };
+    const [first] = signed;
+    const under = signature ?? (signed.length === 1 && first?.t === 'accepted' ? first.signature : null);
+    const whole = under === null ? undefined : { statements, batch, signature: under };
+    return { answers: signed, batch: signature, whole };
+  }
+
+  /** Adds the asker's vote, where it came along, to this node's own. */
+  #learn({ epoch, voted }: VotesRequest, from: PeerId, { statements, batch, signature }: Whole): void {
+    const { nodeId, view, watch, learner } = this.#dependencies;
+    const { coordinators } = view();
+    const asker = coordinators.find(({ peerId }) => peerId === from);
+    const own = coordinators.find((each) => each.nodeId === nodeId);
+    if (voted === undefined || view().epoch !== epoch || own === undefined) return;
+    if (asker === undefined || asker === own || watch.isRestored(asker.nodeId)) return;
+    const votes = { own: { coordinator: own, signature }, told: { coordinator: asker, signature: voted } };
+    learner.accepted({ view: view(), statements, batch, ...votes });
   }
 }
 

@@ -24,7 +24,7 @@ const reasons: ReadonlySet<string> = new Set<UnavailableReason>([
 export class ConfirmLink {
   readonly #idle: QuorumClient[] = [];
   readonly #all = new Set<QuorumClient>();
-  readonly #batcher: Batcher<ConfirmItem, Outcome>;
+  readonly #batcher: Batcher<ConfirmItem, WireOutcome>;
 
   constructor(createClient: () => QuorumClient, signal: AbortSignal) {
     this.#batcher = new Batcher(
@@ -36,7 +36,7 @@ export class ConfirmLink {
           if (response.t !== 'confirm' || response.outcomes.length !== items.length) {
             throw unexpectedResponse(response);
           }
-          return response.outcomes.map(readOutcome);
+          return response.outcomes;
         } finally {
           this.#idle.push(client);
         }
@@ -45,9 +45,9 @@ export class ConfirmLink {
     );
   }
 
-  /** How the coordinator decided; its certificate is still to be verified. Rejects with `MeshError` when it cannot be asked. */
-  async confirm(item: ConfirmItem): Promise<Outcome> {
-    return (await this.#batcher.ask(item)) ?? { kind: 'unavailable', reason: 'busy' };
+  /** How the coordinator decided, still to be read. Rejects with `MeshError` when it cannot be asked. */
+  async confirm(item: ConfirmItem): Promise<WireOutcome> {
+    return (await this.#batcher.ask(item)) ?? { t: 'unavailable', reason: 'busy' };
   }
 
   /** Drops every stream. */
@@ -72,7 +72,8 @@ export function wireOutcome(outcome: Outcome): WireOutcome {
   }
 }
 
-function readOutcome(wire: WireOutcome): Outcome {
+/** An outcome as it came; its certificate is still to be verified. Throws `MeshError` `protocol_violation` when that is none. */
+export function readOutcome(wire: WireOutcome): Outcome {
   switch (wire.t) {
     case 'confirmed':
       return { kind: 'confirmed', certificate: readCertificate(wire.certificate) };

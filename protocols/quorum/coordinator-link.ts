@@ -44,12 +44,15 @@ export class CoordinatorLink {
     this.#dependencies = dependencies;
   }
 
-  /** Asks for votes on a group of registers. Never rejects: what goes wrong on the way is a `lost` answer. */
-  async votes(epoch: number, items: readonly VoteItem[]): Promise<LinkAnswers> {
+  /**
+   * Asks for votes on a group of registers; `voted` is this node's own signature under it. Never rejects: what goes wrong on
+   * the way is a `lost` answer.
+   */
+  async votes(epoch: number, items: readonly VoteItem[], voted?: Uint8Array): Promise<LinkAnswers> {
     if (this.#queuedGroups >= queuedGroupsMax) return allOf(items, { t: 'lost' });
     this.#queuedGroups += 1;
     try {
-      return await this.#askVotes(epoch, items);
+      return await this.#askVotes(epoch, items, voted);
     } catch (error) {
       const level = error instanceof MeshError && error.code === 'protocol_violation' ? 'warn' : 'debug';
       this.#dependencies.log[level]('quorum:votes_lost', { node: this.coordinator.nodeId, error });
@@ -83,10 +86,11 @@ export class CoordinatorLink {
     }
   }
 
-  async #askVotes(epoch: number, items: readonly VoteItem[]): Promise<LinkAnswers> {
+  async #askVotes(epoch: number, items: readonly VoteItem[], voted?: Uint8Array): Promise<LinkAnswers> {
     const { watch, ownSequence } = this.#dependencies;
     const seen = watch.seen(this.coordinator.nodeId);
-    const response = await this.#ask({ t: 'votes', epoch, seen, own: ownSequence(), items: [...items] });
+    const told = voted === undefined ? {} : { voted };
+    const response = await this.#ask({ t: 'votes', epoch, seen, own: ownSequence(), ...told, items: [...items] });
     if (response?.t === 'declined') return allOf(items, declinedAnswer(response));
     if (response?.t !== 'votes') return allOf(items, { t: 'lost' });
     if (response.answers.length !== items.length) {

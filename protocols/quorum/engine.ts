@@ -9,8 +9,9 @@ import { withDeadline } from '../wire/deadline.ts';
 import { Acceptor, serveQuorum } from './acceptor-server.ts';
 import type { AcceptorStore } from './acceptor-store.ts';
 import { type CarryOptions, type CarryOutcome, carryRegisters } from './carry.ts';
-import { ConfirmLink, wireOutcome } from './confirm-link.ts';
+import { ConfirmLink, readOutcome, wireOutcome } from './confirm-link.ts';
 import { CoordinatorLink } from './coordinator-link.ts';
+import { EarlyLearner } from './early-learner.ts';
 import { enclosureOf, takeInEnclosed } from './enclosures.ts';
 import { type ConfirmItem, type QuorumRequest, type QuorumResponse, quorumProtocol } from './messages.ts';
 import { QuorumClient } from './proposer-client.ts';
@@ -81,6 +82,7 @@ interface Links {
 export class QuorumEngine {
   readonly #dependencies: QuorumDependencies;
   readonly #watch: VoteWatch;
+  readonly #learner: EarlyLearner;
   readonly #acceptor: Acceptor;
   readonly #proposer: RegisterProposer;
   readonly #startCheck: StartCheck;
@@ -93,7 +95,8 @@ export class QuorumEngine {
   constructor(dependencies: QuorumDependencies) {
     this.#dependencies = dependencies;
     this.#watch = new VoteWatch(dependencies);
-    this.#acceptor = new Acceptor({ ...dependencies, watch: this.#watch });
+    this.#learner = new EarlyLearner(dependencies);
+    this.#acceptor = new Acceptor({ ...dependencies, watch: this.#watch, learner: this.#learner });
     const { localPeer } = dependencies.network;
     const linkTo = (coordinator: Coordinator) => this.#linkTo(coordinator)?.votes;
     this.#proposer = new RegisterProposer({ ...dependencies, localPeer, linkTo });
@@ -187,7 +190,7 @@ export class QuorumEngine {
         if (links === undefined) continue;
         try {
           const item = { register, head, ...(isFresh ? enclosureOf(register, head, kindOf) : {}) };
-          last = await this.#checked(register, await links.confirms.confirm(item), coordinator.peerId);
+          last = await this.#askToConfirm(item, links);
         } catch (error) {
           if (this.#stopping.signal.aborted) throw this.#stopping.signal.reason;
           log.debug('quorum:confirm_lost', { register, node: coordinator.nodeId, error });
@@ -199,6 +202,17 @@ export class QuorumEngine {
       if (unsettled.has(last.reason)) open = last;
     }
     return open ?? last;
+  }
+
+  /** What another coordinator says, or what this node learns meanwhile. */
+  async #askToConfirm(item: ConfirmItem, { confirms, peerId }: Links): Promise<Outcome> {
+    const { learned, end } = this.#learner.expect(item.register, item.head);
+    try {
+      const first = await Promise.race([learned, confirms.confirm(item)]);
+      return 'kind' in first ? first : await this.#checked(item.register, readOutcome(first), peerId);
+    } finally {
+      end();
+    }
   }
 
   /** What another coordinator said, once the certificate it came with is proved and kept. */

@@ -60,13 +60,15 @@ const voteItem = z.discriminatedUnion('t', [
 const request = z.discriminatedUnion('t', [
   /**
    * Asks a coordinator to take part in rounds of many registers. `seen` is its greatest vote sequence the asker knows of,
-   * `own` the asker's own that is on its disk, 0 before it has voted.
+   * `own` the asker's own that is on its disk, 0 before it has voted. `voted` is its signature under all that is to be accepted,
+   * when it has accepted that itself: under the one statement, or the batch of them in the order of the request.
    */
   z.strictObject({
     t: z.literal('votes'),
     epoch: numberFromOne,
     seen: wholeNumber,
     own: wholeNumber,
+    voted: signature.optional(),
     items: z.array(voteItem).min(1).max(votesMax),
   }),
   /** Asks a coordinator which registers it has accepted values of, after one by name. */

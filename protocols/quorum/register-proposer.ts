@@ -23,6 +23,7 @@ import type { Clock } from '../../src/ports/clock.ts';
 import type { Log } from '../../src/ports/log.ts';
 import type { Random } from '../../src/ports/random.ts';
 import type { CoordinatorLink } from './coordinator-link.ts';
+import { learnsEarly } from './early-learner.ts';
 import { enclosureOf } from './enclosures.ts';
 import { PromiseCache } from './promise-cache.ts';
 import type { CertificateBook, Coordinator, Outcome, QuorumView, RegisterKind } from './register-kind.ts';
@@ -127,7 +128,7 @@ export class RegisterProposer {
       candidate: candidate?.head ?? null,
       judge: (current, head) => kindOf(register).check(register, current, head),
     });
-    if (step.kind === 'propose') return this.#propose(view, prepared, step, candidate);
+    if (step.kind === 'propose') return this.#propose(view, prepared, step, { candidate, mayBegin });
     if (step.kind === 'nothing') return { kind: 'empty' };
     // A promise that a certificate has overtaken is of no use, and neither is what it found.
     if (step.kind === 'forgotten') return cached === undefined ? 'retry' : 'again';
@@ -162,17 +163,22 @@ export class RegisterProposer {
   ): Promise<PreparedRound | FailedRound> {
     const settings = settingsOf(view, register, cached?.ballot ?? this.#nextBallot());
     if (cached !== undefined) return resumeRound(settings, cached.value);
-    return (await this.#run(view, prepareRound(settings), false)) as PreparedRound | FailedRound;
+    const round = await this.#run(view, prepareRound(settings), { isFresh: false, ownFirst: false });
+    return round as PreparedRound | FailedRound;
   }
 
   async #propose(
     view: QuorumView,
     prepared: PreparedRound,
     step: Extract<Step, { kind: 'propose' }>,
-    candidate: Candidate | null,
+    { candidate, mayBegin }: { readonly candidate: Candidate | null; readonly mayBegin: boolean },
   ): Promise<Attempt> {
-    const isFresh = step.own && candidate?.isFresh === true;
-    const round = await this.#run(view, proposeValue(prepared, step.value, this.#nextBallot()), isFresh);
+    const own = step.own ? candidate : null;
+    const round = await this.#run(view, proposeValue(prepared, step.value, this.#nextBallot()), {
+      isFresh: own?.isFresh === true,
+      // Who asked for it can add this node's vote to its own. Where this node gives none, the others are enough.
+      ownFirst: mayBegin && own !== null && own.from !== this.#dependencies.localPeer && learnsEarly(view),
+    });
     if (round.phase !== 'chosen') {
       this.#lost(round as FailedRound);
       return step.value.head === candidate?.head ? 'lost' : 'retry';
@@ -184,7 +190,11 @@ export class RegisterProposer {
   }
 
   /** Asks every coordinator at once, and resolves as soon as the phase is decided; the rest of the answers is not waited for. */
-  #run(view: QuorumView, round: PreparingRound | AcceptingRound, isFresh: boolean): Promise<Round> {
+  #run(
+    view: QuorumView,
+    round: PreparingRound | AcceptingRound,
+    { isFresh, ownFirst }: { readonly isFresh: boolean; readonly ownFirst: boolean },
+  ): Promise<Round> {
     const { epoch: _, ...request } = requestOf(round);
     const { register, ballot } = round.settings;
     const isEnclosed = isFresh && request.t === 'accept';
@@ -194,7 +204,7 @@ export class RegisterProposer {
       this.#groups.ask({
         view,
         item: { register, ...request, ...enclosure },
-        isFirst: ballot.counter === firstCounter,
+        ownFirst: ownFirst || ballot.counter === firstCounter,
         take: (from, answer, check) => {
           if (current.phase !== round.phase) return;
           current = takeAnswer(current, from, answer, check);

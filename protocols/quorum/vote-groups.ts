@@ -10,6 +10,7 @@ import type { NodeId } from '../../crdt/ids.ts';
 import type { ProposerAnswer, VoteCheck } from '../../crdt/quorum/proposer.ts';
 import type { BatchPlace, VoteBatch } from '../../crdt/vote-batch.ts';
 import type { CoordinatorLink, LinkAnswer, LinkAnswers } from './coordinator-link.ts';
+import { learnsEarly } from './early-learner.ts';
 import { bytesOf, enclosedBytesOfVotesMax, type VoteItem, votesMax } from './messages.ts';
 import type { Coordinator, QuorumView } from './register-kind.ts';
 
@@ -27,8 +28,8 @@ export interface VoteAsk {
   /** Who is asked. */
   readonly view: QuorumView;
   readonly item: VoteItem;
-  /** A register's first round: this node's own vote is flushed before any other is asked for. */
-  readonly isFirst: boolean;
+  /** This node's own vote is flushed before any other is asked for, and goes with the question where that is of use. */
+  readonly ownFirst: boolean;
   /** Is told of each coordinator's answer; of some twice, and then the first counts. */
   readonly take: (from: NodeId, answer: ProposerAnswer, check: VoteCheck) => void;
 }
@@ -93,7 +94,7 @@ export class VoteGroups {
     const left: VoteAsk[] = [];
     let enclosedBytes = 0;
     for (const ask of this.#queue) {
-      const goesWith = ask.view.epoch === first?.view.epoch && ask.isFirst === first.isFirst;
+      const goesWith = ask.view.epoch === first?.view.epoch && ask.ownFirst === first.ownFirst;
       const bytes = enclosedBytesOf(ask.item);
       const hasRoom = taken.length < votesMax && enclosedBytes + bytes <= enclosedBytesOfVotesMax;
       if (goesWith && hasRoom) enclosedBytes += bytes;
@@ -110,19 +111,20 @@ export class VoteGroups {
     const { coordinators } = first.view;
     const group = new Group(asks, this.#dependencies.nodeId);
     const own = coordinators.find(({ nodeId }) => nodeId === this.#dependencies.nodeId);
-    if (!first.isFirst) return this.#send(group, coordinators, majorityOf(coordinators.length));
+    if (!first.ownFirst) return this.#send(group, coordinators, majorityOf(coordinators.length));
     if (own === undefined) return loseAll(asks);
     const answers = await this.#votesOf(own, group);
     if (group.isAccepted(answers)) {
       group.deliver(own, answers);
       const others = coordinators.filter((each) => each !== own);
-      return this.#send(group, others, majorityOf(coordinators.length) - 1);
+      const voted = learnsEarly(first.view) ? signatureOf(answers) : undefined;
+      return this.#send(group, others, majorityOf(coordinators.length) - 1, voted);
     }
     // A signature under the whole group will not be had: those that may go on do so in a group of their own.
     for (const [at, ask] of asks.entries()) {
       const answer = answers.answers[at] ?? { t: 'lost' };
       if (answer.t === 'accepted') {
-        this.ask({ ...ask, isFirst: false });
+        this.ask({ ...ask, ownFirst: false });
         continue;
       }
       ask.take(own.nodeId, answer, group.check);
@@ -131,12 +133,12 @@ export class VoteGroups {
     }
   }
 
-  #send(group: Group, coordinators: readonly Coordinator[], enough: number): Promise<void> {
+  #send(group: Group, coordinators: readonly Coordinator[], enough: number, voted?: Uint8Array): Promise<void> {
     return new Promise((resolve) => {
       let answered = 0;
       if (enough === 0) resolve();
       for (const coordinator of coordinators) {
-        void this.#votesOf(coordinator, group).then((answers) => {
+        void this.#votesOf(coordinator, group, voted).then((answers) => {
           group.deliver(coordinator, answers);
           answered += 1;
           if (answered === enough || answered === coordinators.length) resolve();
@@ -145,9 +147,9 @@ export class VoteGroups {
     });
   }
 
-  async #votesOf(coordinator: Coordinator, { asks, epoch, items }: Group): Promise<LinkAnswers> {
+  async #votesOf(coordinator: Coordinator, { asks, epoch, items }: Group, voted?: Uint8Array): Promise<LinkAnswers> {
     const link = this.#dependencies.linkTo(coordinator);
-    return (await link?.votes(epoch, items)) ?? { answers: asks.map(() => ({ t: 'lost' })), batch: null };
+    return (await link?.votes(epoch, items, voted)) ?? { answers: asks.map(() => ({ t: 'lost' })), batch: null };
   }
 }
 
@@ -226,6 +228,12 @@ class Group {
     }
     return this.#places.get(at);
   }
+}
+
+/** The one signature under a group that was accepted as a whole. */
+function signatureOf({ answers, batch }: LinkAnswers): Uint8Array | undefined {
+  const [answer] = answers;
+  return batch ?? (answer?.t === 'accepted' ? answer.signature : null) ?? undefined;
 }
 
 function statementOf(item: VoteItem, epoch: number): Statement | undefined {

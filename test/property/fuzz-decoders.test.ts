@@ -209,6 +209,7 @@ const edges: Readonly<Record<string, Edge>> = {
         epoch: 1,
         seen: 0,
         own: 0,
+        voted: new Uint8Array(64),
         items: [
           { t: 'prepare', register: hash, ballot },
           { t: 'accept', register: 'control-log', ballot, value, next: null },

@@ -115,11 +115,11 @@ const value = (name: string): RegisterValue => ({ position: 1, head: headOf(name
 /** Runs the second phase of a register's round; resolves with how it ended. */
 function vote(
   name: string,
-  options: { readonly isFirst?: boolean; readonly epoch?: number; readonly enclosed?: Uint8Array[] } = {},
+  options: { readonly ownFirst?: boolean; readonly epoch?: number; readonly enclosed?: Uint8Array[] } = {},
 ): Promise<Round> {
   const view = viewOf(options.epoch ?? 1);
-  const { isFirst = false } = options;
-  const ballot = { counter: isFirst ? 0 : 1, proposer: actorOf(testNode(north)) };
+  const { ownFirst = false } = options;
+  const ballot = { counter: ownFirst ? 0 : 1, proposer: actorOf(testNode(north)) };
   const settings = {
     register: registerOf(name),
     epoch: view.epoch,
@@ -131,7 +131,7 @@ function vote(
     groups.ask({
       view,
       item: { t: 'accept', register: settings.register, ballot, value: value(name), next, enclosed: options.enclosed },
-      isFirst,
+      ownFirst,
       take: (from, answer, check) => {
         round = takeAnswer(round, from, answer, check);
         if (round.phase !== 'accepting') resolve(round);
@@ -189,7 +189,7 @@ describe('rounds asked in one turn', () => {
   });
 
   test('go apart when they are of different epochs, or of different manners', async () => {
-    await Promise.all([vote('a'), vote('b', { epoch: 2 }), vote('c', { isFirst: true }), vote('d'), vote('e')]);
+    await Promise.all([vote('a'), vote('b', { epoch: 2 }), vote('c', { ownFirst: true }), vote('d'), vote('e')]);
     expect(mesh.east.asked.map(({ epoch, items }) => [epoch, items.length])).toEqual([
       [1, 3],
       [2, 1],
@@ -269,7 +269,7 @@ describe('a first round', () => {
       give = resolve;
     });
     mesh.north.meddle = (votes) => flushed.then(() => votes);
-    const voted = all(3, { isFirst: true });
+    const voted = all(3, { ownFirst: true });
     await turns();
     expect([mesh.north.groups, mesh.east.groups, mesh.south.groups]).toEqual([[3], [], []]);
     give();
@@ -279,7 +279,7 @@ describe('a first round', () => {
 
   test('that this node’s own acceptor refuses ends at once, and those beside it go on in a group of their own', async () => {
     mesh.north.outbid.add(registerOf('r1'));
-    const rounds = await all(4, { isFirst: true });
+    const rounds = await all(4, { ownFirst: true });
     expect(rounds.map(endOf)).toEqual(['chosen', 'outbid', 'chosen', 'chosen']);
     expect([mesh.north.groups, mesh.east.groups, mesh.south.groups]).toEqual([[4, 3], [3], [3]]);
     for (const at of [0, 2, 3]) expect(certificateOf(rounds[at]).batch?.size).toBe(3);
@@ -305,7 +305,7 @@ describe('a first round', () => {
     ],
   ])('ends, and asks nobody, when this node’s own acceptor %s', async (_why, spoil) => {
     spoil();
-    expect((await all(3, { isFirst: true })).map(endOf)).toEqual(['silent', 'silent', 'silent']);
+    expect((await all(3, { ownFirst: true })).map(endOf)).toEqual(['silent', 'silent', 'silent']);
     expect(mesh.east.groups).toEqual([]);
   });
 });
@@ -366,7 +366,7 @@ describe('groups', () => {
     const lost: number[] = [];
     const item = { t: 'prepare', register: registerOf('r'), ballot: next } as const;
     for (let at = 0; at < 8_193; at += 1) {
-      groups.ask({ view: viewOf(1), item, isFirst: false, take: (_from, { t }) => t === 'lost' && lost.push(at) });
+      groups.ask({ view: viewOf(1), item, ownFirst: false, take: (_from, { t }) => t === 'lost' && lost.push(at) });
     }
     await turns();
     expect(lost).toEqual([8_192, 8_192, 8_192]);

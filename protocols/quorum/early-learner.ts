@@ -1,0 +1,108 @@
+import {
+  assembleCertificate,
+  type Certificate,
+  majorityOf,
+  type Statement,
+  verifyBatch,
+  verifyStatement,
+} from '../../crdt/certificate.ts';
+import type { VoteBatch } from '../../crdt/vote-batch.ts';
+import type { Log } from '../../src/ports/log.ts';
+import type { CertificateBook, Coordinator, Outcome, QuorumView } from './register-kind.ts';
+
+/** The votes of the one who asks and of the one who answers. */
+const votesAtHand = 2;
+
+type Confirmed = Extract<Outcome, { kind: 'confirmed' }>;
+
+/** A coordinator's one signature under all that is to be accepted in a group: under its statement, or the batch of them. */
+export interface GroupVote {
+  readonly coordinator: Coordinator;
+  readonly signature: Uint8Array;
+}
+
+/** A group of which everything was accepted. */
+export interface AcceptedGroup {
+  readonly view: QuorumView;
+  readonly statements: readonly Statement[];
+  /** What the signatures are under; undefined for one statement alone. */
+  readonly batch: VoteBatch | undefined;
+  /** This node's vote, which is on disk. */
+  readonly own: GroupVote;
+  /** The proposer's, as it came with its question. */
+  readonly told: GroupVote;
+}
+
+/** A head that another coordinator was asked to have confirmed. */
+export interface Expectation {
+  /** Resolves when the head is proved here, with its certificate durable; it may never be. */
+  readonly learned: Promise<Confirmed>;
+  /** Nobody waits any longer. */
+  readonly end: () => void;
+}
+
+/** True where the vote of who asks and that of who answers are a majority, so that a question is worth a vote. */
+export function learnsEarly({ coordinators }: QuorumView): boolean {
+  return majorityOf(coordinators.length) <= votesAtHand;
+}
+
+/**
+ * Learns that a head was chosen before its proposer does: the proposer's vote comes with its question, this node's own is the
+ * second, and two are a majority of three. A certificate proves itself, whoever added the votes up. So who had asked for
+ * it need not wait until the proposer has this node's vote, has flushed the certificate and sent it back.
+ */
+export class EarlyLearner {
+  readonly #certificates: Pick<CertificateBook, 'keep'>;
+  readonly #log: Log;
+  readonly #expected = new Map<string, Set<(outcome: Confirmed) => void>>();
+
+  constructor(dependencies: { readonly certificates: Pick<CertificateBook, 'keep'>; readonly log: Log }) {
+    this.#certificates = dependencies.certificates;
+    this.#log = dependencies.log;
+  }
+
+  expect(register: string, head: string): Expectation {
+    const { promise: learned, resolve } = Promise.withResolvers<Confirmed>();
+    const key = keyOf({ register, head });
+    const waiting = this.#expected.get(key) ?? new Set();
+    this.#expected.set(key, waiting.add(resolve));
+    const end = (): void => {
+      waiting.delete(resolve);
+      if (waiting.size === 0 && this.#expected.get(key) === waiting) this.#expected.delete(key);
+    };
+    return { learned, end };
+  }
+
+  /** The proposer's signature is verified only when somebody waits for one of the heads. */
+  accepted(group: AcceptedGroup): void {
+    const { view, statements, batch, own, told } = group;
+    const isAwaited = statements.map((statement) => this.#expected.has(keyOf(statement)));
+    if (!isAwaited.includes(true) || !learnsEarly(view) || !isProved(group)) return;
+    const signatures = [own, told].map(({ coordinator, signature }) => [coordinator.nodeId, signature] as const);
+    for (const [at, statement] of statements.entries()) {
+      if (isAwaited[at]) void this.#keep(assembleCertificate(statement, signatures, batch?.place(at)));
+    }
+  }
+
+  async #keep(certificate: Certificate): Promise<void> {
+    const { statement } = certificate;
+    try {
+      await this.#certificates.keep(certificate);
+    } catch (error) {
+      // The proposer's answer is waited for all the same.
+      this.#log.debug('quorum:not_learned', { register: statement.register, error });
+      return;
+    }
+    for (const resolve of this.#expected.get(keyOf(statement)) ?? []) resolve({ kind: 'confirmed', certificate });
+  }
+}
+
+function keyOf({ register, head }: { readonly register: string; readonly head: string }): string {
+  return `${register} ${head}`;
+}
+
+function isProved({ view: { cluster }, statements, batch, told: { coordinator, signature } }: AcceptedGroup): boolean {
+  if (batch !== undefined) return verifyBatch(batch, signature, coordinator.publicKey, cluster);
+  const [statement] = statements;
+  return statement !== undefined && verifyStatement(statement, signature, coordinator.publicKey, cluster);
+}

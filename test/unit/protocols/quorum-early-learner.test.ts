@@ -1,0 +1,169 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { batchOf, type Certificate, type Statement, signBatch, signStatement } from '../../../crdt/certificate.ts';
+import { type AcceptedGroup, EarlyLearner } from '../../../protocols/quorum/early-learner.ts';
+import type { QuorumView } from '../../../protocols/quorum/register-kind.ts';
+import { stickyOrder } from '../../../protocols/quorum/sticky-order.ts';
+import { MemoryLog } from '../../../src/adapters/memory/log.ts';
+import { MeshError } from '../../../src/ports/mesh-error.ts';
+import { coordinatorOf, headOf, QuorumMesh, registerOf } from '../../support/quorum-mesh.ts';
+import { actorOf, testCluster, testNode } from '../../support/versions.ts';
+
+const three = ['north', 'east', 'south'] as const;
+const register = registerOf('r');
+const [a, ab] = [headOf('a'), headOf('a', 'b')];
+
+describe('a coordinator that asks another to confirm', () => {
+  let mesh: QuorumMesh;
+
+  afterEach(async () => {
+    expect(mesh.faults()).toEqual([]);
+    await mesh.stop();
+  });
+
+  /** Names in the order in which they are asked. */
+  const order = (names: readonly string[]): readonly string[] => {
+    const coordinators = names.map(coordinatorOf);
+    const ids = stickyOrder(register, coordinators).map(({ nodeId }) => nodeId);
+    return names.toSorted((x, y) => ids.indexOf(coordinatorOf(x).nodeId) - ids.indexOf(coordinatorOf(y).nodeId));
+  };
+
+  /** Until everyone has proposed something, and has its streams. */
+  const warm = async (names: readonly string[]): Promise<void> => {
+    for (const at of Array(12).keys()) {
+      for (const name of names) await mesh.node(name).propose(registerOf(`other ${at}`), a);
+    }
+    await mesh.clock.advance(1_000);
+  };
+
+  const timed = async (name: string, head: string) => {
+    const startMs = mesh.clock.monotonicMs();
+    const outcome = await mesh.node(name).propose(register, head);
+    return { kind: outcome.kind, ms: mesh.clock.monotonicMs() - startMs };
+  };
+
+  test('of three has the answer after one way there and one back, also where the proposer has a promise', async () => {
+    mesh = await QuorumMesh.start(three, 3, { linkMs: 100 });
+    const [first, second] = order(three) as [string, string];
+    await warm(three);
+    for (const head of [a, ab]) {
+      const { kind, ms } = await timed(second, head);
+      expect(kind).toBe('confirmed');
+      expect(ms).toBeGreaterThanOrEqual(200);
+      expect(ms).toBeLessThan(300);
+      expect(mesh.node(second).book.latest(register)?.statement.head).toBe(head);
+      await mesh.clock.advance(1_000);
+      // The proposer comes to the same by itself.
+      expect(mesh.node(first).book.latest(register)?.statement.head).toBe(head);
+    }
+  });
+
+  test('of five needs a third vote, which the proposer gathers', async () => {
+    const five = [...three, 'west', 'middle'];
+    mesh = await QuorumMesh.start(five, 5, { linkMs: 100 });
+    const [, second] = order(five) as [string, string];
+    await warm(five);
+    const { kind, ms } = await timed(second, a);
+    expect(kind).toBe('confirmed');
+    expect(ms).toBeGreaterThanOrEqual(400);
+  });
+
+  test('is answered by the proposer when that one gives no vote, as its disk has no room', async () => {
+    mesh = await QuorumMesh.start(three);
+    const [first, second] = order(three) as [string, string];
+    expect(await mesh.node(second).propose(register, a)).toMatchObject({ kind: 'confirmed' });
+    mesh.node(first).kv.failTransactions('disk_full', 50);
+    expect(await mesh.node(second).propose(register, ab)).toMatchObject({ kind: 'confirmed' });
+    mesh.node(first).kv.clearFault();
+  });
+
+  test('waits for the proposer’s answer when its own disk does not take the certificate', async () => {
+    mesh = await QuorumMesh.start(three);
+    const [, second] = order(three) as [string, string];
+    const { book } = mesh.node(second);
+    const keep = book.keep.bind(book);
+    let refused = 0;
+    book.keep = async (certificate) => {
+      refused += 1;
+      if (refused === 1) throw new MeshError('disk_full', 'no room');
+      await keep(certificate);
+    };
+    expect(await mesh.node(second).propose(register, a)).toMatchObject({ kind: 'confirmed' });
+    expect(refused).toBe(2);
+  });
+});
+
+describe('votes that pass by', () => {
+  const coordinators = three.map(coordinatorOf);
+  const [north, east] = coordinators as [(typeof coordinators)[0], (typeof coordinators)[0]];
+  const view: QuorumView = { cluster: testCluster, epoch: 1, coordinators, carried: true, logSeq: 1 };
+  const ballot = { counter: 0, proposer: actorOf(testNode('north')) };
+  const statementOf = (name: string): Statement => {
+    return { v: 1, register: registerOf(name), epoch: 1, position: 1, head: a, previous: null, ballot };
+  };
+  const groupOf = (names: readonly string[], by: readonly [string, string] = ['north', 'east']): AcceptedGroup => {
+    const statements = names.map(statementOf);
+    const batch = statements.length > 1 ? batchOf(statements) : undefined;
+    const [told, own] = by.map((name) => {
+      const { signer } = testNode(name);
+      const only = statements[0] as Statement;
+      return batch === undefined ? signStatement(only, signer, testCluster) : signBatch(batch, signer, testCluster);
+    }) as [Uint8Array, Uint8Array];
+    return {
+      view,
+      statements,
+      batch,
+      own: { coordinator: east, signature: own },
+      told: { coordinator: north, signature: told },
+    };
+  };
+  const kept: Certificate[] = [];
+  const learnerOf = () => {
+    kept.length = 0;
+    return new EarlyLearner({ certificates: { keep: async (each) => void kept.push(each) }, log: new MemoryLog() });
+  };
+  const heads = () => kept.map(({ statement }) => statement.register);
+
+  test('prove what is waited for, and that alone', async () => {
+    const learner = learnerOf();
+    const { learned, end } = learner.expect(registerOf('y'), a);
+    learner.accepted(groupOf(['x', 'y', 'z']));
+    await expect(learned).resolves.toMatchObject({ kind: 'confirmed' });
+    expect(heads()).toEqual([registerOf('y')]);
+    end();
+    learner.accepted(groupOf(['x', 'y', 'z']));
+    learner.accepted(groupOf(['y']));
+    expect(kept).toHaveLength(1);
+  });
+
+  test('tell everybody who waits for the same head, until each has ended', async () => {
+    const learner = learnerOf();
+    const [one, two, other] = [a, a, ab].map((head) => learner.expect(registerOf('y'), head));
+    one?.end();
+    learner.accepted(groupOf(['y']));
+    await expect(two?.learned).resolves.toMatchObject({ kind: 'confirmed' });
+    const nobody = Symbol('nobody');
+    expect(await Promise.race([one?.learned, other?.learned, nobody])).toBe(nobody);
+  });
+
+  test.each([
+    ['is another’s', ['south', 'east']],
+    ['is under other statements', undefined],
+  ] as const)('prove nothing where the proposer’s signature %s', (_what, by) => {
+    const learner = learnerOf();
+    learner.expect(registerOf('y'), a);
+    for (const names of [['y'], ['x', 'y']]) {
+      const group = groupOf(names, by);
+      const { told } = groupOf([...names, 'w'], by);
+      learner.accepted(by === undefined ? { ...group, told } : group);
+    }
+    expect(kept).toEqual([]);
+  });
+
+  test('prove nothing where two are no majority', () => {
+    const learner = learnerOf();
+    learner.expect(registerOf('y'), a);
+    const five = [...three, 'west', 'middle'].map(coordinatorOf);
+    learner.accepted({ ...groupOf(['y']), view: { ...view, coordinators: five } });
+    expect(kept).toEqual([]);
+  });
+});
