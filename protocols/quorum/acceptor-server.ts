@@ -1,4 +1,4 @@
-import { batchOf, type Statement, signBatch, signStatement } from '../../crdt/certificate.ts';
+import { batchOf, type Certificate, type Statement, signBatch, signStatement } from '../../crdt/certificate.ts';
 import type { NodeId, PeerId } from '../../crdt/ids.ts';
 import { type AcceptorAnswer, accept, prepare } from '../../crdt/quorum/acceptor.ts';
 import { firstCounter } from '../../crdt/quorum/ballot.ts';
@@ -22,7 +22,7 @@ import {
   type VoteItem,
   type VotesRequest,
 } from './messages.ts';
-import type { QuorumView, RegisterKind } from './register-kind.ts';
+import type { CertificateBook, QuorumView, RegisterKind } from './register-kind.ts';
 import { stickyOrder } from './sticky-order.ts';
 import type { VoteWatch } from './vote-watch.ts';
 
@@ -40,8 +40,9 @@ export interface AcceptorDependencies {
   readonly kindOf: (register: string) => RegisterKind;
   /** What is heard of others' vote sequences; it is flushed with the next votes. */
   readonly watch: Pick<VoteWatch, 'told' | 'drain' | 'notStored' | 'isRestored'>;
-  /** Is told of groups of which this node and the one who asks have accepted everything. */
-  readonly learner: Pick<EarlyLearner, 'accepted'>;
+  /** Adds this node's votes to those that came with the question. */
+  readonly learner: Pick<EarlyLearner, 'certificates' | 'learned'>;
+  readonly certificates: Pick<CertificateBook, 'keep'>;
   /** Somebody is in a later epoch than this node: its control log is to be fetched. */
   readonly epochAhead: (peer: PeerId, epoch: number) => void;
 }
@@ -81,17 +82,20 @@ export class Acceptor {
     this.#hear(from, request.own);
     const { heads } = await takeInEnclosed(request.items.map(enclosingItem), from, this.#dependencies);
     const held = await Promise.all(request.items.map((item) => isTakenIn(item, heads) || this.#hold(item, from)));
-    const result = await this.#transact(request, (transaction) => ({
-      sequence: transaction.sequence,
-      answers: request.items.map((item, at) => {
+    const result = await this.#transact(request, (transaction) => {
+      const votes = request.items.map((item, at) => {
         const isHeld = isTakenIn(item, heads) ? transaction.holds(item.register, item.value.head) : held[at];
         return isHeld ? vote(transaction, item, request.epoch) : undefined;
-      }),
-    }));
+      });
+      const { answers, batch, whole } = this.#sign(request, votes);
+      const proved = whole === undefined ? [] : this.#prove(request, from, whole);
+      const kept = new Set(proved.filter((certificate) => transaction.certify(certificate)));
+      return { sequence: transaction.sequence, answers, batch, proved, kept };
+    });
     if ('t' in result) return result;
-    const { answers, batch, whole } = this.#sign(request, result.answers);
-    if (whole !== undefined) this.#learn(request, from, whole);
-    return { t: 'votes', sequence: result.sequence, answers, batch };
+    const { sequence, answers, batch, proved, kept } = result;
+    for (const certificate of proved) void this.#learn(certificate, kept.has(certificate));
+    return { t: 'votes', sequence, answers, batch };
   }
 
   /** Names the registers that hold something, and whether they have it of this epoch. From then on no vote of an earlier epoch is given here. */
@@ -203,16 +207,32 @@ export class Acceptor {
     return { answers: signed, batch: signature, whole };
   }
 
-  /** Adds the asker's vote, where it came along, to this node's own. */
-  #learn({ epoch, voted }: VotesRequest, from: PeerId, { statements, batch, signature }: Whole): void {
+  /** What the asker's vote, where it came along, proves together with this node's own. */
+  #prove(
+    { epoch, voted }: VotesRequest,
+    from: PeerId,
+    { statements, batch, signature }: Whole,
+  ): readonly Certificate[] {
     const { nodeId, view, watch, learner } = this.#dependencies;
     const { coordinators } = view();
     const asker = coordinators.find(({ peerId }) => peerId === from);
     const own = coordinators.find((each) => each.nodeId === nodeId);
-    if (voted === undefined || view().epoch !== epoch || own === undefined) return;
-    if (asker === undefined || asker === own || watch.isRestored(asker.nodeId)) return;
+    if (voted === undefined || view().epoch !== epoch || own === undefined) return [];
+    if (asker === undefined || asker === own || watch.isRestored(asker.nodeId)) return [];
     const votes = { own: { coordinator: own, signature }, told: { coordinator: asker, signature: voted } };
-    learner.accepted({ view: view(), statements, batch, ...votes });
+    return learner.certificates({ view: view(), statements, batch, ...votes });
+  }
+
+  /** Tells who waits for it, once it is on disk: as it is when it was kept with the vote. */
+  async #learn(certificate: Certificate, isKept: boolean): Promise<void> {
+    const { certificates, learner, log } = this.#dependencies;
+    try {
+      if (!isKept) await certificates.keep(certificate);
+      learner.learned(certificate);
+    } catch (error) {
+      // The proposer's answer is waited for all the same.
+      log.debug('quorum:not_learned', { register: certificate.statement.register, error });
+    }
   }
 }
 

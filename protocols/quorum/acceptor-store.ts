@@ -1,3 +1,4 @@
+import type { Certificate } from '../../crdt/certificate.ts';
 import type { NodeId } from '../../crdt/ids.ts';
 import type { AcceptorState } from '../../crdt/quorum/acceptor.ts';
 
@@ -56,4 +57,9 @@ export interface AcceptorTransaction {
    * vote may be written with it.
    */
   holds(register: string, head: string): boolean;
+  /**
+   * Keeps a certificate in this transaction, with the vote that completes it; it is told of once that is on disk. False for
+   * a register whose certificates cannot be kept so.
+   */
+  certify(certificate: Certificate): boolean;
 }

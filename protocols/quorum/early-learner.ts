@@ -7,8 +7,7 @@ import {
   verifyStatement,
 } from '../../crdt/certificate.ts';
 import type { VoteBatch } from '../../crdt/vote-batch.ts';
-import type { Log } from '../../src/ports/log.ts';
-import type { CertificateBook, Coordinator, Outcome, QuorumView } from './register-kind.ts';
+import type { Coordinator, Outcome, QuorumView } from './register-kind.ts';
 
 /** The votes of the one who asks and of the one who answers. */
 const votesAtHand = 2;
@@ -27,7 +26,7 @@ export interface AcceptedGroup {
   readonly statements: readonly Statement[];
   /** What the signatures are under; undefined for one statement alone. */
   readonly batch: VoteBatch | undefined;
-  /** This node's vote, which is on disk. */
+  /** This node's vote. */
   readonly own: GroupVote;
   /** The proposer's, as it came with its question. */
   readonly told: GroupVote;
@@ -52,14 +51,7 @@ export function learnsEarly({ coordinators }: QuorumView): boolean {
  * it need not wait until the proposer has this node's vote, has flushed the certificate and sent it back.
  */
 export class EarlyLearner {
-  readonly #certificates: Pick<CertificateBook, 'keep'>;
-  readonly #log: Log;
   readonly #expected = new Map<string, Set<(outcome: Confirmed) => void>>();
-
-  constructor(dependencies: { readonly certificates: Pick<CertificateBook, 'keep'>; readonly log: Log }) {
-    this.#certificates = dependencies.certificates;
-    this.#log = dependencies.log;
-  }
 
   expect(register: string, head: string): Expectation {
     const { promise: learned, resolve } = Promise.withResolvers<Confirmed>();
@@ -73,36 +65,34 @@ export class EarlyLearner {
     return { learned, end };
   }
 
-  /** The proposer's signature is verified only when somebody waits for one of the heads. */
-  accepted(group: AcceptedGroup): void {
-    const { view, statements, batch, own, told } = group;
+  /**
+   * The certificates of heads that somebody waits for, when both votes are good. The proposer's is verified only when there
+   * are any. They may be shown once this node's own vote is on disk.
+   */
+  certificates({ view, statements, batch, own, told }: AcceptedGroup): readonly Certificate[] {
     const isAwaited = statements.map((statement) => this.#expected.has(keyOf(statement)));
-    if (!isAwaited.includes(true) || !learnsEarly(view) || !isProved(group)) return;
+    if (!isAwaited.includes(true) || !learnsEarly(view)) return [];
+    const [first] = statements as readonly [Statement, ...Statement[]];
+    const { publicKey } = told.coordinator;
+    const holds =
+      batch === undefined
+        ? verifyStatement(first, told.signature, publicKey, view.cluster)
+        : verifyBatch(batch, told.signature, publicKey, view.cluster);
+    if (!holds) return [];
     const signatures = [own, told].map(({ coordinator, signature }) => [coordinator.nodeId, signature] as const);
-    for (const [at, statement] of statements.entries()) {
-      if (isAwaited[at]) void this.#keep(assembleCertificate(statement, signatures, batch?.place(at)));
-    }
+    return statements.flatMap((statement, at) =>
+      isAwaited[at] ? assembleCertificate(statement, signatures, batch?.place(at)) : [],
+    );
   }
 
-  async #keep(certificate: Certificate): Promise<void> {
-    const { statement } = certificate;
-    try {
-      await this.#certificates.keep(certificate);
-    } catch (error) {
-      // The proposer's answer is waited for all the same.
-      this.#log.debug('quorum:not_learned', { register: statement.register, error });
-      return;
+  /** A certificate is durable here: whoever waits for its head need not any longer. */
+  learned(certificate: Certificate): void {
+    for (const resolve of this.#expected.get(keyOf(certificate.statement)) ?? []) {
+      resolve({ kind: 'confirmed', certificate });
     }
-    for (const resolve of this.#expected.get(keyOf(statement)) ?? []) resolve({ kind: 'confirmed', certificate });
   }
 }
 
 function keyOf({ register, head }: { readonly register: string; readonly head: string }): string {
   return `${register} ${head}`;
-}
-
-function isProved({ view: { cluster }, statements, batch, told: { coordinator, signature } }: AcceptedGroup): boolean {
-  if (batch !== undefined) return verifyBatch(batch, signature, coordinator.publicKey, cluster);
-  const [statement] = statements;
-  return statement !== undefined && verifyStatement(statement, signature, coordinator.publicKey, cluster);
 }

@@ -82,7 +82,7 @@ interface Links {
 export class QuorumEngine {
   readonly #dependencies: QuorumDependencies;
   readonly #watch: VoteWatch;
-  readonly #learner: EarlyLearner;
+  readonly #learner = new EarlyLearner();
   readonly #acceptor: Acceptor;
   readonly #proposer: RegisterProposer;
   readonly #startCheck: StartCheck;
@@ -95,7 +95,6 @@ export class QuorumEngine {
   constructor(dependencies: QuorumDependencies) {
     this.#dependencies = dependencies;
     this.#watch = new VoteWatch(dependencies);
-    this.#learner = new EarlyLearner(dependencies);
     this.#acceptor = new Acceptor({ ...dependencies, watch: this.#watch, learner: this.#learner });
     const { localPeer } = dependencies.network;
     const linkTo = (coordinator: Coordinator) => this.#linkTo(coordinator)?.votes;

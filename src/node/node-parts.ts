@@ -134,9 +134,14 @@ export class NodeParts {
     this.#adapters = adapters;
     this.#settings = settings;
     this.gate = new WriteGate(clock);
-    this.votes = new KvAcceptorStore(kv, (reader, register, head) =>
-      holdsHead(reader, this.objects, { register, head }),
-    );
+    this.votes = new KvAcceptorStore(kv, {
+      holds: (reader, register, head) => holdsHead(reader, this.objects, { register, head }),
+      // The control log keeps its certificates with its entries.
+      certify: (transaction, certificate) =>
+        certificate.statement.register === controlLogRegister
+          ? undefined
+          : this.certificates.certify(transaction, certificate),
+    });
     const control = new ControlLog(
       { kv, network, clock, random, log, votes: this.votes, quorum: () => this.#engine },
       { nodeId: identity.nodeId, genesis: settings.genesis, genesisText: settings.genesisText, cluster },

@@ -93,6 +93,8 @@ export class QuorumNode {
   /** Heads whose enclosure is lost between the store and the disk. */
   readonly unflushable = new Set<string>();
   readonly aheadOf: number[] = [];
+  /** Certificates are not kept in the transaction of a vote, as those of the control log. */
+  certifiesApart = false;
   /** Heads are taken to follow others, as entries of the control log do: none may come first. */
   refusesEmpty = false;
   epoch = 1;
@@ -123,7 +125,13 @@ export class QuorumNode {
       clock: this.mesh.clock,
       random: this.mesh.random.split(`${this.name} ${this.#lives}`),
       log: this.log,
-      store: wrap(new KvAcceptorStore(this.kv, (_reader, _register, head) => !this.withheld.has(head))),
+      store: wrap(
+        new KvAcceptorStore(this.kv, {
+          holds: (_reader, _register, head) => !this.withheld.has(head),
+          certify: (_transaction, certificate) =>
+            this.certifiesApart ? undefined : () => void this.book.keep(certificate),
+        }),
+      ),
       certificates: this.book,
       view: () => this.view(),
       kindOf: () => this.#registerKind,

@@ -1,3 +1,4 @@
+import type { Certificate } from '../../../crdt/certificate.ts';
 import type { NodeId } from '../../../crdt/ids.ts';
 import { type AcceptorState, emptyAcceptorState } from '../../../crdt/quorum/acceptor.ts';
 import type {
@@ -27,17 +28,24 @@ interface VoterRow {
   readonly registers?: number;
 }
 
-type Holds = (reader: KvReader, register: string, head: string) => boolean;
+/** What votes have to do with what else is in the store. */
+export interface VotedOn {
+  /** Whether a reader sees what a register's head names, for heads that are taken in with votes on them. */
+  holds(reader: KvReader, register: string, head: string): boolean;
+  /** Writes a certificate, and gives what is to be called once it is on disk; undefined when it is not kept in this store. */
+  certify(transaction: KvTransaction, certificate: Certificate): (() => void) | undefined;
+}
+
+const nothingElse: VotedOn = { holds: () => false, certify: () => undefined };
 
 /** The votes of a coordinator in the node's store: one row a register. */
 export class KvAcceptorStore implements AcceptorStore {
   readonly #kv: Kv;
-  readonly #holds: Holds;
+  readonly #votedOn: VotedOn;
 
-  /** `holds` says whether a reader sees what a register's head names, for heads that are taken in with votes on them. */
-  constructor(kv: Kv, holds: Holds = () => false) {
+  constructor(kv: Kv, votedOn: VotedOn = nothingElse) {
     this.#kv = kv;
-    this.#holds = holds;
+    this.#votedOn = votedOn;
   }
 
   /**
@@ -49,13 +57,13 @@ export class KvAcceptorStore implements AcceptorStore {
     return this.transact(({ restored }) => !restored);
   }
 
-  transact<T>(change: (transaction: AcceptorTransaction) => T): Promise<T> {
-    return this.#kv.transact((transaction) => {
-      const rows = new VoterTransaction(transaction, { identity: this.#kv.identity(), holds: this.#holds });
-      const result = change(rows);
-      rows.finish();
-      return result;
+  async transact<T>(change: (transaction: AcceptorTransaction) => T): Promise<T> {
+    const { result, certified } = await this.#kv.transact((transaction) => {
+      const rows = new VoterTransaction(transaction, { identity: this.#kv.identity(), votedOn: this.#votedOn });
+      return { result: change(rows), certified: rows.finish() };
     });
+    for (const tell of certified) tell();
+    return result;
   }
 
   sequence(): number {
@@ -86,15 +94,19 @@ export class KvAcceptorStore implements AcceptorStore {
 
 class VoterTransaction implements AcceptorTransaction {
   readonly #transaction: KvTransaction;
-  readonly #holds: Holds;
+  readonly #votedOn: VotedOn;
+  readonly #certified: (() => void)[] = [];
   readonly #before: VoterRow | undefined;
   #row: VoterRow;
   /** Registers that were read in this transaction, and whether they had a row. */
   readonly #known = new Map<string, boolean>();
 
-  constructor(transaction: KvTransaction, { identity, holds }: { readonly identity: string; readonly holds: Holds }) {
+  constructor(
+    transaction: KvTransaction,
+    { identity, votedOn }: { readonly identity: string; readonly votedOn: VotedOn },
+  ) {
     this.#transaction = transaction;
-    this.#holds = holds;
+    this.#votedOn = votedOn;
     const stored = transaction.get(voterKey);
     this.#before = stored === undefined ? undefined : decodeRow<VoterRow>(stored, 'voter');
     this.#row = this.#before ?? { epoch: 0, sequence: 0, restored: false, identity };
@@ -159,11 +171,19 @@ class VoterTransaction implements AcceptorTransaction {
   }
 
   holds(register: string, head: string): boolean {
-    return this.#holds(this.#transaction, register, head);
+    return this.#votedOn.holds(this.#transaction, register, head);
   }
 
-  finish(): void {
+  certify(certificate: Certificate): boolean {
+    const tell = this.#votedOn.certify(this.#transaction, certificate);
+    if (tell !== undefined) this.#certified.push(tell);
+    return tell !== undefined;
+  }
+
+  /** Gives what is to be called once the transaction is on disk. */
+  finish(): readonly (() => void)[] {
     if (this.#row !== this.#before) this.#transaction.put(voterKey, encodeRow(this.#row));
+    return this.#certified;
   }
 }
 

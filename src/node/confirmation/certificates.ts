@@ -10,7 +10,7 @@ import { supersedes } from '../../../crdt/certificate-order.ts';
 import type { ClusterId, DocId, NodeId, PeerId, VersionId } from '../../../crdt/ids.ts';
 import type { SignedDigest } from '../../../crdt/signature.ts';
 import type { CertificateBook } from '../../../protocols/quorum/register-kind.ts';
-import type { Kv } from '../../ports/kv.ts';
+import type { Kv, KvTransaction } from '../../ports/kv.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Counter, Metrics } from '../../ports/metrics.ts';
 import type { Verifier } from '../../ports/verifier.ts';
@@ -98,22 +98,35 @@ export class Certificates implements CertificateBook {
     if (this.#isNews(certificate.statement)) await this.#keepAll([certificate]);
   }
 
+  /** Keeps one that holds in a transaction. What it gives is to be called once that is on disk. */
+  certify(transaction: KvTransaction, certificate: Certificate): () => void {
+    return this.#certifyAll(transaction, [certificate]);
+  }
+
   /** Keeps those that change anything, in one transaction, and tells of them once they are on disk. */
   async #keepAll(certificates: readonly Certificate[]): Promise<void> {
+    let tell = (): void => undefined;
+    await this.#batcher.add((transaction) => {
+      tell = this.#certifyAll(transaction, certificates);
+    });
+    tell();
+  }
+
+  #certifyAll(transaction: KvTransaction, certificates: readonly Certificate[]): () => void {
     const { objects, events } = this.#dependencies;
     const kept: { readonly certificate: Certificate; readonly certified: Certified }[] = [];
     let lastEvent = 0;
-    await this.#batcher.add((transaction) => {
-      for (const certificate of certificates) {
-        const certified = objects.certify(transaction, certificate);
-        if (certified === undefined) continue;
-        kept.push({ certificate, certified });
-        if (certified.advanced === undefined || certified.row === undefined) continue;
-        lastEvent = events.append(transaction, confirmedEvents(certified.row));
-      }
-    });
-    events.publish(lastEvent);
-    for (const each of kept) this.#tellOf(each);
+    for (const certificate of certificates) {
+      const certified = objects.certify(transaction, certificate);
+      if (certified === undefined) continue;
+      kept.push({ certificate, certified });
+      if (certified.advanced === undefined || certified.row === undefined) continue;
+      lastEvent = events.append(transaction, confirmedEvents(certified.row));
+    }
+    return () => {
+      events.publish(lastEvent);
+      for (const each of kept) this.#tellOf(each);
+    };
   }
 
   #tellOf({ certificate, certified }: { readonly certificate: Certificate; readonly certified: Certified }): void {

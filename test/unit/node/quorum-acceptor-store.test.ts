@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { Certificate } from '../../../crdt/certificate.ts';
 import type { NodeId } from '../../../crdt/ids.ts';
 import type { AcceptorState } from '../../../crdt/quorum/acceptor.ts';
 import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
@@ -13,6 +14,10 @@ const ballot = { counter: 3, proposer: actorOf(testNode('north')) };
 const stateIn = (epoch: number): AcceptorState => ({
   promised: ballot,
   accepted: { ballot, value: { position: 1, head: 'h', previous: null }, epoch },
+});
+const certificateOf = (register: string): Certificate => ({
+  statement: { v: 1, register, epoch: 1, position: 1, head: 'head', previous: null, ballot },
+  signatures: [],
 });
 const east = testNode('east').nodeId as NodeId;
 
@@ -34,6 +39,35 @@ test('what was voted is there after a restart, with epoch, sequence and what was
     expect(transaction.state('r')).toEqual(stateIn(2));
     expect(transaction.state('s')).toEqual({ promised: null, accepted: null });
   });
+});
+
+test('a certificate is kept with the vote that completes it, and told of once both are on disk', async () => {
+  const flushing = new VirtualClock();
+  const kv = new MemoryKv(flushing, { name: 'disk', flushDelayMs: 5 });
+  const told: string[] = [];
+  const key = Buffer.from('certificate');
+  const store = new KvAcceptorStore(kv, {
+    holds: () => false,
+    certify: (transaction, { statement: { register, head } }) => {
+      if (register !== 'r') return undefined;
+      transaction.put(key, Buffer.from(head));
+      return () => told.push(`${head}, stored: ${Buffer.from(kv.get(key) ?? []).toString()}`);
+    },
+  });
+  const vote = (register: string) =>
+    store.transact((transaction) => {
+      transaction.setSequence(1);
+      return transaction.certify(certificateOf(register));
+    });
+  const kept = vote('r');
+  await flushing.advance(3);
+  expect(told).toEqual([]);
+  expect(await flushing.run(kept, 100)).toBe(true);
+  expect(told).toEqual(['head, stored: head']);
+  expect(await flushing.run(vote('s'), 100)).toBe(false);
+  kv.failTransactions('disk_full', 1);
+  await expect(flushing.run(vote('r'), 100)).rejects.toMatchObject({ code: 'disk_full' });
+  expect(told).toHaveLength(1);
 });
 
 test('a transaction that throws leaves nothing behind', async () => {

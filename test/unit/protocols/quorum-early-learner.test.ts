@@ -1,9 +1,15 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { batchOf, type Certificate, type Statement, signBatch, signStatement } from '../../../crdt/certificate.ts';
+import {
+  batchOf,
+  type Certificate,
+  type Statement,
+  signBatch,
+  signStatement,
+  verifyCertificate,
+} from '../../../crdt/certificate.ts';
 import { type AcceptedGroup, EarlyLearner } from '../../../protocols/quorum/early-learner.ts';
 import type { QuorumView } from '../../../protocols/quorum/register-kind.ts';
 import { stickyOrder } from '../../../protocols/quorum/sticky-order.ts';
-import { MemoryLog } from '../../../src/adapters/memory/log.ts';
 import { MeshError } from '../../../src/ports/mesh-error.ts';
 import { coordinatorOf, headOf, QuorumMesh, registerOf } from '../../support/quorum-mesh.ts';
 import { actorOf, testCluster, testNode } from '../../support/versions.ts';
@@ -76,9 +82,20 @@ describe('a coordinator that asks another to confirm', () => {
     mesh.node(first).kv.clearFault();
   });
 
+  test('has what is not kept with the vote, as entries of the control log, kept after it', async () => {
+    mesh = await QuorumMesh.start(three, 3, { linkMs: 100 });
+    const [, second] = order(three) as [string, string];
+    await warm(three);
+    mesh.node(second).certifiesApart = true;
+    const { ms } = await timed(second, a);
+    expect(ms).toBeLessThan(300);
+    expect(mesh.node(second).book.latest(register)?.statement.head).toBe(a);
+  });
+
   test('waits for the proposer’s answer when its own disk does not take the certificate', async () => {
     mesh = await QuorumMesh.start(three);
     const [, second] = order(three) as [string, string];
+    mesh.node(second).certifiesApart = true;
     const { book } = mesh.node(second);
     const keep = book.keep.bind(book);
     let refused = 0;
@@ -116,30 +133,27 @@ describe('votes that pass by', () => {
       told: { coordinator: north, signature: told },
     };
   };
-  const kept: Certificate[] = [];
-  const learnerOf = () => {
-    kept.length = 0;
-    return new EarlyLearner({ certificates: { keep: async (each) => void kept.push(each) }, log: new MemoryLog() });
-  };
-  const heads = () => kept.map(({ statement }) => statement.register);
+  const registersOf = (certificates: readonly Certificate[]) => certificates.map(({ statement }) => statement.register);
 
   test('prove what is waited for, and that alone', async () => {
-    const learner = learnerOf();
+    const learner = new EarlyLearner();
     const { learned, end } = learner.expect(registerOf('y'), a);
-    learner.accepted(groupOf(['x', 'y', 'z']));
-    await expect(learned).resolves.toMatchObject({ kind: 'confirmed' });
-    expect(heads()).toEqual([registerOf('y')]);
+    const [certificate, ...others] = learner.certificates(groupOf(['x', 'y', 'z']));
+    expect(others).toEqual([]);
+    expect(verifyCertificate(certificate as Certificate, { cluster: testCluster, coordinators })).toBe(true);
+    learner.learned(certificate as Certificate);
+    await expect(learned).resolves.toEqual({ kind: 'confirmed', certificate });
     end();
-    learner.accepted(groupOf(['x', 'y', 'z']));
-    learner.accepted(groupOf(['y']));
-    expect(kept).toHaveLength(1);
+    expect(learner.certificates(groupOf(['x', 'y', 'z']))).toEqual([]);
   });
 
   test('tell everybody who waits for the same head, until each has ended', async () => {
-    const learner = learnerOf();
+    const learner = new EarlyLearner();
     const [one, two, other] = [a, a, ab].map((head) => learner.expect(registerOf('y'), head));
     one?.end();
-    learner.accepted(groupOf(['y']));
+    const proved = learner.certificates(groupOf(['y']));
+    expect(registersOf(proved)).toEqual([registerOf('y')]);
+    for (const certificate of proved) learner.learned(certificate);
     await expect(two?.learned).resolves.toMatchObject({ kind: 'confirmed' });
     const nobody = Symbol('nobody');
     expect(await Promise.race([one?.learned, other?.learned, nobody])).toBe(nobody);
@@ -149,21 +163,19 @@ describe('votes that pass by', () => {
     ['is another’s', ['south', 'east']],
     ['is under other statements', undefined],
   ] as const)('prove nothing where the proposer’s signature %s', (_what, by) => {
-    const learner = learnerOf();
+    const learner = new EarlyLearner();
     learner.expect(registerOf('y'), a);
     for (const names of [['y'], ['x', 'y']]) {
       const group = groupOf(names, by);
       const { told } = groupOf([...names, 'w'], by);
-      learner.accepted(by === undefined ? { ...group, told } : group);
+      expect(learner.certificates(by === undefined ? { ...group, told } : group)).toEqual([]);
     }
-    expect(kept).toEqual([]);
   });
 
   test('prove nothing where two are no majority', () => {
-    const learner = learnerOf();
+    const learner = new EarlyLearner();
     learner.expect(registerOf('y'), a);
     const five = [...three, 'west', 'middle'].map(coordinatorOf);
-    learner.accepted({ ...groupOf(['y']), view: { ...view, coordinators: five } });
-    expect(kept).toEqual([]);
+    expect(learner.certificates({ ...groupOf(['y']), view: { ...view, coordinators: five } })).toEqual([]);
   });
 });
