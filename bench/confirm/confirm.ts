@@ -4,6 +4,7 @@ import type { CommitMode } from '../../src/node/api.ts';
 import { type RunningProcess, withNodes } from '../../test/support/node-processes.ts';
 import { withBareLmdb } from '../support/bare-lmdb.ts';
 import { type BenchCase, benchCase, median } from '../support/cases.ts';
+import { contentSource, LoadGenerator } from '../support/load-generator.ts';
 import { perSecond } from '../support/rates.ts';
 import { pause } from '../support/swarm.ts';
 import { benchCarryOver } from './carry-over.ts';
@@ -12,10 +13,14 @@ import { verificationsPerSecond } from './verification.ts';
 const writers = 32;
 const objectBytes = 1_024;
 const roundMs = 4_000;
+/** Until their code is compiled, the nodes confirm half as many. */
+const warmMs = 10_000;
 const rounds = 3;
 /** Writes of a round of which the middle one's time is taken, one after the other. */
 const idleWrites = 200;
 const settleMs = 2_000;
+
+const content = contentSource(objectBytes);
 
 /** What a confirmation costs: many at once, one alone, beside local writes and bare flushed puts. */
 export async function benchConfirm(say: (text: string) => void): Promise<BenchCase[]> {
@@ -23,15 +28,16 @@ export async function benchConfirm(say: (text: string) => void): Promise<BenchCa
   say('three coordinators, three processes');
   await withNodes(3, async (nodes) => {
     const client = (nodes[0] as RunningProcess).client;
-    const others = nodes.slice(1).map((node) => node.client);
     await ready(client);
-    const confirmed: number[] = [];
     const bare: number[] = [];
-    await quorumWrites([client, ...others], 'warm', 1_000);
-    for (let round = 0; round < rounds; round += 1) {
-      bare.push(await flushedPuts());
-      confirmed.push(await quorumWrites([client, ...others], `r${round}`, roundMs));
-    }
+    const confirmed = await writing(nodes, async (write) => {
+      const rates: number[] = [];
+      for (let round = 0; round < rounds; round += 1) {
+        bare.push(await flushedPuts());
+        rates.push(await write(`r${round}`, roundMs));
+      }
+      return rates;
+    });
     cases.push(
       benchCase({
         bench: 'confirm',
@@ -48,9 +54,9 @@ export async function benchConfirm(say: (text: string) => void): Promise<BenchCa
   });
   say('one node that is its own only coordinator');
   await withNodes(1, async ([node]) => {
-    const { client } = node as RunningProcess;
-    await ready(client);
-    const value = await quorumWrites([client], 'single', roundMs);
+    const single = node as RunningProcess;
+    await ready(single.client);
+    const value = await writing([single], (write) => write('single', roundMs));
     cases.push(benchCase({ bench: 'confirm', case: `new objects, ${writers} writers, one node`, value, unit: '/s' }));
   });
   cases.push(await benchCarryOver(say));
@@ -75,10 +81,26 @@ async function ready(client: AnabranchClient): Promise<void> {
   }
 }
 
-function quorumWrites(clients: readonly AnabranchClient[], prefix: string, forMs: number): Promise<number> {
-  return perSecond(writers, forMs, (writer, index) =>
-    put(clients[writer % clients.length] as AnabranchClient, `${prefix}/${writer}/${index}`, 'quorum'),
-  );
+/**
+ * Gives `measure` a function that writes to all nodes for so long and tells how many writes a second were confirmed; the nodes
+ * have written for a while before.
+ */
+async function writing<T>(
+  nodes: readonly RunningProcess[],
+  measure: (write: (prefix: string, forMs: number) => Promise<number>) => Promise<T>,
+): Promise<T> {
+  const generators = await Promise.all(nodes.map(({ node }) => LoadGenerator.connect(node, writers)));
+  const write = (prefix: string, forMs: number): Promise<number> =>
+    perSecond(writers, forMs, (writer, index) => {
+      const generator = generators[writer % generators.length] as LoadGenerator;
+      return generator.put(writer, 'bench', `${prefix}-${writer}-${index}`, content(), 'quorum');
+    });
+  try {
+    await write('warm', warmMs);
+    return await measure(write);
+  } finally {
+    for (const generator of generators) generator.close();
+  }
 }
 
 async function idleCases(client: AnabranchClient): Promise<BenchCase[]> {
@@ -113,7 +135,7 @@ async function idleCases(client: AnabranchClient): Promise<BenchCase[]> {
 }
 
 async function put(client: AnabranchClient, key: string, commit: CommitMode): Promise<void> {
-  await client.put('bench', key, randomBytes(objectBytes), { size: objectBytes, commit });
+  await client.put('bench', key, content(), { size: objectBytes, commit });
 }
 
 async function timed(run: () => Promise<void>): Promise<number> {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import type { CommitMode } from '../../src/node/api.ts';
 import type { SwarmNode } from '../../src/swarm/swarm-directory.ts';
 
 const answerMsMax = 60_000;
@@ -27,8 +28,8 @@ export class LoadGenerator {
   }
 
   /** Puts an object; each writer one after the other. The names are sent as they are. Rejects unless it is acknowledged. */
-  async put(writer: number, ns: string, key: string, body: Uint8Array): Promise<void> {
-    const head = `PUT /v1/objects/${ns}/${key} HTTP/1.1\r\n${this.#authorization}content-length: ${body.length}${headEnd}`;
+  async put(writer: number, ns: string, key: string, body: Uint8Array, commit: CommitMode = 'local'): Promise<void> {
+    const head = `PUT /v1/objects/${ns}/${key}?commit=${commit} HTTP/1.1\r\n${this.#authorization}content-length: ${body.length}${headEnd}`;
     const answer = await (this.#connections[writer] as Connection).exchange(head, body);
     if (!answer.startsWith('HTTP/1.1 201 ')) throw new Error(`the node did not take ${ns}/${key}: ${answer}`);
   }
