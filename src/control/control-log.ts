@@ -127,6 +127,7 @@ export class ControlLog {
     for (const unsubscribe of this.#unsubscribers.splice(0)) unsubscribe();
     this.#parts?.exchange.stop();
     this.#parts?.carryOver.stop();
+    this.#parts?.submitter.stop();
   }
 
   /** What the entries up to the last one come to. */

@@ -7,6 +7,7 @@ import type { ProposeOptions } from '../../protocols/quorum/engine.ts';
 import type { Outcome } from '../../protocols/quorum/register-kind.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import { MeshError } from '../ports/mesh-error.ts';
 import type { Random } from '../ports/random.ts';
 import type { CarryStatus } from './carry-over.ts';
 import type { ControlStore } from './control-store.ts';
@@ -78,6 +79,7 @@ type Attempt = SubmitOutcome | 'unasked' | 'moved' | 'open';
 /** Appends to the control log by compare-and-set: drafts on what is here, has it chosen, and drafts anew when somebody else was first. */
 export class Submitter {
   readonly #dependencies: Dependencies;
+  readonly #stopping = new AbortController();
   #waiting = 0;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -103,13 +105,20 @@ export class Submitter {
     });
   }
 
+  /** Attempts nothing more: calls that wait for their next one end. */
+  stop(): void {
+    this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
+  }
+
   async #run(input: SubmitInput, operations: readonly ControlOperation[], operationId: string): Promise<SubmitOutcome> {
     const { clock, random, log } = this.#dependencies;
+    const stopping = this.#stopping.signal;
+    const ended = input.signal === undefined ? stopping : AbortSignal.any([input.signal, stopping]);
     let last: EntryText | undefined;
     /** The last draft may still be chosen. One whose place is taken may not: then the next is drafted. */
     let open = false;
     let isAsked = false;
-    for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
+    for (let attempt = 1; attempt <= attemptsMax && !stopping.aborted; attempt += 1) {
       const drafted = this.#draft(input, operations, operationId, last);
       if ('kind' in drafted) return this.#withProgress(drafted);
       if (drafted !== last) open = false;
@@ -120,9 +129,9 @@ export class Submitter {
       open ||= result === 'open';
       isAsked ||= result !== 'unasked';
       log.debug('control:again', { operationId, attempt, seq: drafted.entry.seq });
-      if (input.signal?.aborted) break;
       const delayMs = Math.min(attemptDelayMsMax, 10 * 2 ** attempt) * (0.5 + random.fraction() / 2);
-      await clock.sleep(delayMs);
+      await clock.sleep(delayMs, ended).catch(() => undefined);
+      if (ended.aborted) break;
     }
     const earlier = this.#earlier(operations, operationId);
     return earlier ?? (isAsked ? { kind: 'unknown', operationId } : unavailable(operationId));

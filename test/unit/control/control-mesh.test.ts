@@ -326,6 +326,7 @@ describe('a coordinator whose disk was put back', () => {
     mesh.hub.heal();
     await mesh.settle();
     expect(codeOf(await mesh.change('a', { type: 'remove', nodeId: mesh.get('c').nodeId }))).toBe('ok');
+    await mesh.settle();
     expect((await Promise.all(['a', 'b'].map(namedBy))).flat()).toEqual([]);
   });
 });

@@ -12,12 +12,11 @@ const unavailable = (reason: Extract<Outcome, { kind: 'unavailable' }>['reason']
   reason,
 });
 
-/** What a coordinator is told whose proposals end like this, one after the other; the last one for ever. */
-async function submitted(...answers: readonly [Outcome, ...Outcome[]]): Promise<SubmitOutcome> {
-  const clock = new VirtualClock();
+/** A coordinator whose proposals end like this, one after the other; the last one for ever. */
+function submitterOf(clock: VirtualClock, answers: readonly [Outcome, ...Outcome[]]): Submitter {
   const { state } = new TestLog([memberOf('a')]);
   let asked = 0;
-  const submitter = new Submitter({
+  return new Submitter({
     store: { state: () => state, entry: () => undefined } as unknown as ControlStore,
     clock,
     random: new SeededRandom('submitter'),
@@ -30,8 +29,15 @@ async function submitted(...answers: readonly [Outcome, ...Outcome[]]): Promise<
     holdsBack: () => undefined,
     carryProgress: async () => undefined,
   });
-  const policy = { type: 'namespace', ns: 'docs', policy: { replicas: 2 } } as const;
-  return clock.run(submitter.submit({ operations: [policy], actor: 'ada', reason: '' }), 3_600_000);
+}
+
+const policy = { type: 'namespace', ns: 'docs', policy: { replicas: 2 } } as const;
+const input = { operations: [policy], actor: 'ada', reason: '' };
+
+/** What it is told. */
+async function submitted(...answers: readonly [Outcome, ...Outcome[]]): Promise<SubmitOutcome> {
+  const clock = new VirtualClock();
+  return clock.run(submitterOf(clock, answers).submit(input), 3_600_000);
 }
 
 test('a change that nobody was ever asked to vote for is refused, and not called unknown', async () => {
@@ -45,4 +51,32 @@ test('a change that somebody may have voted for is unknown, whatever comes of th
   expect(await submitted(unavailable('lost'), refused)).toMatchObject({ kind: 'unknown' });
   expect(await submitted({ ...refused, open: true })).toMatchObject({ kind: 'unknown' });
   expect(await submitted(unavailable('no_majority'), refused)).toMatchObject({ kind: 'refused', code: 'name_taken' });
+});
+
+test.each(['its node stops', 'its caller gives up'])(
+  'a change that waits for its next attempt ends when %s, and leaves no timer',
+  async (who) => {
+    const clock = new VirtualClock();
+    const caller = new AbortController();
+    const submitter = submitterOf(clock, [unavailable('lost')]);
+    const first = submitter.submit({ ...input, signal: caller.signal });
+    await clock.advance(1);
+    expect(clock.pendingTimers).toBe(1);
+    if (who === 'its node stops') submitter.stop();
+    else caller.abort();
+    await expect(first).resolves.toMatchObject({ kind: 'unknown' });
+    expect(clock.pendingTimers).toBe(0);
+  },
+);
+
+test('a change that has waited for another one is not attempted any more when its node stops', async () => {
+  const clock = new VirtualClock();
+  const submitter = submitterOf(clock, [unavailable('lost')]);
+  const calls = [submitter.submit(input), submitter.submit(input)];
+  await clock.advance(1);
+  submitter.stop();
+  expect(await Promise.all(calls)).toMatchObject([
+    { kind: 'unknown' },
+    { kind: 'refused', code: 'quorum_unavailable' },
+  ]);
 });
