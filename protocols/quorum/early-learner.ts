@@ -15,7 +15,7 @@ const votesAtHand = 2;
 type Confirmed = Extract<Outcome, { kind: 'confirmed' }>;
 
 /** A coordinator's one signature under all that is to be accepted in a group: under its statement, or the batch of them. */
-export interface GroupVote {
+interface GroupVote {
   readonly coordinator: Coordinator;
   readonly signature: Uint8Array;
 }
