@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeCanonical } from '../../crdt/canonical-json.ts';
+import { decodeCanonical, encodeCanonical } from '../../crdt/canonical-json.ts';
 import { decodeContext } from '../../crdt/causality.ts';
 import { decodeCertificate } from '../../crdt/certificate.ts';
 import { defaultChunking } from '../../crdt/chunking.ts';
+import { verifyConfirmation } from '../../crdt/confirmation-verify.ts';
 import { decodeCheckpointLine, decodeLogLine } from '../../crdt/control/checkpoint.ts';
 import { decodeEntry } from '../../crdt/control/entry.ts';
 import { blobHashOf, fromBase32, fromHex } from '../../crdt/digest.ts';
@@ -38,10 +39,12 @@ import {
   decodeReplicaResponse,
   encodeReplicaMessage,
 } from '../../protocols/replicas/messages.ts';
+import { unpackCopy, unpackPlace, unpackPreview, unpackPull } from '../../protocols/replicas/views.ts';
 import { decodeSyncRequest, decodeSyncResponse, encodeSyncMessage } from '../../protocols/sync/messages.ts';
 import { decodeCbor, encodeCbor } from '../../protocols/wire/cbor.ts';
 import { creditFrame, dataFrame, endFrame, FrameDecoder, helloFrame } from '../../protocols/wire/frames.ts';
 import { unpackAnswer, unpackChanges, unpackItems, unpackRange } from '../../protocols/wire/item-sets.ts';
+import { YamuxHeaderWatch } from '../../src/adapters/libp2p/bounded-yamux.ts';
 import { decodePercent } from '../../src/http/percent.ts';
 import { matchesNone, rangeApplies } from '../../src/http/preconditions.ts';
 import { parseRange } from '../../src/http/range.ts';
@@ -51,6 +54,7 @@ import { descriptorOf } from '../support/descriptors.ts';
 import { runs } from '../support/property-runs.ts';
 import { actorOf, testCluster, testNode, write } from '../support/versions.ts';
 import certificateVectors from '../vectors/certificate.json' with { type: 'json' };
+import confirmationVectors from '../vectors/confirmation.json' with { type: 'json' };
 import controlLogVectors from '../vectors/control-log.json' with { type: 'json' };
 
 /** A decoder that sees bytes from a peer or a client, and some sound input that mutants are made from. */
@@ -87,6 +91,11 @@ const genesis = {
 const descriptor = descriptorOf(north);
 const stamps = packStamps(withDescriptors(new Map(), [descriptor, descriptorOf(testNode('south'))]));
 const beat = { descriptor: 1, sequence: 2, capacityBytes: 9, freeBytes: 3, load: 0, members: new Uint8Array(16) };
+
+const { genesisText, controlLogLines } = confirmationVectors;
+/** Between the parts of what proves a confirmation; no part has it. */
+const separator = '\u0000';
+const yamuxFrameBytesMax = 1_000;
 
 const edges: Readonly<Record<string, Edge>> = {
   'version record': { decode: decodeVersion, sound: text(root.text, child.text) },
@@ -172,7 +181,7 @@ const edges: Readonly<Record<string, Edge>> = {
       encodeControlMessage({ t: 'carry', carry: null }),
     ],
   },
-  descriptor: { decode: utf8(decodeDescriptor), sound: text(descriptor.text) },
+  descriptor: { decode: utf8(decodeDescriptorAlike), sound: text(descriptor.text) },
   'membership stamps': { decode: unpackStamps, sound: [stamps, new Uint8Array(0)] },
   'membership request': {
     decode: decodeMembershipRequest,
@@ -191,7 +200,7 @@ const edges: Readonly<Record<string, Edge>> = {
   },
   'descriptor gossip': { decode: decodeDescriptorGossip, sound: [encodeDescriptorGossip([descriptor])] },
   heartbeat: {
-    decode: decodeHeartbeat,
+    decode: decodeHeartbeatAlike,
     sound: [encodeHeartbeat({ ...beat, nodeId: north.nodeId, status: 'ready' }, north.signer, testCluster)],
   },
   'gossip message': {
@@ -242,6 +251,17 @@ const edges: Readonly<Record<string, Edge>> = {
   certificate: {
     decode: utf8(decodeCertificate),
     sound: text(...certificateVectors.accepted.map((each) => each.text)),
+  },
+  'proof of a confirmation': {
+    decode: utf8((input) => {
+      const [genesis = '', certificate = '', ...lines] = input.split(separator);
+      return verifyConfirmation({ genesisText: genesis, certificate, controlLogLines: lines });
+    }),
+    sound: text(
+      ...confirmationVectors.accepted.map(({ lines, certificate }) =>
+        [genesisText, certificate, ...controlLogLines.slice(0, lines)].join(separator),
+      ),
+    ),
   },
   'control-log line': { decode: utf8(decodeLogLine), sound: text(...controlLogVectors.lines.slice(1, -1)) },
   'control-log entry': {
@@ -310,11 +330,29 @@ const edges: Readonly<Record<string, Edge>> = {
         t: 'drain',
         progress: { contents: 2, remaining: 1, bytes: 9, unreadable: 0, current: true },
       }),
+      encodeReplicaMessage({
+        t: 'preview',
+        page: {
+          moves: [
+            {
+              ...{ ns: 'docs', key: 'a', version: raw, size: 1, from: [north.nodeId], to: [] },
+              lacks: [{ kind: 'replicas', wanted: 3, placed: 2 }],
+            },
+          ],
+          totals: { subjects: 9, moved: 1, copies: 1, bytes: 3, degraded: 1 },
+          nodes: [[north.nodeId, 1, 3, 0, 0]],
+          next: { doc: raw, version: raw },
+        },
+      }),
     ],
   },
   want: { decode: decodeWant, sound: [encodeWant([hash, hash])] },
   CBOR: { decode: decodeCbor, sound: [encodeCbor({ a: [1, 'x', null, raw] })] },
   frames: { decode: decodeFrames, sound: [Buffer.concat([helloFrame(), dataFrame(raw), creditFrame(9), endFrame()])] },
+  'yamux header': {
+    decode: watchYamux,
+    sound: [Buffer.concat([yamuxFrame(0, 5), yamuxFrame(1, 262_144), yamuxFrame(0, yamuxFrameBytesMax)])],
+  },
   'peer id': { decode: utf8(publicKeyOf), sound: text(peerIdOf(north.signer.publicKey)) },
   base32: { decode: utf8(fromBase32), sound: text(hash) },
   hex: { decode: utf8(fromHex), sound: text('00ff') },
@@ -359,7 +397,9 @@ function decodeAndUnpackResponse(bytes: Uint8Array): unknown {
 
 function decodeAndUnpackReplicaRequest(bytes: Uint8Array): unknown {
   const decoded = decodeReplicaRequest(bytes);
-  if (decoded.ok && decoded.value.t === 'ranges') decoded.value.ranges.map(unpackRange);
+  if (!decoded.ok) return decoded;
+  if (decoded.value.t === 'ranges') decoded.value.ranges.map(unpackRange);
+  if (decoded.value.t === 'plan' && decoded.value.after !== null) unpackPlace(decoded.value.after);
   return decoded;
 }
 
@@ -368,7 +408,41 @@ function decodeAndUnpackReplicaResponse(bytes: Uint8Array): unknown {
   if (!decoded.ok) return decoded;
   if (decoded.value.t === 'ranges') decoded.value.answers.map(unpackAnswer);
   if (decoded.value.t === 'feed' && decoded.value.entries !== null) unpackChanges(decoded.value.entries);
+  if (decoded.value.t === 'plan') decoded.value.page?.pulls.map(unpackPull);
+  if (decoded.value.t === 'copies') decoded.value.copies?.flat().map(unpackCopy);
+  if (decoded.value.t === 'preview' && decoded.value.page !== null) unpackPreview(decoded.value.page);
   return decoded;
+}
+
+/** What is signed is stored and passed on as it came, so two texts must never say the same. */
+function decodeDescriptorAlike(input: string): unknown {
+  const decoded = decodeDescriptor(input);
+  if (decoded.ok) expect(encodeCanonical(decoded.value.descriptor)).toBe(input);
+  return decoded;
+}
+
+function decodeHeartbeatAlike(bytes: Uint8Array): unknown {
+  const decoded = decodeHeartbeat(bytes);
+  if (!decoded.ok) return decoded;
+  const { heartbeat, signed, signature } = decoded.value;
+  expect(Buffer.from(encodeCbor(heartbeat))).toEqual(Buffer.from(signed));
+  expect(Buffer.from(encodeCbor({ v: 1, beat: signed, sig: signature }))).toEqual(Buffer.from(bytes));
+  return decoded;
+}
+
+function yamuxFrame(type: number, length: number): Uint8Array {
+  const header = new Uint8Array(12 + (type === 0 ? length : 0));
+  header[1] = type;
+  new DataView(header.buffer).setUint32(8, length);
+  return header;
+}
+
+/** However the bytes are cut, the same frames are refused. */
+function watchYamux(bytes: Uint8Array): unknown {
+  const ok = new YamuxHeaderWatch(yamuxFrameBytesMax).admits(bytes);
+  const watch = new YamuxHeaderWatch(yamuxFrameBytesMax);
+  expect(bytes.every((_byte, at) => watch.admits(bytes.subarray(at, at + 1)))).toBe(ok);
+  return { ok };
 }
 
 function jsonOr(decode: (value: unknown) => Result<unknown, unknown>): (input: string) => unknown {

@@ -7,7 +7,7 @@ import { type Signer, signerFromSeed } from '../../crdt/signature.ts';
 import { draftVersion, signVersion, type Version, type VersionFields } from '../../crdt/version.ts';
 import { AnswerPacker } from '../../protocols/blobs/answers.ts';
 import { blobsProtocol } from '../../protocols/blobs/limits.ts';
-import { encodeGossip, gossipTopic, hintOf } from '../../protocols/gossip/messages.ts';
+import { certificateHint, encodeGossip, gossipTopic, hintOf } from '../../protocols/gossip/messages.ts';
 import { heartbeatTopic } from '../../protocols/membership/heartbeat.ts';
 import { descriptorTopic } from '../../protocols/membership/messages.ts';
 import { replicasProtocol } from '../../protocols/replicas/limits.ts';
@@ -24,8 +24,10 @@ import type { PackedAnswer } from '../../protocols/wire/item-sets.ts';
 import type { MemoryNetwork } from '../../src/adapters/memory/network.ts';
 import type { ByteStream } from '../../src/ports/network.ts';
 import { Draw } from './draw.ts';
+import { forgedCertificate } from './forged-certificate.ts';
 import { lyingHolder } from './lying-holder.ts';
 import { MachineClock, type ProcessClock } from './machine-clock.ts';
+import { nonsense, protocols } from './nonsense.ts';
 import { namespace, type Simulation } from './simulation.ts';
 import type { KnownVersion } from './version-library.ts';
 
@@ -35,6 +37,13 @@ const heardMax = 50;
 const silenceMs = 600_000;
 /** Bytes of a range's summary on the wire: a count and a fingerprint. */
 const summaryBytes = 4 + fingerprintBytes;
+
+interface Message {
+  readonly topic: string;
+  readonly data: Uint8Array;
+}
+
+/** What it does by itself; lies are answers. */
 type Attack =
   | 'junk'
   | 'truncate'
@@ -45,11 +54,12 @@ type Attack =
   | 'forge'
   | 'contradict'
   | 'open'
+  | 'certify'
   | 'invent';
 
 /**
  * A member that holds a key and keeps no rule: it sends forged, replayed, truncated, oversized and contradictory
- * messages, answers questions with lies, and serves wrong bytes. What it signs properly is a version like any other.
+ * messages, opens streams of every protocol to send what is none of it, answers questions with lies, and serves wrong bytes. What it signs properly is a version like any other.
  */
 export class HostilePeer {
   readonly #sim: Simulation;
@@ -58,7 +68,7 @@ export class HostilePeer {
   readonly #draw: Draw;
   readonly #network: MemoryNetwork;
   readonly #clock: ProcessClock;
-  readonly #heard: { topic: string; data: Uint8Array }[] = [];
+  readonly #heard: Message[] = [];
   /** Messages of the sync protocol that others sent, requests and answers alike, to be sent again later. */
   readonly #frames: Uint8Array[] = [];
   #counter = 0;
@@ -107,24 +117,30 @@ export class HostilePeer {
       forge: 3,
       contradict: 2,
       open: 5,
+      certify: 2,
       invent: 1,
     });
-    this.#count(attack);
     this.#sim.trace.note(`${this.#name} attacks: ${attack}`);
-    if (attack === 'open') void this.#openStream().catch(() => undefined);
-    else
-      for (const { topic, data } of this.#messages(attack))
-        void this.#network.publish(topic, data).catch(() => undefined);
+    const carriedOut = attack === 'open' ? this.#openStream() : this.#publish(this.#messages(attack));
+    carriedOut.then(
+      (isHeard) => isHeard && this.#count(attack),
+      () => undefined,
+    );
   }
 
+  /** Whether anybody was sent any of the messages. */
+  async #publish(messages: readonly Message[]): Promise<boolean> {
+    const recipients = await Promise.all(messages.map(({ topic, data }) => this.#network.publish(topic, data)));
+    return recipients.some((count) => count > 0);
+  }
+
+  /** Only what reached somebody is an attack. */
   #count(attack: string): void {
     this.#sim.countFault(`hostile:${attack}`);
   }
 
-  #messages(attack: Exclude<Attack, 'open'>): { topic: string; data: Uint8Array }[] {
-    const heard = this.#heard.length === 0 ? undefined : this.#draw.pick(this.#heard);
-    const topic = heard?.topic ?? gossipTopic(this.#sim.cluster, this.#draw.integer(0, slots - 1));
-    const data = heard?.data ?? this.#draw.random.bytes(100);
+  #messages(attack: Exclude<Attack, 'open'>): Message[] {
+    const { topic, data } = this.#heard.length === 0 ? this.#junk() : this.#draw.pick(this.#heard);
     switch (attack) {
       case 'junk':
         return [{ topic, data: this.#draw.random.bytes(this.#draw.integer(0, 2_000)) }];
@@ -133,7 +149,7 @@ export class HostilePeer {
       case 'mutate':
         return [{ topic, data: this.#mutated(data) }];
       case 'replay':
-        return [{ topic: gossipTopic(this.#sim.cluster, this.#draw.integer(0, slots - 1)), data }];
+        return [this.#replayed()];
       case 'oversize':
         return [{ topic, data: this.#draw.random.bytes(100_000) }];
       case 'lie':
@@ -142,9 +158,26 @@ export class HostilePeer {
         return this.#hint(this.#forgery());
       case 'contradict':
         return this.#contradiction();
+      case 'certify':
+        return this.#certified(this.#someVersion());
       case 'invent':
         return this.#hint(this.#sound(this.#someVersion()));
     }
+  }
+
+  /** One of the oldest that it knows, since the others remember those that came of late; often where it was said. */
+  #replayed(): Message {
+    const oldest = this.#heard.slice(0, Math.ceil(this.#heard.length / 4));
+    const { topic, data } = oldest.length === 0 ? this.#junk() : this.#draw.pick(oldest);
+    return { topic: this.#draw.chance(0.5) ? topic : this.#someTopic(), data };
+  }
+
+  #junk(): Message {
+    return { topic: this.#someTopic(), data: this.#draw.random.bytes(100) };
+  }
+
+  #someTopic(): string {
+    return gossipTopic(this.#sim.cluster, this.#draw.integer(0, slots - 1));
   }
 
   /** A record by this member that says something untrue about its ancestors. */
@@ -176,8 +209,22 @@ export class HostilePeer {
     });
   }
 
+  /** A certificate that nobody gave, for a version that is there. */
+  #certified(known: KnownVersion | undefined): Message[] {
+    if (known === undefined) return [];
+    const { doc, version } = known;
+    const data = encodeGossip([certificateHint(doc, version.id, this.#forgedCertificate(known))]);
+    return [{ topic: gossipTopic(this.#sim.cluster, slotOf(doc, slots)), data }];
+  }
+
+  #forgedCertificate(known: KnownVersion): string {
+    const { cluster, machines } = this.#sim;
+    const named = [...machines.values()].map(({ member }) => member.nodeId).slice(0, this.#draw.integer(1, 3));
+    return forgedCertificate(this.#draw, known, { cluster, signer: this.#signer, named });
+  }
+
   /** Two sound records under one dot. */
-  #contradiction(): { topic: string; data: Uint8Array }[] {
+  #contradiction(): Message[] {
     const parent = this.#someVersion();
     const one = this.#sound(parent);
     this.#counter -= 1;
@@ -222,7 +269,7 @@ export class HostilePeer {
     return signVersion(draft, this.#signer, this.#sim.cluster);
   }
 
-  #hint(...versions: readonly Version[]): { topic: string; data: Uint8Array }[] {
+  #hint(...versions: readonly Version[]): Message[] {
     return versions.map((version) => {
       const doc = this.#sim.documentOf(version.record.key);
       const heads = this.#draw.chance(0.3) ? ['c'.repeat(52).replace(/c$/, 'a') as VersionId] : [version.id];
@@ -242,24 +289,33 @@ export class HostilePeer {
   }
 
   /** Opens a stream and sends bytes that are no frames, half a frame, a huge one, or requests without sense. */
-  async #openStream(): Promise<void> {
+  async #openStream(): Promise<boolean> {
     const peers = this.#network.connectedPeers();
-    if (peers.length === 0) return;
-    const stream = await this.#network.open(this.#draw.pick(peers), this.#draw.pick([syncProtocol, blobsProtocol]));
+    if (peers.length === 0) return false;
+    const protocol = this.#draw.pick(protocols);
+    const stream = await this.#network.open(this.#draw.pick(peers), protocol);
+    this.#count(`open:${protocol.split('/')[2]}`);
+    this.#abuse(stream, protocol).catch(() => undefined);
+    return true;
+  }
+
+  async #abuse(stream: ByteStream, protocol: (typeof protocols)[number]): Promise<void> {
     const attack = this.#draw.integer(0, 3);
     if (attack === 0) await stream.write(this.#draw.random.bytes(this.#draw.integer(1, 300)));
     else if (attack === 1) await stream.write(Uint8Array.of(0xff, 0xff, 0xff, 0xff, 1));
-    else await this.#askNonsense(stream, attack === 2);
+    else await this.#askNonsense(stream, attack === 2 ? protocol : undefined);
     if (this.#draw.chance(0.5)) stream.reset(new Error('no more of this'));
     else await stream.end();
   }
 
-  async #askNonsense(stream: ByteStream, isWellFormed: boolean): Promise<void> {
+  /** A request of the protocol that is named, or bytes that are none. */
+  async #askNonsense(stream: ByteStream, protocol: (typeof protocols)[number] | undefined): Promise<void> {
     const channel = new Channel(stream, { clock: this.#clock });
-    const wanted = Array.from({ length: this.#draw.integer(0, 20) }, () => this.#draw.random.bytes(32));
-    const request = isWellFormed ? encodeSyncMessage({ t: 'fetch', versions: wanted }) : this.#draw.random.bytes(64);
+    const request =
+      protocol === undefined ? this.#draw.random.bytes(64) : nonsense(this.#draw, protocol, this.#someVersion());
     await channel.send(request);
-    this.#keep(await channel.receive());
+    const answer = await channel.receive();
+    if (protocol === syncProtocol) this.#keep(answer);
     channel.reset(new Error('enough'));
   }
 
@@ -327,8 +383,11 @@ export class HostilePeer {
       default: {
         const versions = [this.#lie(), this.#forgery(), this.#sound(this.#someVersion())];
         const texts = draw.shuffled(versions.map((version) => Buffer.from(version.text)));
+        const known = draw.chance(0.3) ? this.#someVersion() : undefined;
+        const certificates: SyncResponse[] =
+          known === undefined ? [] : [{ t: 'certificates', texts: [this.#forgedCertificate(known)] }];
         const done: SyncResponse = { t: 'done', more: draw.chance(0.3) };
-        return [{ t: 'records', texts: texts.slice(0, draw.integer(0, 3)) }, done];
+        return [{ t: 'records', texts: texts.slice(0, draw.integer(0, 3)) }, ...certificates, done];
       }
     }
   }

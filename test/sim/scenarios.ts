@@ -8,6 +8,7 @@ import { dcs } from './placement-faults.ts';
 import type { LinkProfile } from './sim-links.ts';
 import type { SimulationOptions } from './simulated-nodes.ts';
 import { namespace, Simulation } from './simulation.ts';
+import { Stranger } from './stranger.ts';
 import { b3Of, usualWorkload, Workload, type WorkloadOptions } from './workload.ts';
 
 /** A kind of run: what clients do and what goes wrong. The seed draws the rest. */
@@ -178,6 +179,8 @@ export const scenarios = {
 export type ScenarioName = keyof typeof scenarios;
 
 const hourMs = 3_600_000;
+/** For how long nodes remember gossip where somebody replays it: shorter than a run, which is over before gossipsub forgets. */
+const seenGossipMs = [2_000, 5_000] as const;
 
 export interface RunOptions {
   readonly scenario: ScenarioName;
@@ -219,6 +222,7 @@ export function prepare(options: RunOptions): { sim: Simulation; play: () => Pro
   const scenario: Scenario = scenarios[options.scenario];
   const seed = `${options.scenario}:${options.nodes}:${options.seed}`;
   const shape = new Draw(new SeededRandom(seed).split('shape'));
+  const gossip = new Draw(new SeededRandom(seed).split('gossip'));
   const names = nodeNames(options.nodes);
   const placed =
     scenario.slotReplicas === undefined
@@ -237,6 +241,7 @@ export function prepare(options: RunOptions): { sim: Simulation; play: () => Pro
     ...(scenario.placedContent ? placedContent(names, shape) : {}),
     hostile: scenario.hostile ? ['mallory'] : [],
     links: scenario.steadyLinks ? calm : drawLinks(shape),
+    ...(scenario.hostile ? { seenGossipMs: gossip.pick(seenGossipMs) } : {}),
     flushDelayMs: [0.5, shape.between(1, 30)],
     syncIntervalMs: shape.pick([2_000, 10_000, 30_000]) * Math.max(1, options.nodes / usualNodes),
     ...(scenario.scrubPeriodMs === undefined ? {} : { scrubPeriodMs: scenario.scrubPeriodMs }),
@@ -254,6 +259,7 @@ async function play(sim: Simulation, scenario: Scenario, operations: number): Pr
   const faults = new FaultSchedule(sim, new Draw(sim.random.split('faults')), scenario.faults);
   const clocks = new Draw(sim.random.split('clocks'));
   if (scenario.faultsPerOperation > 0 && clocks.chance(0.5)) sim.skewClocks(() => clocks.between(-12, 12) * hourMs);
+  if (scenario.hostile) await new Stranger(sim).join();
   await sim.startAll();
   const mallory = scenario.hostile ? new HostilePeer(sim, 'mallory') : undefined;
   await mallory?.join();

@@ -52,6 +52,8 @@ export interface SimulationOptions {
   /** Names of those who vote; the first three nodes when absent, or the first of fewer. */
   readonly coordinators?: readonly string[];
   readonly links?: LinkProfile;
+  /** For how long a node remembers a gossip message, so that a replayed one is new to it after that; as the hub has it when absent. */
+  readonly seenGossipMs?: number;
   /** How long a transaction waits for its flush; 1 ms when absent. */
   readonly flushDelayMs?: readonly [min: number, max: number];
   readonly syncIntervalMs?: number;
@@ -108,7 +110,11 @@ export class SimulatedNodes implements World {
     this.random = new SeededRandom(options.seed);
     this.trace = new Trace(() => this.clock.monotonicMs());
     this.links = new SimLinks(this.random.split('network'), this.trace, options.links ?? calmLinks);
-    this.hub = new MemoryHub({ clock: this.clock }, { links: this.links });
+    const { seenGossipMs } = options;
+    this.hub = new MemoryHub(
+      { clock: this.clock },
+      { links: this.links, ...(seenGossipMs === undefined ? {} : { seenGossipMs }) },
+    );
     const names = [...options.nodes, ...(options.hostile ?? [])];
     this.members = names.map((name) => this.#enrol(name));
     this.hostile = new Set(this.members.slice(options.nodes.length).map((member) => member.nodeId));

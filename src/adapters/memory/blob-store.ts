@@ -56,8 +56,8 @@ export class MemoryBlobStore implements BlobStore {
   }
 
   /**
-   * Power loss: returns the store as the next start finds it. This handle answers no more, so that what is left
-   * of the old node cannot touch the new one's disk.
+   * Power loss: returns the store as the next start finds it, on a disk that fails as it did. This handle answers no more,
+   * so that what is left of the old node cannot touch the new one's disk.
    */
   crash(random: Random, { tornShare = 0 }: CrashOptions = {}): MemoryBlobStore {
     const blobs = new Map(this.#blobs);
@@ -67,14 +67,12 @@ export class MemoryBlobStore implements BlobStore {
       if (state === undefined) blobs.delete(hash);
       else blobs.set(hash, index > 0 && random.fraction() < tornShare ? torn(state, random) : state);
     }
-    this.#crashed = true;
-    return this.#holding(blobs);
+    return this.#succeededBy(blobs);
   }
 
-  /** The process ended and started again with nothing lost; this handle answers no more. */
+  /** The process ended and started again with nothing lost, no fault either; this handle answers no more. */
   reopen(): MemoryBlobStore {
-    this.#crashed = true;
-    return this.#holding(this.#blobs);
+    return this.#succeededBy(this.#blobs);
   }
 
   /** A consistent copy, as a backup takes it. */
@@ -207,6 +205,13 @@ export class MemoryBlobStore implements BlobStore {
     const copy = new Uint8Array(bytes);
     if (known === undefined) this.#pool.set(hash, copy);
     return copy;
+  }
+
+  #succeededBy(blobs: ReadonlyMap<BlobHash, Uint8Array>): MemoryBlobStore {
+    this.#crashed = true;
+    const next = this.#holding(blobs);
+    for (const [operation, fault] of this.#faults) next.#faults.set(operation, fault);
+    return next;
   }
 
   /** A store that has these blobs, on a disk of the same size. */

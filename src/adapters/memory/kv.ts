@@ -39,11 +39,24 @@ interface Unflushed {
   readonly waiting: (() => void)[];
 }
 
+interface Fault {
+  readonly code: MemoryKvFault;
+  times: number;
+}
+
+/** How many copies were made of a directory, of its copies, and so on: no two of them have one number. */
+interface Family {
+  copies: number;
+}
+
 /** What the next handle on the same disk starts from. */
 interface Disk {
   readonly contents: Contents;
-  /** Counts how often the directory was replaced by a copy. */
-  readonly copies: number;
+  /** Which copy of the directory it is; 0 for the first one. */
+  readonly copy: number;
+  readonly family: Family;
+  /** What is the matter with the disk. */
+  readonly fault?: Fault | undefined;
 }
 
 /**
@@ -53,19 +66,22 @@ interface Disk {
 export class MemoryKv implements Kv {
   readonly #clock: Clock;
   readonly #options: MemoryKvOptions;
-  readonly #copies: number;
+  readonly #copy: number;
+  readonly #family: Family;
   #contents: Contents;
   #durable: Contents;
   #unflushed: Unflushed[] = [];
-  #fault: { readonly code: MemoryKvFault; times: number } | undefined;
+  #fault: Fault | undefined;
   #state: 'open' | 'closed' | 'dead' = 'open';
 
-  constructor(clock: Clock, options: MemoryKvOptions = {}, disk: Disk = { contents: OrderedMap.empty(), copies: 0 }) {
+  constructor(clock: Clock, options: MemoryKvOptions = {}, disk: Disk = emptyDisk()) {
     this.#clock = clock;
     this.#options = options;
     this.#contents = disk.contents;
     this.#durable = disk.contents;
-    this.#copies = disk.copies;
+    this.#copy = disk.copy;
+    this.#family = disk.family;
+    this.#fault = disk.fault;
   }
 
   get(key: KvKey): Uint8Array | undefined {
@@ -107,7 +123,7 @@ export class MemoryKv implements Kv {
   }
 
   identity(): string {
-    return `memory:${this.#options.name ?? 'kv'}:${this.#copies}`;
+    return `memory:${this.#options.name ?? 'kv'}:${this.#copy}`;
   }
 
   async close(): Promise<void> {
@@ -117,19 +133,17 @@ export class MemoryKv implements Kv {
 
   /**
    * Power loss: returns the store as the next start finds it. What was flushed is there, and of the rest the
-   * first few transactions, as chance has it. This handle is dead: it reads nothing and settles nothing more.
+   * first few transactions, as chance has it. What is the matter with the disk stays so. This handle is dead: it reads
+   * nothing and settles nothing more.
    */
   crash(random: Random): MemoryKv {
     const survivors = Math.floor(random.fraction() * (this.#unflushed.length + 1));
-    return this.#succeededBy({
-      contents: this.#unflushed[survivors - 1]?.contents ?? this.#durable,
-      copies: this.#copies,
-    });
+    return this.#succeededBy(this.#sameDisk(this.#unflushed[survivors - 1]?.contents ?? this.#durable));
   }
 
-  /** The process ended and started again on a machine that stayed up: nothing committed is lost. This handle is dead. */
+  /** The process ended and started again on a machine that stayed up: nothing committed is lost, no fault either. This handle is dead. */
   reopen(): MemoryKv {
-    return this.#succeededBy({ contents: this.#contents, copies: this.#copies });
+    return this.#succeededBy(this.#sameDisk(this.#contents));
   }
 
   /** A consistent copy, as a backup takes it. Copies are equal when their entries are. */
@@ -142,15 +156,14 @@ export class MemoryKv implements Kv {
    * rolled back does not (`unnoticed`). This handle is dead.
    */
   restore(snapshot: MemoryKvSnapshot, options: { readonly unnoticed?: boolean } = {}): MemoryKv {
-    return this.#succeededBy({
-      contents: snapshot.contents,
-      copies: options.unnoticed ? this.#copies : this.#copies + 1,
-    });
+    const copy = options.unnoticed ? this.#copy : this.#nextCopy();
+    return this.#succeededBy({ contents: snapshot.contents, copy, family: this.#family });
   }
 
   /** A copy of the directory beside this one: the same entries under another identity. This handle lives on. */
   clone(): MemoryKv {
-    return new MemoryKv(this.#clock, this.#options, { contents: this.#contents, copies: this.#copies + 1 });
+    const disk = { contents: this.#contents, copy: this.#nextCopy(), family: this.#family };
+    return new MemoryKv(this.#clock, this.#options, disk);
   }
 
   /**
@@ -222,6 +235,15 @@ export class MemoryKv implements Kv {
     for (const resolve of first.waiting) resolve();
   }
 
+  #sameDisk(contents: Contents): Disk {
+    return { contents, copy: this.#copy, family: this.#family, fault: this.#fault };
+  }
+
+  #nextCopy(): number {
+    this.#family.copies += 1;
+    return this.#family.copies;
+  }
+
   #succeededBy(disk: Disk): MemoryKv {
     this.#state = 'dead';
     this.#unflushed = [];
@@ -239,6 +261,10 @@ export class MemoryKv implements Kv {
     if (this.#state === 'closed') throw closedError();
     if (this.#state === 'dead') throw new MeshError('io_error', 'this store has lost its disk');
   }
+}
+
+function emptyDisk(): Disk {
+  return { contents: OrderedMap.empty(), copy: 0, family: { copies: 0 } };
 }
 
 function closedError(): MeshError {

@@ -24,6 +24,8 @@ const gossipBytesMax = 128 * 1024;
 const forwardPeersMax = 6;
 /** How many gossip messages a node remembers, so that each is passed on once. */
 const seenGossipMax = 4_096;
+/** For how long it does, in milliseconds: gossipsub's `GossipsubSeenTTL`. */
+const seenGossipMsDefault = 120_000;
 /** Streams a peer may have open to one protocol when its handler names no number. */
 const inboundStreamsMaxDefault = 32;
 
@@ -34,6 +36,8 @@ export interface MemoryHubDependencies {
 export interface MemoryHubOptions {
   /** Steady links of 1 ms when absent. */
   readonly links?: LinkModel;
+  /** For how long a node remembers a gossip message: the same bytes are a new message to it after that; 120,000 ms when absent. */
+  readonly seenGossipMs?: number;
 }
 
 export interface MemoryNodeOptions {
@@ -54,6 +58,7 @@ export class MemoryHub {
   readonly clock: Clock;
   readonly links: LinkModel;
   readonly gates = new LinkGates();
+  readonly seenGossipMs: number;
   readonly #running = new Map<PeerId, MemoryNetwork>();
   readonly #connections = new Map<string, Connection>();
   readonly #connecting = new Set<string>();
@@ -63,6 +68,7 @@ export class MemoryHub {
   constructor(dependencies: MemoryHubDependencies, options: MemoryHubOptions = {}) {
     this.clock = dependencies.clock;
     this.links = options.links ?? steadyLinks(1);
+    this.seenGossipMs = options.seenGossipMs ?? seenGossipMsDefault;
   }
 
   /** A node's network on this hub. A peer has one running network at a time. */
@@ -222,7 +228,8 @@ export class MemoryNetwork implements Network, ConnectionEnd {
   readonly #inboundStreams = new Map<string, number>();
   readonly #topics = new Map<string, GossipReceiver>();
   readonly #listeners = new Set<(change: PeerChange) => void>();
-  readonly #seenGossip = new Set<string>();
+  /** When each message was first seen, the oldest first. */
+  readonly #seenGossip = new Map<string, number>();
   /** Everyone, until members are named. */
   #members: ReadonlySet<PeerId> | undefined;
   #running = false;
@@ -417,12 +424,16 @@ export class MemoryNetwork implements Network, ConnectionEnd {
     });
   }
 
+  /** True for a message that is new, or was seen so long ago that it is forgotten. */
   #firstSight(data: Uint8Array): boolean {
     const id = this.#hub.gossipId(data);
-    if (this.#seenGossip.has(id)) return false;
-    this.#seenGossip.add(id);
+    const nowMs = this.#hub.clock.monotonicMs();
+    const seenMs = this.#seenGossip.get(id);
+    if (seenMs !== undefined && nowMs - seenMs < this.#hub.seenGossipMs) return false;
+    this.#seenGossip.delete(id);
+    this.#seenGossip.set(id, nowMs);
     if (this.#seenGossip.size > seenGossipMax) {
-      const [oldest] = this.#seenGossip;
+      const [oldest] = this.#seenGossip.keys();
       if (oldest !== undefined) this.#seenGossip.delete(oldest);
     }
     return true;

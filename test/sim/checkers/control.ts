@@ -53,7 +53,8 @@ export const control: CheckerFactory = {
         tips.set(machine.name, { disksBefore: machine.disksBefore, seq });
         if (before?.disksBefore !== machine.disksBefore) return;
         const shown = shownBy(machine);
-        if (seq < shown) violate(`${machine.name} showed entry ${shown}, and has ${seq} after its end`);
+        // The genesis is known before anything is on the disk, which may fail then.
+        if (shown > 0 && seq < shown) violate(`${machine.name} showed entry ${shown}, and has ${seq} after its end`);
       },
       quiet: async (violate) => {
         if (history.isForked) return;

@@ -3,6 +3,7 @@ import type { NodeId } from '../../../crdt/ids.ts';
 import { acceptorStateOf, compareRounds, type Round, roundText, voterRowOf } from './acceptor-rows.ts';
 import type { World } from './checker.ts';
 import type { ControlHistory } from './control-history.ts';
+import { CopiedVotes } from './copied-votes.ts';
 
 /** A link of a register's chain, as the first certificate of it said. */
 interface Link {
@@ -34,12 +35,14 @@ export type Taken =
 export class RegisterLinks {
   readonly #world: World;
   readonly #history: ControlHistory;
+  readonly #copied: CopiedVotes;
   readonly #chains = new Map<string, Map<number, Link>>();
   readonly #lost = new Set<string>();
 
   constructor(world: World, history: ControlHistory) {
     this.#world = world;
     this.#history = history;
+    this.#copied = CopiedVotes.of(world);
   }
 
   registers(): Iterable<string> {
@@ -73,6 +76,7 @@ export class RegisterLinks {
   /** Looks again who knows of each link. Called when a disk may have less than before. */
   reconsider(): void {
     if (!this.#wasExchanged()) return;
+    this.#copied.look();
     for (const [register, chain] of this.#chains) {
       // Who knows of a link knows of all before it.
       for (const link of [...chain.values()].toReversed()) {
@@ -115,9 +119,8 @@ export class RegisterLinks {
   #mayVoteUnaware(nodeId: NodeId, register: string, round: Round): boolean {
     const machine = this.#world.machines.values().find(({ member }) => member.nodeId === nodeId);
     if (machine === undefined) return true;
-    const voter = voterRowOf(machine.kv);
     // What it is told by others it may not have heard yet.
-    if (voter !== undefined && (voter.restored || voter.identity !== machine.kv.identity())) return false;
+    if (this.#copied.areOn(machine) || voterRowOf(machine.kv)?.restored === true) return false;
     const { accepted } = acceptorStateOf(machine.kv, register);
     return accepted === null || compareRounds(accepted, round) < 0;
   }

@@ -18,6 +18,7 @@ import {
 } from './acceptor-rows.ts';
 import type { CheckerFactory, Commit, Violate, World } from './checker.ts';
 import { ControlHistory } from './control-history.ts';
+import { CopiedVotes } from './copied-votes.ts';
 
 /** What is known of a coordinator's memory on the disk it has now. */
 interface Memory {
@@ -31,12 +32,14 @@ interface Memory {
 
 /**
  * What confirmed heads and the control log rest on: a coordinator does not forget. On one disk promises, votes, epochs and
- * vote sequences only grow, and whoever signed a round still has that vote, or a later one, when the power comes back.
+ * vote sequences only grow, and whoever signed a round still has that vote, or a later one, when the power comes back. On the
+ * votes of another directory nobody votes any more.
  */
 export const votes: CheckerFactory = {
   name: 'votes',
   create: (world) => {
     const history = ControlHistory.of(world);
+    const copied = CopiedVotes.of(world);
     const memories = new Map<string, Memory>();
     const rounds = new Set<string>();
     const memoryOf = (machine: Machine): Memory => {
@@ -51,7 +54,10 @@ export const votes: CheckerFactory = {
         const { machine, keys } = commit;
         for (const key of keys) {
           if (key[0] === voterRoom) checkVoter(memoryOf(machine), machine, violate);
-          else if (key[0] === voteRoom) checkVote(memoryOf(machine), machine, registerOfKey(key), violate);
+          if (key[0] !== voteRoom) continue;
+          const register = registerOfKey(key);
+          if (copied.areOn(machine)) violate(`${machine.name} votes in ${register} on the votes of another directory`);
+          checkVote(memoryOf(machine), machine, register, violate);
         }
         for (const { statement, signatures } of certificatesIn(commit, history)) {
           const name = `${statement.register} ${roundText(statement)}`;
@@ -61,6 +67,7 @@ export const votes: CheckerFactory = {
         }
       },
       ended: (machine, violate) => {
+        copied.look();
         const before = memories.get(machine.name);
         if (before === undefined) return;
         const memory = memoryOn(machine);

@@ -17,6 +17,11 @@ export interface SourceFault extends SourceEdit {
  * production knows nothing of them.
  */
 export const sourceFaults = {
+  'write-on-as-before': {
+    module: 'src/node/record-intake.ts',
+    find: 'if (dot.actor !== incarnation.actor) return;',
+    replace: 'if (dot.counter > 0) return;',
+  },
   'drop-branch-on-merge': {
     module: 'crdt/version-graph.ts',
     find: 'heads.filter((head) => !superseded.has(head))',
@@ -41,6 +46,11 @@ export const sourceFaults = {
     module: 'src/node/record-intake.ts',
     find: 'holds[next++] === true',
     replace: 'next >= 0',
+  },
+  'accept-forged-certificate': {
+    module: 'src/node/confirmation/certificates.ts',
+    find: 'signed[at] !== undefined && holds[at]',
+    replace: 'signed[at] !== undefined',
   },
   'confirm-without-majority': {
     module: 'crdt/certificate.ts',
@@ -75,6 +85,11 @@ export const sourceFaults = {
         votes.setState(register, { ...votes.state(register), promised: null });
       return !votes.restored;
     });`,
+  },
+  'vote-on-when-restored': {
+    module: 'src/node/confirmation/acceptor-store.ts',
+    find: '{ ...this.#row, restored: true, identity };',
+    replace: '{ ...this.#row, identity };',
   },
   'call-it-carried-over': {
     module: 'src/control/carry-over.ts',

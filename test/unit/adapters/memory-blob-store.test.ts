@@ -84,6 +84,18 @@ describe('the memory blob store', () => {
     expect(await held(store.crash(new SeededRandom('flushed')))).toEqual([alpha.hash]);
   });
 
+  it('fails on after a crash and a restart, and not on another disk', async () => {
+    const store = new MemoryBlobStore();
+    store.failNext('put', 'io_error', 3);
+    const crashed = store.crash(new SeededRandom('failing'));
+    await expect(crashed.put(alpha.hash, alpha.bytes)).rejects.toMatchObject({ code: 'io_error' });
+    const reopened = crashed.reopen();
+    await expect(reopened.put(alpha.hash, alpha.bytes)).rejects.toMatchObject({ code: 'io_error' });
+    const exchanged = reopened.restore(reopened.snapshot());
+    await exchanged.put(alpha.hash, alpha.bytes);
+    expect(await held(exchanged)).toEqual([alpha.hash]);
+  });
+
   it('leaves unflushed what a failed flush did not make durable', async () => {
     const outcomes = new Set<number>();
     for (let seed = 0; seed < 20; seed++) {

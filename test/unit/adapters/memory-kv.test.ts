@@ -156,6 +156,14 @@ describe('the memory store’s backups', () => {
     expect(rolledBack.identity()).toBe(copied.identity());
   });
 
+  it('are known for what they are, however often a directory and its copies were copied', () => {
+    const first = new MemoryKv(new VirtualClock());
+    const clone = first.clone();
+    const restored = first.restore(first.snapshot());
+    const stores = [first, clone, restored, clone.clone(), restored.clone()];
+    expect(new Set(stores.map((kv) => kv.identity())).size).toBe(stores.length);
+  });
+
   it('tell two stores apart by name', () => {
     const clock = new VirtualClock();
     const [one, other] = ['n1', 'n2'].map((name) => new MemoryKv(clock, { name }).identity());
@@ -187,6 +195,20 @@ describe('the memory store’s faults', () => {
     kv.clearFault();
     await clock.run(put('d'), 100);
     expect(keysOf(kv)).toBe('d');
+  });
+
+  it('fails on after a crash and a restart, and not on another disk', async () => {
+    const { kv } = slowStore();
+    kv.failTransactions('io_error', 3);
+    const writes = (store: MemoryKv) => store.transact((transaction) => transaction.put(key('a'), key('a')));
+    const crashed = kv.crash(random());
+    await expect(writes(crashed)).rejects.toMatchObject({ code: 'io_error' });
+    const reopened = crashed.reopen();
+    await expect(writes(reopened)).rejects.toMatchObject({ code: 'io_error' });
+    const exchanged = reopened.restore(reopened.snapshot());
+    void writes(exchanged);
+    await null;
+    expect(keysOf(exchanged)).toBe('a');
   });
 
   it('rots one bit of a value, and leaves it rotten after a crash', async () => {

@@ -12,7 +12,7 @@ import { EventLog } from '../../../src/node/event-log.ts';
 import { Incarnation } from '../../../src/node/incarnation.ts';
 import { ObjectStore } from '../../../src/node/object-store.ts';
 import { RecordIntake } from '../../../src/node/record-intake.ts';
-import { versionKey } from '../../../src/node/storage-keys.ts';
+import { metaKey, versionKey } from '../../../src/node/storage-keys.ts';
 import { VersionJournal } from '../../../src/node/version-journal.ts';
 import { actorOf, forge, testCluster, testNode, write } from '../../support/versions.ts';
 
@@ -26,6 +26,8 @@ let clock: VirtualClock;
 let kv: MemoryKv;
 let objects: ObjectStore;
 let intake: RecordIntake;
+/** Under which name the node itself writes, should it be the writer. */
+let incarnation: Incarnation;
 /** How many signatures were verified together, and how many records were written in each turn of the event loop. */
 let verified: number[];
 let written: number[];
@@ -41,6 +43,7 @@ function start(flushDelayMs: number): void {
   verified = [];
   written = [];
   delays = [];
+  incarnation = new Incarnation({ kv, random: new SeededRandom('intake') }, writer.nodeId);
   const [log, metrics] = [new MemoryLog(), new MemoryMetrics()];
   const inline = new InlineVerifier();
   const member = { peerId: peerIdOf(writer.signer.publicKey), roles: ['storage'] };
@@ -75,7 +78,7 @@ function start(flushDelayMs: number): void {
       positionAt: () => ({ hash: testCluster, members: new Map([[writer.nodeId, member]]) }),
       followLater: () => undefined,
     },
-    incarnation: new Incarnation({ kv, random: new SeededRandom('intake') }, testNode('reader').nodeId),
+    incarnation,
     content: { want: () => false, keepSmall: () => false, kick: () => undefined },
     log,
     metrics,
@@ -188,4 +191,23 @@ test('a record counts as damaged until the disk has taken its repair', async () 
   await clock.run(intake.repair(textsOf([version]), peer), patienceMs);
   expect(objects.damaged()).toEqual([]);
   expect(objects.sound(kv, version.id)?.id).toBe(version.id);
+});
+
+test('a version of its own that it has not makes the node write under another name, in the same transaction', async () => {
+  await clock.run(incarnation.start(), patienceMs);
+  await clock.run(incarnation.markCleanStop(), patienceMs);
+  const lost = incarnation.actor;
+  const other = write(writer, [], { key: 'other' });
+  await clock.run(intake.receive(textsOf([other]), peer), patienceMs);
+  expect(incarnation.actor).toBe(lost);
+  const returned = write(writer, [], { dot: { actor: lost, counter: 1 } });
+  await clock.run(intake.receive(textsOf([returned]), peer), patienceMs);
+  expect(heldOf([returned])).toBe(1);
+  const { actor, name } = incarnation;
+  expect(actor).not.toBe(lost);
+  expect(Buffer.from(kv.get(metaKey('incarnation')) ?? '').toString('utf8')).toBe(name);
+  // A stop that was under way names what was left: the next start must not keep that.
+  expect(kv.get(metaKey('clean-stop'))).toBeUndefined();
+  await clock.run(intake.receive(textsOf([returned]), peer), patienceMs);
+  expect(incarnation.actor).toBe(actor);
 });
