@@ -8,10 +8,12 @@ import type { ClusterId, NodeId, PeerId } from '../crdt/ids.ts';
 import { isNodeId } from '../crdt/node-name.ts';
 import { fromBase64Url, peerIdOf, signerFromSeed, toBase64Url } from '../crdt/signature.ts';
 import { byteRateForm, parseByteRate } from './byte-rate.ts';
+import { makeDirectory } from './make-directory.ts';
 import type { ContentSettings } from './node/content/content-plane.ts';
 import type { MembershipSettings } from './node/membership/settings.ts';
 import { MeshError } from './ports/mesh-error.ts';
 import type { ReplicationSettings } from './replication/replication.ts';
+import { worded } from './schema-issues.ts';
 
 /** Bytes of an ed25519 seed. */
 const seedBytes = 32;
@@ -143,7 +145,7 @@ export interface NewNodeDirectory {
  */
 export async function createNodeDirectory(dir: string, node: NewNodeDirectory): Promise<void> {
   const parent = dirname(resolve(dir));
-  await mkdir(parent, { recursive: true });
+  await makeDirectory(parent);
   const draft = await mkdtemp(join(parent, '.new-node-'));
   try {
     const paths = nodeDirectoryPaths(draft);
@@ -284,7 +286,7 @@ async function readNodeFile(path: string): Promise<NodeFile> {
     if (cause instanceof MeshError) throw cause;
     throw invalid(path, 'is not JSON', cause);
   }
-  const checked = nodeFileSchema.safeParse(parsed);
+  const checked = nodeFileSchema.safeParse(parsed, worded);
   if (checked.success) return checked.data;
   const issue = checked.error.issues[0];
   throw invalid(

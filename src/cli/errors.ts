@@ -76,6 +76,7 @@ const apiHints: Readonly<Record<string, (error: ApiError) => string>> = {
   unreachable: () => '; start one with "npm run swarm", or say where it is with --url or --dir',
   unauthorized: () => '; give the token with --dir DIR (the directory of the node or swarm) or ANABRANCH_TOKEN',
   deleted: () => '; "log" shows its versions, and --version reads one',
+  content_unavailable: () => '; "doctor" tells what this node has of it, and what to do',
   content_mismatch: () => '; nothing was kept, try again',
   carry_over_running: ({ problem }) => {
     const progress = problem?.progress as { readonly done: number; readonly total: number } | undefined;

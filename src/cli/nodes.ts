@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ChangeOptions, NewMember } from '../client/cluster-client.ts';
 import type { AnabranchClient } from '../client/http-client.ts';
 import type { CommittedChange } from '../node/api.ts';
+import { describeIssues, worded } from '../schema-issues.ts';
 import { changeAndCarryOver } from './carry-over-wait.ts';
 import { type ChangeFlags, tellCommitted, withChange } from './change-options.ts';
 import type { Cli } from './cli.ts';
@@ -160,7 +161,7 @@ function changed(
 
 async function readCard(cli: Cli, file: string): Promise<z.infer<typeof cardSchema>> {
   const hint = `: it should be what "${cli.command('init --join FILE --json')}" printed`;
-  const card = cardSchema.safeParse(await readJson(cli, file, hint));
+  const card = cardSchema.safeParse(await readJson(cli, file, hint), worded);
   if (card.success) return card.data;
-  throw new UsageError(`${file} does not describe a node: ${z.prettifyError(card.error)}`);
+  throw new UsageError(`${file} does not describe a node: ${describeIssues(card.error)}`);
 }

@@ -1,4 +1,3 @@
-import { createBlake3, toHex } from '../../crdt/digest.ts';
 import type {
   CommitMode,
   Confirmation,
@@ -9,18 +8,16 @@ import type {
   NodeStatus,
   ObjectGraph,
   ReadMode,
-  VersionState,
   WrittenVersion,
 } from '../node/api.ts';
 import { clientError } from './api-error.ts';
 import { ClusterClient } from './cluster-client.ts';
 import { ContentClient } from './content-client.ts';
 import { parseEventStream } from './event-stream.ts';
+import { metaPrefix, type ReadObject, readObject } from './object-read.ts';
 import { ReplicationClient } from './replication-client.ts';
 import type { Answer, UploadBody } from './transport.ts';
 import { Transport } from './transport.ts';
-
-const metaPrefix = 'x-anabranch-meta-';
 
 export interface ClientOptions {
   /** As in `http://127.0.0.1:7400`. */
@@ -56,22 +53,6 @@ export interface ListOptions {
   readonly delimiter?: string | undefined;
   readonly after?: string | undefined;
   readonly limit?: number | undefined;
-}
-
-/** A version that is being read. */
-export interface ReadObject {
-  readonly version: string;
-  readonly state: VersionState;
-  /** How many heads the object has. */
-  readonly heads: number;
-  /** The greatest head this read does not show. */
-  readonly newer: string | null;
-  readonly b3: string;
-  readonly size: number;
-  readonly type: string;
-  readonly meta: Readonly<Record<string, string>>;
-  /** The content, checked against `b3`: the loop throws `content_mismatch` after the last piece when it differs. */
-  readonly body: AsyncIterable<Uint8Array>;
 }
 
 /** The HTTP API of one node. Every call rejects with `ApiError`, or with its signal's reason. */
@@ -114,13 +95,12 @@ export class AnabranchClient {
   }
 
   async get(ns: string, key: string, options: GetOptions = {}): Promise<ReadObject> {
-    const answer = await this.#transport.call({
-      method: 'GET',
-      path: objectPath('objects', ns, key),
-      query: { mode: options.mode, version: options.version },
-      signal: options.signal,
-    });
-    return readObject(answer, `${ns}/${key}`);
+    const { mode, version, signal } = options;
+    const call = { method: 'GET', path: objectPath('objects', ns, key), signal } as const;
+    const answer = await this.#transport.call({ ...call, query: { mode, version } });
+    const restOf = (read: string, from: number): Promise<Answer> =>
+      this.#transport.call({ ...call, query: { version: read }, headers: { range: `bytes=${from}-` } });
+    return readObject(answer, `${ns}/${key}`, restOf);
   }
 
   async delete(ns: string, key: string, options: WriteOptions = {}): Promise<WrittenVersion> {
@@ -199,7 +179,10 @@ export class AnabranchClient {
     };
   }
 
-  /** Resolves once the node has begun to stream, so that nothing which happens afterwards is missed. */
+  /**
+   * Resolves once the node has begun to stream, so that nothing which happens afterwards is missed. `after` is the `id` of an
+   * event of this very node: for one that it has not given out yet, all that it keeps comes, from a lower `id` on.
+   */
   async events(options: { readonly after?: number; readonly signal: AbortSignal }): Promise<AsyncIterable<MeshEvent>> {
     const answer = await this.#transport.call({
       method: 'GET',
@@ -249,58 +232,6 @@ function encodeMetaName(name: string): string {
       : `%${byte.toString(16).padStart(2, '0')}`,
   );
   return bytes.join('');
-}
-
-function metaOf(headers: Answer['headers']): Record<string, string> {
-  const entries = Object.entries(headers).filter(([header]) => header.startsWith(metaPrefix));
-  try {
-    return Object.fromEntries(
-      entries.map(([header, value]) => [
-        decodeURIComponent(header.slice(metaPrefix.length)),
-        decodeURIComponent(String(value)),
-      ]),
-    );
-  } catch (cause) {
-    throw clientError('bad_response', 'The answer has metadata that is not percent-encoded UTF-8', cause);
-  }
-}
-
-function readObject(answer: Answer, name: string): ReadObject {
-  const b3 = answer.header('x-anabranch-b3') ?? '';
-  const version = /^"(.+)"$/.exec(answer.header('etag') ?? '')?.[1];
-  if (version === undefined || !/^[0-9a-f]{64}$/.test(b3)) {
-    throw clientError(
-      'bad_response',
-      `The answer for ${name} does not say which version it is; is this an Anabranch node?`,
-    );
-  }
-  return {
-    version,
-    state: answer.header('x-anabranch-state') === 'confirmed' ? 'confirmed' : 'provisional',
-    heads: Number(answer.header('x-anabranch-heads') ?? 1),
-    newer: answer.header('x-anabranch-newer') || null,
-    b3,
-    size: Number(answer.header('content-length') ?? 0),
-    type: answer.header('content-type') ?? 'application/octet-stream',
-    meta: metaOf(answer.headers),
-    body: verified(answer.body(), b3, name),
-  };
-}
-
-async function* verified(
-  pieces: AsyncIterable<Uint8Array>,
-  b3: string,
-  name: string,
-): AsyncGenerator<Uint8Array, void, void> {
-  const hash = createBlake3();
-  for await (const piece of pieces) {
-    hash.update(piece);
-    yield piece;
-  }
-  const actual = toHex(hash.digest());
-  if (actual !== b3) {
-    throw clientError('content_mismatch', `The content of ${name} arrived damaged: its BLAKE3 is ${actual}, not ${b3}`);
-  }
 }
 
 async function* meshEvents(answer: Answer): AsyncGenerator<MeshEvent, void, void> {

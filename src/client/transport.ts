@@ -34,6 +34,8 @@ export interface Answer {
   readonly headers: IncomingMessage['headers'];
   /** The body's pieces, pulled only as fast as they are taken. Leaving the loop early drops the connection. */
   body(): AsyncGenerator<Uint8Array, void, void>;
+  /** Drops a body that nobody is going to read, and the connection with it. */
+  discard(): void;
 }
 
 /** HTTP/1.1 to one node, with its token, over kept-alive connections. */
@@ -137,6 +139,7 @@ export class Transport {
         return Array.isArray(value) ? value.join(', ') : value;
       },
       body: () => this.#read(request, response, stalls, call.signal),
+      discard: () => void request.destroy(),
     };
   }
 

@@ -1,13 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { AskedOperation } from '../node/api.ts';
+import { describeIssues, worded } from '../schema-issues.ts';
 import { adminPrincipal } from './auth.ts';
 import { changeParameters, idempotencyKey } from './cluster-schemas.ts';
 import type { HttpContext } from './context.ts';
 import { HttpProblem } from './errors.ts';
 import { sendOutcome } from './outcomes.ts';
 import { decodePercent } from './percent.ts';
-import { describeIssues, parametersOf } from './target.ts';
+import { parametersOf } from './target.ts';
 
 /** What the calls that change something by a JSON body have in common, and those that change the cluster: a reason, an operation id, and how they end. */
 
@@ -41,7 +42,7 @@ export function bodyOf<Schema extends z.ZodType>(request: FastifyRequest, schema
   if (request.body === undefined || request.body === null) {
     throw new HttpProblem('invalid_request', 'A body is needed: a JSON object, with Content-Type: application/json.');
   }
-  const body = schema.safeParse(request.body);
+  const body = schema.safeParse(request.body, worded);
   if (!body.success) throw new HttpProblem('invalid_request', describeIssues(body.error));
   return body.data;
 }

@@ -1,24 +1,42 @@
 import type { ServerResponse } from 'node:http';
 import { MeshError } from '../ports/mesh-error.ts';
 
+export interface ContentTransfer {
+  readonly sizeBytes: number;
+  /** Writes the head of the answer. */
+  readonly begin: () => void;
+  /** Told of the bytes as they are handed over. */
+  readonly onSent: (bytes: number) => void;
+}
+
 /**
  * Writes `sizeBytes` of content as a response's body, at the client's pace and a chunk at a time. The last chunk
- * goes out with the end, so that a small object is one packet. When the content fails, or is not as long as
- * announced, the connection is destroyed: the client sees a broken transfer, never a short one that looks whole.
+ * goes out with the end, so that a small object is one packet. `begin` is called right before the first byte: what fails
+ * sooner can still be answered. When the content fails later, or is not as long as announced, the connection is destroyed:
+ * the client sees a broken transfer, never a short one that looks whole.
  * Rejects with the reason; resolves quietly when the client has gone.
  */
 export async function writeContent(
   response: ServerResponse,
   content: AsyncIterable<Uint8Array>,
-  sizeBytes: number,
+  { sizeBytes, begin, onSent }: ContentTransfer,
 ): Promise<void> {
   let heldBack: Uint8Array | undefined;
   let bytes = 0;
+  let hasBegun = false;
+  const beginOnce = (): void => {
+    if (!hasBegun) begin();
+    hasBegun = true;
+  };
   try {
     for await (const chunk of content) {
       bytes += chunk.length;
       if (bytes > sizeBytes) break;
-      if (heldBack !== undefined && !(await writeChunk(response, heldBack))) return;
+      if (heldBack !== undefined) {
+        beginOnce();
+        if (!(await writeChunk(response, heldBack))) return;
+        onSent(heldBack.length);
+      }
       heldBack = chunk;
     }
     if (bytes !== sizeBytes) {
@@ -26,10 +44,13 @@ export async function writeContent(
         detail: { sizeBytes, bytes },
       });
     }
+    if (response.destroyed) return;
+    beginOnce();
     response.end(heldBack);
+    onSent(heldBack?.length ?? 0);
   } catch (error) {
     if (response.destroyed) return;
-    response.destroy();
+    if (hasBegun) response.destroy();
     throw error;
   }
 }

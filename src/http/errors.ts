@@ -152,7 +152,11 @@ export function problemOf(error: unknown): HttpProblem {
 type Answer = readonly [ProblemCode, string];
 
 const meshErrorMessages: Readonly<Partial<Record<MeshErrorCode, Answer>>> = {
-  content_unavailable: ['content_unavailable', 'The content made no progress for too long; try again later.'],
+  content_unavailable: [
+    'content_unavailable',
+    'A part of the content is missing or damaged on this node, and nobody sent it in time; try again once a node that has ' +
+      'it is connected.',
+  ],
   corrupt: [
     'damaged',
     'A part of what this node has stored is damaged on its disk and was not used. A damaged version is fetched again as ' +

@@ -322,7 +322,7 @@ const problemDetails: Readonly<Record<ProblemCode, ProblemExample>> = {
   headers_too_large: ['The request line and headers are larger than this node takes.'],
   internal: ['The node failed to answer; its log has the reason.'],
   damaged: ['A part of what this node has stored is damaged on its disk and was not used.'],
-  content_unavailable: ['The content made no progress for 10 s; try again later.'],
+  content_unavailable: ['no holder has sent anything of the content for 10 s'],
   metadata_unavailable: ['The versions of notes/readme.txt are held by other nodes, and none of them answers.'],
   quorum_unavailable: [
     'The version is stored here as provisional; no quorum confirmed it in time.',

@@ -35,7 +35,7 @@ export interface HttpLimits {
 export const defaultLimits: HttpLimits = {
   headersMs: 30_000,
   idleMs: 60_000,
-  drainMs: 2_500,
+  drainMs: 2_000,
   discardBytesMax: 8 * 1024 * 1024,
   eventStreamsMax: 64,
 };

@@ -127,16 +127,18 @@ async function sendContent(
   const opened = await found.open(part && { start: part.start, end: part.end }, gone.signal);
   if (!opened.ok) return sendRefusal(reply, opened.error);
   const sizeBytes = part === undefined ? found.size : part.end - part.start;
-  reply.hijack();
-  reply.raw.writeHead(part === undefined ? 200 : 206, {
-    ...contentHeaders(found),
-    'content-length': sizeBytes,
-    ...(part && { 'content-range': `bytes ${part.start}-${part.end - 1}/${found.size}` }),
-  });
+  const begin = (): void => {
+    reply.raw.writeHead(part === undefined ? 200 : 206, {
+      ...contentHeaders(found),
+      'content-length': sizeBytes,
+      ...(part && { 'content-range': `bytes ${part.start}-${part.end - 1}/${found.size}` }),
+    });
+    reply.hijack();
+  };
   try {
-    await writeContent(reply.raw, opened.value, sizeBytes);
-    context.metrics.sent(sizeBytes);
+    await writeContent(reply.raw, opened.value, { sizeBytes, begin, onSent: context.metrics.sent });
   } catch (error) {
+    if (!reply.raw.headersSent) throw error;
     context.log.error('http:content-failed', { version: found.version, error });
   }
 }

@@ -31,7 +31,8 @@ export function buildOpenApi(): Json {
       description:
         'A peer-to-peer mesh that stores versioned objects and joins offline branches without losing one. ' +
         'Keys are percent-encoded paths; `%2F` equals `/`. Lists are ordered by UTF-8 bytes. Unknown query parameters ' +
-        'are refused. An address that is none answers 404 `not_found`, a method it lacks 405 `method_not_allowed`.',
+        'are refused. An address that is none answers 404 `not_found`, a method it lacks 405 `method_not_allowed`. ' +
+        'A refusal has a stable `code`; each call lists those that it may answer with.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: 'http://127.0.0.1:7400' }],

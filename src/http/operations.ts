@@ -59,7 +59,9 @@ export const operations: readonly Operation[] = [
     path: objectPath,
     id: 'putObject',
     summary: 'Write a version of an object',
-    description: 'The body of any type and length is the content; `Content-Type` becomes `type`.',
+    description:
+      'The body of any type and length is the content; `Content-Type` becomes `type`. One that is no media type, as without ' +
+      'a "/", is refused with 415.',
     parameters: schemas.writeParameters,
     requestHeaders: [ifMatch, metaHeader],
     requestBody: bytes,
@@ -119,6 +121,9 @@ export const operations: readonly Operation[] = [
     path: objectPath,
     id: 'deleteObject',
     summary: 'Write a tombstone',
+    description:
+      'With no parents named, an object that never was answers 404 `not_found`, and one that is deleted already 404 `deleted`: ' +
+      'there is nothing that a tombstone would take away. Named parents get one in any case.',
     parameters: schemas.writeParameters,
     requestHeaders: [ifMatch],
     answers: [
@@ -208,9 +213,19 @@ export const operations: readonly Operation[] = [
     path: '/v1/events',
     id: 'streamEvents',
     summary: 'Follow what happens at this node',
-    description: 'Server-sent events: `id`, `event` (the type) and `data` (JSON, as `data` of `MeshEvent`).',
+    description:
+      'Server-sent events: `id`, `event` (the type) and `data` (JSON, as `data` of `MeshEvent`). The numbers are those of ' +
+      'this node and its disk: another node has others.',
     parameters: schemas.noParameters,
-    requestHeaders: [{ name: 'Last-Event-ID', description: 'Resume after this event.', example: '41' }],
+    requestHeaders: [
+      {
+        name: 'Last-Event-ID',
+        description:
+          'Resume after this event. A number that this node has not given out yet (it is another node’s, or the disk is ' +
+          'new) gets all events that are kept.',
+        example: '41',
+      },
+    ],
     answers: [
       {
         status: 200,

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { describeIssues, worded } from '../schema-issues.ts';
 import { HttpProblem } from './errors.ts';
 import { decodePercent } from './percent.ts';
 
@@ -33,7 +34,7 @@ export function namespaceTarget(url: string): string {
 export function parametersOf<Schema extends z.ZodObject>(url: string, schema: Schema): Given<z.output<Schema>> {
   const start = url.indexOf('?');
   if (start === -1) return {} as Given<z.output<Schema>>;
-  const result = schema.safeParse(parseQuery(url.slice(start + 1)));
+  const result = schema.safeParse(parseQuery(url.slice(start + 1)), worded);
   if (result.success) return result.data as Given<z.output<Schema>>;
   const unknown = result.error.issues.flatMap((issue) => (issue.code === 'unrecognized_keys' ? issue.keys : []));
   throw new HttpProblem('invalid_request', describeIssues(result.error), {
@@ -43,16 +44,6 @@ export function parametersOf<Schema extends z.ZodObject>(url: string, schema: Sc
 
 /** A parameter is there or it is not; it is never there as undefined. */
 type Given<Parameters> = { readonly [Name in keyof Parameters]: Exclude<Parameters[Name], undefined> };
-
-/** Zod's issues as one sentence each. */
-export function describeIssues(error: z.ZodError): string {
-  return error.issues
-    .map((issue) => {
-      if (issue.code === 'unrecognized_keys') return `Unknown: ${issue.keys.map((key) => `"${key}"`).join(', ')}.`;
-      return issue.path.length === 0 ? `${issue.message}.` : `"${issue.path.join('.')}": ${issue.message}.`;
-    })
-    .join(' ');
-}
 
 function pathOf(url: string): string {
   const end = url.indexOf('?');

@@ -29,20 +29,46 @@ async function giveUp({ node }: RunningProcess, bytes: Uint8Array): Promise<stri
   return hash;
 }
 
-/** Changes a byte in the middle of the greatest file under a folder. */
-async function rotGreatestFile(dir: string): Promise<void> {
-  const files = (await readdir(dir, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
-  let [greatest, greatestBytes] = ['', Buffer.alloc(0)];
-  for (const { parentPath, name } of files) {
-    const bytes = await readFile(join(parentPath, name));
-    if (bytes.length > greatestBytes.length) [greatest, greatestBytes] = [join(parentPath, name), bytes];
-  }
-  const middle = Math.floor(greatestBytes.length / 2);
-  greatestBytes.writeUInt8(greatestBytes.readUInt8(middle) ^ 1, middle);
-  await writeFile(greatest, greatestBytes);
+interface StoredFile {
+  readonly path: string;
+  readonly bytes: Buffer;
 }
 
-describe('the content of a node', () => {
+async function filesUnder(dir: string): Promise<StoredFile[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+  const paths = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+  return Promise.all(paths.map(async (path) => ({ path, bytes: await readFile(path) })));
+}
+
+/** Changes a byte in the middle of a file. */
+async function rot({ path, bytes }: StoredFile): Promise<void> {
+  const middle = Math.floor(bytes.length / 2);
+  const rotten = Buffer.from(bytes);
+  rotten.writeUInt8(bytes.readUInt8(middle) ^ 1, middle);
+  await writeFile(path, rotten);
+}
+
+async function rotGreatestFile(dir: string): Promise<void> {
+  const [greatest] = (await filesUnder(dir)).sort((a, b) => b.bytes.length - a.bytes.length);
+  await rot(greatest as StoredFile);
+}
+
+/** The files of a content's chunks, in their order. */
+async function chunksOf(dir: string, content: Buffer): Promise<StoredFile[]> {
+  const files = await filesUnder(dir);
+  const chunks: StoredFile[] = [];
+  for (let from = 0; from < content.length; ) {
+    const next = files.find(
+      ({ bytes }) => bytes.length > 0 && bytes.equals(content.subarray(from, from + bytes.length)),
+    );
+    if (next === undefined) throw new Error(`no file has the content from byte ${from} on`);
+    chunks.push(next);
+    from += next.bytes.length;
+  }
+  return chunks;
+}
+
+describe.concurrent('the content of a node', () => {
   it('that was given up is listed, told of by the doctor and tried again; what rots is found on demand and mended', {
     timeout: 300_000,
   }, async () => {
@@ -91,4 +117,37 @@ describe('the content of a node', () => {
       expect(toHex(blake3(Buffer.concat(parts)))).toBe(toHex(blake3(content)));
     });
   });
+
+  it('that has rotted where nobody else has it is refused with its code, whichever of its chunks it is', async () => {
+    await withNodes(1, async (nodes) => {
+      const [only] = nodes as [RunningProcess];
+      const contents = { second: letters(6_000_000), last: letters(6_000_000) };
+      for (const [key, content] of Object.entries(contents)) {
+        await only.client.put('docs', key, content);
+        const chunks = await chunksOf(nodeDirectoryPaths(only.node.dir).blobs, content);
+        expect(chunks.length).toBeGreaterThan(3);
+        await rot((key === 'second' ? chunks[1] : chunks.at(-1)) as StoredFile);
+      }
+      const [answer, ...commands] = await Promise.all([
+        fetch(`${only.node.url}/v1/objects/docs/second`, { headers: { authorization: `Bearer ${only.node.token}` } }),
+        anabranch(only, 'get', 'docs/second'),
+        anabranch(only, 'get', 'docs/last'),
+      ]);
+      expect([answer.status, await answer.json()]).toMatchObject([503, { code: 'content_unavailable' }]);
+      for (const { exitCode, stderr } of commands) {
+        expect(exitCode).toBe(1);
+        expect(stderr).toMatch(/^anabranch: [^\n]* \(content_unavailable\); "doctor" tells [^\n]*\n$/);
+      }
+      const [second, last] = commands.map(({ stdout }) => stdout) as [string, string];
+      expect(second).toBe('');
+      expect(last.length).toBeGreaterThan(contents.last.length / 3);
+      expect(contents.last.toString('latin1').startsWith(last)).toBe(true);
+      const doctor = await anabranch(only, 'doctor');
+      expect(doctor.exitCode).toBe(1);
+      expect(doctor.stdout).toContain("WRONG content: 2 contents have rotted on this node's disk");
+    });
+  });
 });
+
+/** Bytes that are text as they are. */
+const letters = (size: number): Buffer => Buffer.from(randomBytes(size / 2).toString('hex'));

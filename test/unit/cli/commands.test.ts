@@ -242,6 +242,7 @@ describe('a command that fails', () => {
     ['nodes roles n1 king', 2, 'Allowed choices are storage, coordinator, agent'],
     ['nodes admit none.json --role king', 2, 'Allowed choices'],
     ['nodes admit none.json', 1, 'no such file'],
+    ['ls docs --delimiter=', 2, '"delimiter": at least 1 character is expected (invalid_request)'],
     ['nodes roles n9 agent', 3, 'there is no member n9; there are n1'],
     ['control-log verify none.jsonl', 1, 'no such file'],
     ['namespaces set docs --read-mode never', 2, 'Allowed choices'],
@@ -255,6 +256,12 @@ describe('a command that fails', () => {
     expect(result).toMatchObject({ exitCode, stdout: '' });
     expect(result.stderr).toMatch(/^anabranch: [^\n]+\n$/);
     expect(result.stderr).toContain(reason);
+  });
+
+  it('says in one line what the description of a node lacks', async () => {
+    const { stderr, exitCode } = await run('nodes admit -', { stdin: '{"name":"n9","nodeId":7}' });
+    const lacks = '"nodeId": text is expected. "peerId": text is expected.';
+    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: `anabranch: - does not describe a node: ${lacks}\n` });
   });
 
   it('prints the problem document as well with --json', async () => {

@@ -19,6 +19,7 @@ describe('the exit code', () => {
     ['a node that went away', clientError('connection_lost', 'no'), 4],
     ['damaged content', clientError('content_mismatch', 'no'), 1],
     ['a wrong directory', new MeshError('invalid_config', 'no'), 2],
+    ['a node that runs already', new MeshError('wrong_state', 'no'), 1],
     ['a directory in use', new MeshError('directory_in_use', 'no'), 1],
     ['a full disk', system('ENOSPC', '/x'), 1],
     ['a bug', new TypeError('no'), 1],

@@ -82,7 +82,9 @@ describe('what a node refuses', () => {
     vi.spyOn(http.node, 'read').mockReturnValue({ ok: true, value: read });
     const result = await anabranch('get docs/x -o out');
     expect(result).toMatchObject({ exitCode: 1, stdout: '' });
-    expect(result.stderr).toBe('anabranch: The node refuses by content_unavailable (content_unavailable)\n');
+    expect(result.stderr).toBe(
+      'anabranch: The node refuses by content_unavailable (content_unavailable); "doctor" tells what this node has of it, and what to do\n',
+    );
     expect(await readdir(cwd)).toEqual(['file.txt']);
   });
 

@@ -183,6 +183,70 @@ describe('a download', () => {
     await expect(read(body)).rejects.toMatchObject({ code: 'connection_lost' });
   });
 
+  /** Sends a part of the content, from where a range begins, and then cuts the connection. */
+  function answerPart(request: IncomingMessage, response: ServerResponse, until: number, etag = `"${version}"`): void {
+    const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? 'bytes=0-')?.[1]);
+    response.writeHead(request.headers.range === undefined ? 200 : 206, {
+      etag,
+      'content-length': content.length - from,
+      'x-anabranch-b3': toHex(blake3(content)),
+      ...(request.headers.range && { 'content-range': `bytes ${from}-${content.length - 1}/${content.length}` }),
+    });
+    if (until === content.length) response.end(content.subarray(from));
+    else response.write(content.subarray(from, until), () => setImmediate(() => response.destroy()));
+  }
+
+  it('goes on where the connection was cut, with the same version, and is whole', async () => {
+    const seen: (readonly [string | undefined, string | undefined])[] = [];
+    const client = await clientOf((request, response) => {
+      seen.push([request.url, request.headers.range]);
+      answerPart(request, response, [4, 9, content.length][seen.length - 1] as number);
+    });
+    const { body } = await client.get('docs', 'a', { mode: 'preferred' });
+    expect(await read(body)).toBe(content.toString());
+    const again = `/v1/objects/docs/a?version=${version}`;
+    expect(seen).toEqual([
+      ['/v1/objects/docs/a?mode=preferred', undefined],
+      [again, 'bytes=4-'],
+      [again, 'bytes=9-'],
+    ]);
+  });
+
+  it('fails with what the node says of the rest', async () => {
+    const client = await clientOf((request, response) => {
+      if (request.headers.range === undefined) answerPart(request, response, 4);
+      else answerProblem(response, 503, 'content_unavailable');
+    });
+    const { body } = await client.get('docs', 'a');
+    await expect(read(body)).rejects.toMatchObject({ code: 'content_unavailable', status: 503 });
+  });
+
+  it('fails when asking again brings no more, or another version', async () => {
+    for (const etag of [`"${version}"`, `"${'b'.repeat(52)}"`]) {
+      let asked = 0;
+      const client = await clientOf((request, response) => {
+        asked += 1;
+        // No byte of the rest of the same version; all of the rest of another.
+        if (asked === 1) answerPart(request, response, 4);
+        else answerPart(request, response, etag.includes('b') ? content.length : 4, etag);
+      });
+      const { body } = await client.get('docs', 'a');
+      await expect(read(body)).rejects.toMatchObject({ code: 'connection_lost' });
+      expect(asked).toBe(2);
+    }
+  });
+
+  it('fails with how it was cut when no node answers any more', async () => {
+    const server = createServer((request, response) => {
+      server.close();
+      answerPart(request, response, 4);
+    });
+    const client = new AnabranchClient({ url: await urlOf(server) });
+    closers.push(() => client.close());
+    const { body } = await client.get('docs', 'a');
+    await expect(read(body)).rejects.toMatchObject({ code: 'connection_lost' });
+  });
+
   it('fails when it stalls', async () => {
     const answer = (_request: IncomingMessage, response: ServerResponse): void => {
       response.writeHead(200, { etag: '"v"', 'x-anabranch-b3': '0'.repeat(64), 'content-length': 100 });

@@ -272,6 +272,28 @@ describe('GET and HEAD', () => {
     expect(http.log.linesOf('http:content-failed')).toHaveLength(2);
   });
 
+  it.each([
+    ['content_unavailable', 'content_unavailable', 2],
+    ['corrupt', 'damaged', 2],
+    ['corrupt', 'damaged', 20],
+  ] as const)(
+    'answers %s with the code %s when a first piece of %i bytes has not gone out, and keeps the connection',
+    async (code, expected, pieceBytes) => {
+      for (const headers of [{}, { range: 'bytes=0-2' }]) {
+        serve(failing(code, 1, pieceBytes), 10);
+        const raw = await http.connect(http.head('GET', path, headers));
+        await raw.until(/"code":"/);
+        vi.restoreAllMocks();
+        raw.send(http.head('GET', path, { connection: 'close' }));
+        const { status, text: rest, headers: refused } = await raw.answer();
+        expect(status).toBe(503);
+        expect(rest).toContain(`"code":"${expected}"`);
+        expect(rest).toMatch(/HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n0123456789$/);
+        expect([refused.get('etag'), refused.get('content-range')]).toEqual([null, null]);
+      }
+    },
+  );
+
   it('never sends more than it announced', async () => {
     serve(tooLong(), 10);
     const raw = await http.connect(http.head('GET', path));
@@ -280,45 +302,63 @@ describe('GET and HEAD', () => {
     vi.restoreAllMocks();
   });
 
-  it('stops reading content when the client goes away', async () => {
+  it('stops reading content when the client goes away, and counts what was handed to it', async () => {
     let ended = false;
+    let pieces = 0;
+    const pieceBytes = 65_536;
     const endless = async function* (): AsyncGenerator<Uint8Array> {
       try {
-        for (;;) yield Buffer.alloc(65_536);
+        for (; ; pieces += 1) yield Buffer.alloc(pieceBytes);
       } finally {
         ended = true;
       }
     };
     serve(endless(), 1e12);
+    const sentBytes = (): number => http.metrics.value('anabranch_http_content_sent_bytes_total');
+    const before = sentBytes();
     const raw = await http.connect(http.head('GET', path));
     await raw.until(/200 OK/);
     raw.socket.destroy();
     await vi.waitFor(() => expect(ended).toBe(true));
+    expect(sentBytes() - before).toBeGreaterThan(0);
+    expect(sentBytes() - before).toBeLessThanOrEqual(pieces * pieceBytes);
     vi.restoreAllMocks();
   });
 
-  it('takes a client that leaves while content is waited for as no fault', async () => {
-    const read = http.node.read.bind(http.node);
-    let isWaiting = false;
-    vi.spyOn(http.node, 'read').mockImplementation((input) => {
-      const outcome = read(input);
-      if (!outcome.ok) return outcome;
-      const open: ReadVersion['open'] = (_range, signal) =>
-        new Promise((_resolve, reject) => {
+  it.each([0, 1])(
+    'takes a client that leaves while content is waited for behind %i chunks as no fault',
+    async (chunks) => {
+      const read = http.node.read.bind(http.node);
+      let isWaiting = false;
+      const goneOf = (signal: AbortSignal | undefined) =>
+        new Promise<never>((_resolve, reject) => {
           isWaiting = true;
           signal?.addEventListener('abort', () => reject(signal.reason));
         });
-      return { ok: true, value: { ...outcome.value, open } };
-    });
-    const raw = await http.connect(http.head('GET', path));
-    await vi.waitFor(() => expect(isWaiting).toBe(true));
-    raw.socket.destroy();
-    const labels = { method: 'GET', route: '/v1/objects/:ns/*', status: 'aborted' };
-    const before = http.metrics.value('anabranch_http_requests_total', labels);
-    await vi.waitFor(() => expect(http.metrics.value('anabranch_http_requests_total', labels)).toBe(before + 1));
-    expect(http.log.linesOf('http:failed')).toEqual([]);
-    vi.restoreAllMocks();
-  });
+      const waiting = async function* (signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+        yield Buffer.from('0');
+        await goneOf(signal);
+      };
+      vi.spyOn(http.node, 'read').mockImplementation((input) => {
+        const outcome = read(input);
+        if (!outcome.ok) return outcome;
+        const open: ReadVersion['open'] = async (_range, signal) =>
+          chunks === 0 ? goneOf(signal) : { ok: true, value: waiting(signal) };
+        return { ok: true, value: { ...outcome.value, open } };
+      });
+      const faults = (): number =>
+        ['failed', 'content-failed'].flatMap((what) => http.log.linesOf(`http:${what}`)).length;
+      const faultsBefore = faults();
+      const raw = await http.connect(http.head('GET', path));
+      await vi.waitFor(() => expect(isWaiting).toBe(true));
+      raw.socket.destroy();
+      const labels = { method: 'GET', route: '/v1/objects/:ns/*', status: 'aborted' };
+      const before = http.metrics.value('anabranch_http_requests_total', labels);
+      await vi.waitFor(() => expect(http.metrics.value('anabranch_http_requests_total', labels)).toBe(before + 1));
+      expect(faults()).toBe(faultsBefore);
+      vi.restoreAllMocks();
+    },
+  );
 
   it('answers 503 when the content cannot be had', async () => {
     const refusal = { code: 'content_unavailable', message: 'No node that is connected has it.' } as const;
@@ -341,9 +381,13 @@ describe('GET and HEAD', () => {
     });
   }
 
-  async function* failing(): AsyncGenerator<Uint8Array> {
-    for (let piece = 0; piece < 2; piece++) yield Buffer.alloc(65_536);
-    throw new MeshError('corrupt', 'a chunk does not match its name');
+  async function* failing(
+    code: 'corrupt' | 'content_unavailable' = 'corrupt',
+    pieces = 2,
+    pieceBytes = 65_536,
+  ): AsyncGenerator<Uint8Array> {
+    for (let piece = 0; piece < pieces; piece++) yield Buffer.alloc(pieceBytes);
+    throw new MeshError(code, 'a chunk does not match its name');
   }
 
   async function* short(): AsyncGenerator<Uint8Array> {
@@ -384,5 +428,13 @@ describe('listing', () => {
     const rest = await http.ask('GET', `/v1/objects/list?delimiter=/&after=${rolled.json.next}`);
     expect([keys(rest.json), rest.json.next]).toEqual([['\uffff', '\u{10000}'], null]);
     expect(keys((await http.ask('GET', '/v1/objects/list?prefix=a%2F')).json)).toEqual(['a/1', 'a/2']);
+  });
+
+  it.each([
+    ['docs?delimiter=', '"delimiter": at least 1 character is expected.'],
+    ['docs?limit=0', '"limit": a whole number from 1 to 1000 is expected.'],
+    ['docs/x?mode=newest', '"mode": one of preferred, confirmed_only, provisional_allowed is expected.'],
+  ])('says of %s what is expected', async (target, detail) => {
+    expect((await http.ask('GET', `/v1/objects/${target}`)).json).toMatchObject({ code: 'invalid_request', detail });
   });
 });
