@@ -15,8 +15,11 @@ import { parseSize, sizeForm } from './size.ts';
 type RunningSettings = Required<Parameters<typeof openNode>[1]>;
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
-/** Whatever a library or a failed stop has left open must not keep a stopped node's process alive. */
-const lingerMsMax = 2_000;
+/**
+ * Whatever a library or a failed stop has left open must not keep a stopped node's process alive: libp2p leaves a timer of 1 s
+ * each time. By then all is flushed and closed; this is for the last words alone.
+ */
+const lingerMsMax = 250;
 const peersMax = 1_024;
 
 interface ServeFlags {

@@ -51,9 +51,13 @@ export class EventLog {
     return this.#lastFlushed;
   }
 
-  /** Events after a number, in order, then live ones until the signal aborts. */
+  /**
+   * Events after a number, in order, then live ones until the signal aborts. A number that no reader was shown yet is
+   * another node's, or was lost with a disk: then all events that are kept come, since waiting until the numbers reach it
+   * would be silence about what happened.
+   */
   async *read(after: number, signal: AbortSignal): AsyncGenerator<MeshEvent> {
-    let seen = after;
+    let seen = after > this.#lastFlushed ? 0 : after;
     while (!signal.aborted) {
       const page = this.#page(seen);
       for (const event of page) {

@@ -29,8 +29,8 @@ import { type NodeAdapters, NodeParts, type NodeSettings } from './node-parts.ts
 import { NodeReplication } from './node-replication.ts';
 import { refuse } from './refusals.ts';
 
-/** Of the 5 s a stop may take, what writes under way get; the rest is for flushing. */
-const drainMsMax = 3_000;
+/** Of the 5 s a stop may take, what writes under way get. The HTTP API has had as long before; the rest is for flushing. */
+const drainMsMax = 2_000;
 
 /** A node of the mesh: objects, their versions and contents, and the workers that keep it in step. */
 export class Node implements MeshNode {

@@ -57,9 +57,9 @@ describe('close', () => {
     const closed = http.server.close().then(() => {
       isClosed = true;
     });
-    await http.clock.advance(2_000);
+    await http.clock.advance(1_900);
     expect(isClosed).toBe(false);
-    await http.clock.advance(1_000);
+    await http.clock.advance(200);
     await closed;
     await raw.closed;
     expect(http.node.objects.size).toBe(0);

@@ -81,3 +81,20 @@ it('numbers on after a restart, and shows nothing that is not published', async 
   stopped.abort();
   await reading;
 });
+
+it('gives all there is to who names a number that was never given out, and then goes on', async () => {
+  const log = new EventLog(kv);
+  await append(log, 2);
+  const stopped = new AbortController();
+  const seen: number[] = [];
+  const reading = (async () => {
+    for await (const { id } of log.read(41, stopped.signal)) seen.push(id);
+  })();
+  await clock.run(clock.sleep(1), 1_000);
+  expect(seen).toEqual([1, 2]);
+  await append(log, 1);
+  await clock.run(clock.sleep(1), 1_000);
+  expect(seen).toEqual([1, 2, 3]);
+  stopped.abort();
+  await reading;
+});
