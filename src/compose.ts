@@ -106,7 +106,9 @@ export async function openNode(
     closers.push(() => verifier.close());
     const metrics = new PromMetrics({ processMetrics: true });
     const onFault = (error: MeshError): void => log.warn('store:write_behind_failed', { error });
-    const kv = await openLmdbKv(directory.paths.data, { onFault });
+    // On any start but the first, all that the node knew is gone: it begins anew, and fetches what others have.
+    const onRemade = (): void => log.warn('store:was_empty', { path: directory.paths.data });
+    const kv = await openLmdbKv(directory.paths.data, { onFault, onRemade });
     closers.push(() => kv.close());
     const blobs = await openFileBlobStore(directory.paths.blobs);
     const network = await createLibp2pNetwork(

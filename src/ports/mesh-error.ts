@@ -12,7 +12,8 @@ export type MeshErrorCode =
   | 'shutting_down'
   | 'stream_failed'
   | 'timeout'
-  | 'too_large';
+  | 'too_large'
+  | 'wrong_state';
 
 /** An operational failure: a code to act on, a sentence to read, and the cause. */
 export class MeshError extends Error {

@@ -18,6 +18,9 @@ const socketPathBytesMax = 103;
 /** Whoever left a socket file behind answers at once, or is gone. */
 const probeMsMax = 1_000;
 
+/** Why a command that is right was not carried out. */
+const refusalCodes = ['io_error', 'shutting_down', 'wrong_state'] as const;
+
 export type ControlHandler = (request: unknown) => Promise<unknown>;
 
 export interface ControlServer {
@@ -50,14 +53,14 @@ export async function serveControlSocket(path: string, handle: ControlHandler): 
 
 /**
  * Sends one command and resolves with its result. Rejects with `MeshError`: `peer_unreachable` when nobody
- * listens, `timeout`, or `invalid_config` with the other side's own message when it refuses.
+ * listens, `timeout`, or with the other side's own message when it refuses: one of `refusalCodes`, else `invalid_config`.
  */
 export async function callControlSocket(path: string, request: unknown, timeoutMs: number): Promise<unknown> {
   const line = await exchangeLine(path, `${JSON.stringify(request)}\n`, timeoutMs);
   const answer = parseObject(line);
   if (answer?.ok === true) return answer.result;
   const message = typeof answer?.error === 'string' ? answer.error : `${path} gave an answer that is not one`;
-  throw new MeshError('invalid_config', message);
+  throw new MeshError(refusalCodes.find((code) => code === answer?.code) ?? 'invalid_config', message);
 }
 
 /** True when a process listens at `path`. */
@@ -99,7 +102,8 @@ async function answerLine(socket: Socket, line: string, handle: ControlHandler):
     if (request === undefined) throw new MeshError('invalid_config', 'a command is one JSON object a line');
     answer = { ok: true, result: (await handle(request)) ?? null };
   } catch (error) {
-    answer = { ok: false, error: error instanceof Error ? error.message : String(error) };
+    const code = error instanceof MeshError ? error.code : undefined;
+    answer = { ok: false, code, error: error instanceof Error ? error.message : String(error) };
   }
   if (!socket.destroyed) socket.write(`${JSON.stringify(answer)}\n`);
 }

@@ -64,7 +64,7 @@ export class NodeProcess {
 
   /** Starts the process and resolves once the node is ready. Rejects with `MeshError` that carries the log's end. */
   async start(signal: AbortSignal): Promise<void> {
-    if (this.#child !== undefined) throw new MeshError('invalid_config', `${this.node.name} is running already`);
+    if (this.#child !== undefined) throw new MeshError('wrong_state', `${this.node.name} is running already`);
     signal.throwIfAborted();
     const { logFile } = nodeDirectoryPaths(this.node.dir);
     await rotateLog(logFile);

@@ -1,7 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { makeDirectory } from '../make-directory.ts';
 import { nodeDirectoryPaths } from '../node-directory.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import { type ControlServer, callControlSocket, isAnswering, serveControlSocket } from './control-socket.ts';
@@ -78,7 +78,7 @@ export class Supervisor {
 
   /** Starts every node and resolves when all are ready. Rejects with `MeshError`; `close` cleans up either way. */
   async start(): Promise<{ readonly created: boolean }> {
-    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+    await makeDirectory(this.#dir, 0o700);
     await this.#takeDirectory();
     await removeSwarmState(this.#dir);
     const { nodes, created } = await prepareSwarm(this.#dir, this.#options);
@@ -202,7 +202,7 @@ export class Supervisor {
 
   #running(name: string): NodeProcess {
     const found = this.#find(name);
-    if (found.pid === null) throw new MeshError('invalid_config', `${name} is not running`);
+    if (found.pid === null) throw new MeshError('wrong_state', `${name} is not running`);
     return found;
   }
 

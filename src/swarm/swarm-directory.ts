@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { toBase32 } from '../../crdt/digest.ts';
 import { decodeGenesis, encodeGenesis } from '../../crdt/genesis.ts';
 import type { NodeId, PeerId } from '../../crdt/ids.ts';
 import { peerIdOf, signerFromSeed, toBase64Url } from '../../crdt/signature.ts';
+import { makeDirectory } from '../make-directory.ts';
 import {
   createNodeDirectory,
   httpUrl,
@@ -113,7 +114,7 @@ function checkWanted({ nodes = swarmNodesDefault, httpPort = swarmHttpPortDefaul
 }
 
 async function createSwarm(dir: string, count: number, httpPort = swarmHttpPortDefault): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 });
+  await makeDirectory(dir, 0o700);
   const peersFile = peersFileOf(dir);
   const httpPorts = Array.from({ length: count }, (_, index) => httpPort + index);
   const meshPorts = await chooseFreePorts(count, httpPorts);

@@ -28,7 +28,7 @@ export async function withNodes<T>(
   serveOptions: readonly string[] = [],
 ): Promise<T> {
   const dir = await mkdtemp(join(tmpdir(), 'anabranch-nodes-'));
-  const started: RunningProcess[] = [];
+  const processes: RunningProcess[] = [];
   try {
     const [httpPort = 0] = await chooseFreePorts(1, []);
     const { nodes } = await prepareSwarm(join(dir, 'swarm'), { nodes: count, httpPort });
@@ -36,15 +36,14 @@ export async function withNodes<T>(
       const { nodeFile } = nodeDirectoryPaths(node.dir);
       await writeFile(nodeFile, JSON.stringify({ ...JSON.parse(await readFile(nodeFile, 'utf8')), ...settings }));
       const process = new NodeProcess({ onChange: () => undefined }, { node, command: serveCommand(serveOptions) });
-      started.push({ node, process, client: new AnabranchClient({ url: node.url, token: node.token }) });
+      processes.push({ node, process, client: new AnabranchClient({ url: node.url, token: node.token }) });
+      // One after the other: each then finds those before it, and the mesh is one when the last is ready.
       await process.start(new AbortController().signal);
     }
-    return await run(started);
+    return await run(processes);
   } finally {
-    for (const { process, client } of started) {
-      client.close();
-      await process.stop();
-    }
+    for (const { client } of processes) client.close();
+    await Promise.all(processes.map(({ process }) => process.stop()));
     await rm(dir, { recursive: true, force: true });
   }
 }

@@ -271,6 +271,14 @@ export class ReplicaNode {
   }
 }
 
+/** Five nodes in three places, three of them coordinators. */
+export const fiveNodes: ReplicaMeshOptions = {
+  nodes: { north: { dc: 'a' }, east: { dc: 'a' }, south: { dc: 'b' }, west: { dc: 'b' }, home: { dc: 'c' } },
+  coordinators: ['north', 'east', 'south'],
+  policy: { replicas: 3, diversity: { dc: 2 } },
+  repairDelayMs: 60_000,
+};
+
 /** Replication on several nodes of one virtual clock: scenarios read as scripts. */
 export class ReplicaMesh {
   readonly clock = new VirtualClock();
@@ -360,6 +368,14 @@ export class ReplicaMesh {
     for (const [viewer, listeners] of this.#listeners) {
       if (viewer !== node && viewer.isUp) for (const listener of [...listeners]) listener();
     }
+  }
+
+  /** Writes so many objects at a node, one after the other. */
+  async writeMany(count: number, from = 'north'): Promise<WrittenContent[]> {
+    const written: WrittenContent[] = [];
+    for (let index = 0; index < count; index += 1)
+      written.push(await this.write(from, `key-${index}`, `content ${index}`));
+    return written;
   }
 
   /** Writes an object at a node, which every node hears of; its desired holders begin to pull it. */

@@ -41,10 +41,11 @@ interface Meta {
 }
 
 /**
- * Makes sure that LMDB will be able to open the database of a directory, which is made when it is not there.
+ * Makes sure that LMDB will be able to open the database of a directory, which is made when it is not there: then it is `new`,
+ * or `remade` where there was a file that nothing had been stored in, or from which all has vanished: nobody can tell.
  * Throws `MeshError` `corrupt` when the file is no database, or what the file system reports.
  */
-export async function prepareDatabaseFile(path: string): Promise<'new' | 'whole'> {
+export async function prepareDatabaseFile(path: string): Promise<'new' | 'remade' | 'whole'> {
   await mkdir(path, { recursive: true });
   await prepareLockFile(join(path, lockFileName));
   const file = await openIfThere(join(path, dataFileName));
@@ -80,7 +81,7 @@ async function prepareNewFile(path: string): Promise<void> {
   }
 }
 
-async function checkFile(file: FileHandle, path: string): Promise<'new' | 'whole'> {
+async function checkFile(file: FileHandle, path: string): Promise<'remade' | 'whole'> {
   const { size } = await file.stat();
   const first = await readMeta(file, 0);
   const second = typeof first === 'object' ? await readMeta(file, first.pageBytes) : 'zeroes';
@@ -98,7 +99,7 @@ async function checkFile(file: FileHandle, path: string): Promise<'new' | 'whole
   }
   await file.truncate(0);
   await prepareNewFile(path);
-  return 'new';
+  return 'remade';
 }
 
 /**

@@ -23,6 +23,8 @@ export type LmdbDatabase = Pick<
 export interface DatabaseOptions {
   /** Address space for the map, in bytes. */
   readonly mapBytes?: number;
+  /** There was a database file with nothing in it, as power loss leaves one of a first start: it was begun anew. */
+  readonly onRemade?: () => void;
 }
 
 /**
@@ -43,10 +45,11 @@ export async function openDatabase(path: string, options: DatabaseOptions = {}):
       overlappingSync: false,
       eventTurnBatching: false,
     });
-    if (state === 'new') {
+    if (state !== 'whole') {
       await syncNewDatabase(path);
       await writeBothMetaPages(database);
     }
+    if (state === 'remade') options.onRemade?.();
     return database;
   } catch (error) {
     throw error instanceof MeshError ? error : await writeError(error, path);

@@ -1,7 +1,6 @@
 import type { Narrator, Progress } from './tour-types.ts';
 
 const pageColumns = 92;
-const indent = '   ';
 /** Keeps a number and its unit on one line. */
 const noBreakSpace = '\u00a0';
 
@@ -14,6 +13,8 @@ export interface NarratorDeps {
 
 /** Tells the tour as numbered steps of plain text. */
 export function createNarrator({ write, style, progress }: NarratorDeps): Narrator {
+  /** As wide as the number of the step, so that all of it stands under its title. */
+  let indent = '';
   const lines = (texts: readonly string[], prefix: string): void => {
     for (const text of texts) write(`${prefix}${text}`.trimEnd().concat('\n'));
   };
@@ -34,6 +35,7 @@ export function createNarrator({ write, style, progress }: NarratorDeps): Narrat
     },
     stepBegins(number, title, explanation) {
       write('\n');
+      indent = ' '.repeat(`${number}. `.length);
       lines([style('bold', `${number}. ${title}`)], '');
       lines(wrap(explanation, pageColumns - indent.length), indent);
     },

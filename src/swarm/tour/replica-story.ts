@@ -96,7 +96,7 @@ function tellOfTheDeath(stage: Stage, left: ReplicaStep, victim: TourNode, objec
       await exactlyHealthy(left, false);
       await left.control.killNode(victim.name);
       const plan = await planned(left, victim);
-      stage.narrator.show([`The plan without ${victim.name}:`, ...planLines(plan, members)]);
+      stage.narrator.show([`What the others would copy without ${victim.name}:`, ...planLines(plan, members)]);
       const { totals } = await repaired(left);
       for (const { client } of left.nodes) {
         const read = await client.get(object.ns, object.key, { signal: stage.signal });

@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import type { NodeId } from '../../../crdt/ids.ts';
-import { ReplicaMesh, type ReplicaMeshOptions, type WrittenContent } from '../../support/replica-mesh.ts';
+import { fiveNodes, ReplicaMesh, type ReplicaMeshOptions, type WrittenContent } from '../../support/replica-mesh.ts';
 
 // Minutes of virtual time, on machines that may be busy.
 vi.setConfig({ testTimeout: 60_000 });
@@ -8,27 +7,8 @@ vi.setConfig({ testTimeout: 60_000 });
 let mesh: ReplicaMesh;
 afterEach(() => mesh.stop());
 
-const fiveNodes: ReplicaMeshOptions = {
-  nodes: { north: { dc: 'a' }, east: { dc: 'a' }, south: { dc: 'b' }, west: { dc: 'b' }, home: { dc: 'c' } },
-  coordinators: ['north', 'east', 'south'],
-  policy: { replicas: 3, diversity: { dc: 2 } },
-  repairDelayMs: 60_000,
-};
-
-/** A node that need not hold a content. */
-const outsideOf = (written: WrittenContent): (typeof mesh.nodes)[number] => {
-  const names = mesh.desired(written);
-  return mesh.nodes.find(({ name }) => !names.includes(name)) ?? expect.fail('everybody is to hold it');
-};
 const start = async (options: Partial<ReplicaMeshOptions> = {}): Promise<void> => {
   mesh = await ReplicaMesh.start({ ...fiveNodes, ...options });
-};
-
-const writeMany = async (count: number, from = 'north'): Promise<WrittenContent[]> => {
-  const written: WrittenContent[] = [];
-  for (let index = 0; index < count; index += 1)
-    written.push(await mesh.write(from, `key-${index}`, `content ${index}`));
-  return written;
 };
 
 const auditors = () => mesh.nodes.filter(({ isUp, replication }) => isUp && replication.auditor.status().isAuditor);
@@ -52,7 +32,7 @@ const auditAll = async () => {
 describe('a write', () => {
   test('ends at exactly its desired holders, and leaves the writer once they have proved it', async () => {
     await start();
-    const written = await writeMany(40);
+    const written = await mesh.writeMany(40);
     await mesh.settle(20_000);
     for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
     expect(mesh.nodes.map(({ replication }) => replication.intents.pending)).toEqual([0, 0, 0, 0, 0]);
@@ -72,7 +52,7 @@ describe('a write', () => {
     await start();
     const { contents, replication } = mesh.get('north');
     const asked = [vi.spyOn(replication.prover, 'bind'), vi.spyOn(replication.prover, 'sample')];
-    const written = await writeMany(40);
+    const written = await mesh.writeMany(40);
     await mesh.settle(5_000);
     for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
     expect(contents.drops.length).toBeGreaterThan(0);
@@ -109,7 +89,7 @@ describe('a write', () => {
     await start();
     const [slow] = ['east', 'south', 'west', 'home'].map((name) => mesh.get(name)) as [(typeof mesh.nodes)[number]];
     slow.contents.mayPull = () => false;
-    const written = await writeMany(40);
+    const written = await mesh.writeMany(40);
     await mesh.settle(20_000);
     for (const each of written) {
       if (!mesh.desired(each).includes('east') || mesh.desired(each).includes('north')) continue;
@@ -132,7 +112,7 @@ describe('a write', () => {
   test('is remembered as not proved yet over a crash of the writer', async () => {
     await start();
     for (const name of ['east', 'south', 'west', 'home']) mesh.get(name).contents.mayPull = () => false;
-    const written = await writeMany(20);
+    const written = await mesh.writeMany(20);
     await mesh.settle(1_000);
     mesh.get('north').crash();
     await mesh.get('north').restart();
@@ -163,7 +143,7 @@ describe('a write', () => {
 describe('an offline node', () => {
   test('has the plan at once, moves nothing within the delay, and is replaced after it', async () => {
     await start();
-    const written = await writeMany(40);
+    const written = await mesh.writeMany(40);
     await mesh.settle(20_000);
     await mesh.get('home').stop();
     const lost = written.filter((each) => mesh.desired(each).includes('home'));
@@ -180,7 +160,7 @@ describe('an offline node', () => {
 
   test('moves nothing when it flaps, however often, within the delay', async () => {
     await start();
-    const written = await writeMany(20);
+    const written = await mesh.writeMany(20);
     await mesh.settle(20_000);
     const before = mesh.nodes.map(({ contents }) => contents.wanted.length);
     for (let time = 0; time < 5; time += 1) {
@@ -195,7 +175,7 @@ describe('an offline node', () => {
 
   test('is reported as over-replicated when it comes back after its replacement, and nothing is lost', async () => {
     await start();
-    const written = await writeMany(30);
+    const written = await mesh.writeMany(30);
     await mesh.settle(20_000);
     await mesh.get('home').stop();
     await mesh.settle(120_000);
@@ -208,7 +188,7 @@ describe('an offline node', () => {
 
   test('that comes back with an empty disk is filled again', async () => {
     await start();
-    const written = await writeMany(30);
+    const written = await mesh.writeMany(30);
     await mesh.settle(20_000);
     await mesh.get('home').stop();
     await mesh.get('home').restart({ isWiped: true });
@@ -222,7 +202,7 @@ describe('an offline node', () => {
 describe('a content that no node online has', () => {
   test('is reported, and heals when one that has it comes back', async () => {
     await start({ policy: { replicas: 2 } });
-    const written = await writeMany(20);
+    const written = await mesh.writeMany(20);
     await mesh.settle(20_000);
     const [victim] = written as [WrittenContent];
     const [first, second] = mesh.desired(victim) as [string, string];
@@ -243,7 +223,7 @@ describe('a content that no node online has', () => {
 describe('a holder that lies', () => {
   test('about what it has lost is caught and replaced elsewhere', async () => {
     await start();
-    const written = await writeMany(30);
+    const written = await mesh.writeMany(30);
     await mesh.settle(20_000);
     await auditAll();
     // The bytes are gone, and the node still says that it has them.
@@ -258,7 +238,7 @@ describe('a holder that lies', () => {
 
   test('with false proofs is caught by whoever has the bytes', async () => {
     await start();
-    const written = await writeMany(30);
+    const written = await mesh.writeMany(30);
     await mesh.settle(20_000);
     const home = mesh.get('home');
     // It reads other bytes than it says, and does not check them.
@@ -282,7 +262,7 @@ describe('a holder that lies', () => {
 describe('what an administrator changes', () => {
   test('of the members makes a writer forget what those that were removed have proved to it', async () => {
     await start();
-    const [first] = await writeMany(1, 'home');
+    const [first] = await mesh.writeMany(1, 'home');
     await mesh.settle(20_000);
     const { manifest } = first as WrittenContent;
     const copies = () => mesh.get('home').replication.intents.provedCopies(manifest);
@@ -294,7 +274,7 @@ describe('what an administrator changes', () => {
 
   test('moves what it touches: labels, a policy, a node that drains', async () => {
     await start();
-    const written = await writeMany(30);
+    const written = await mesh.writeMany(30);
     await mesh.settle(20_000);
     const { nodeId } = mesh.get('home');
     const { replication } = mesh.get('north');
@@ -336,7 +316,7 @@ describe('what an administrator changes', () => {
 
   test('that comes while the node is down is followed when it starts', async () => {
     await start({ policy: { replicas: 1 } });
-    const written = await writeMany(20);
+    const written = await mesh.writeMany(20);
     await mesh.settle(20_000);
     await mesh.get('west').stop();
     mesh.change(() => mesh.control.add({ type: 'namespace', ns: 'docs', policy: { replicas: 5 } }));
@@ -347,155 +327,11 @@ describe('what an administrator changes', () => {
 
   test('that no mesh could do is reported as degraded, and does no harm', async () => {
     await start({ policy: { replicas: 3, diversity: { dc: 3 } } });
-    const written = await writeMany(10);
+    const written = await mesh.writeMany(10);
     await mesh.settle(20_000);
     mesh.change(() => mesh.control.add({ type: 'labels', nodeId: mesh.get('home').nodeId, labels: { dc: 'a' } }));
     await mesh.settle(30_000);
     expect(await auditAll()).toMatchObject({ subjects: 10, degraded: 10, under: 0, unreachable: 0 });
     for (const each of written) expect(mesh.holders(each).length).toBeGreaterThanOrEqual(3);
-  });
-});
-
-describe('two nodes that want to drop the same content', () => {
-  test('never leave it with fewer proved copies than its policy asks', async () => {
-    await start({ policy: { replicas: 2 } });
-    const written = await writeMany(20);
-    await mesh.settle(20_000);
-    // Everybody has everything, then two who need not try at once, again and again.
-    for (const node of mesh.nodes) {
-      for (const each of written)
-        await mesh.run(node.kv.transact((transaction) => node.contents.keep(transaction, each)));
-    }
-    const drops = mesh.nodes.map((node) => node.replication.dropper.drop(written.map(({ manifest }) => manifest)));
-    await mesh.run(Promise.all(drops));
-    for (const each of written) expect(mesh.holders(each).length).toBeGreaterThanOrEqual(2);
-    await mesh.settle(70_000);
-    for (let time = 0; time < 3; time += 1) {
-      for (const node of mesh.nodes)
-        await mesh.run(node.replication.dropper.drop(written.map(({ manifest }) => manifest)));
-      await mesh.settle(70_000);
-    }
-    for (const each of written) expect(mesh.holders(each).sort()).toEqual(mesh.desired(each).sort());
-  });
-
-  test('keep it when a version with the same bytes comes meanwhile', async () => {
-    await start({ policy: { replicas: 2 } });
-    const first = await mesh.write('north', 'first', 'the same bytes');
-    await mesh.settle(20_000);
-    const names = mesh.nodes.map(({ name }) => name);
-    const outside = names.find((name) => !mesh.desired(first).includes(name)) as string;
-    const key = Array.from({ length: 100 }, (_, at) => `other ${at}`).find((name) =>
-      mesh.desired({ ...first, key: name }).includes(outside),
-    ) as string;
-    const node = mesh.get(outside);
-    await mesh.run(node.kv.transact((transaction) => node.contents.keep(transaction, first)));
-    const dropping = node.replication.dropper.drop([first.manifest]);
-    // The holders are reading by now; their proofs are on their way.
-    await mesh.settle(3);
-    await mesh.write(outside, key, 'the same bytes');
-    expect((await mesh.run(dropping)).get(first.manifest)).not.toBe('dropped');
-    expect(node.holds(first)).toBe(true);
-  });
-
-  test('rely on leases that were given to them a moment ago, and on no older ones', async () => {
-    await start({ policy: { replicas: 2 } });
-    const written = await mesh.write('north', 'first', 'some bytes');
-    await mesh.settle(20_000);
-    const outside = outsideOf(written);
-    const { dropper, prover } = outside.replication;
-    const holders = mesh.desired(written).map((name) => mesh.get(name).nodeId);
-    const dropBound = async (forMs: number) => {
-      await mesh.run(outside.kv.transact((transaction) => outside.contents.keep(transaction, written)));
-      const asked = vi.spyOn(prover, 'bind');
-      const untilMs = mesh.clock.monotonicMs() + forMs;
-      const bound = () => new Map(holders.map((node) => [node, untilMs] as const));
-      const results = await mesh.run(dropper.drop([written.manifest], bound));
-      const count = asked.mock.calls.length;
-      asked.mockRestore();
-      return [results.get(written.manifest), count];
-    };
-    expect(await dropBound(60_000)).toEqual(['dropped', 0]);
-    expect(await dropBound(30_000)).toEqual(['dropped', 2]);
-  });
-
-  test('rely on no lease of a holder of which nothing was heard for ten seconds, and ask it again', async () => {
-    await start({ policy: { replicas: 2 } });
-    const written = await mesh.write('north', 'first', 'some bytes');
-    await mesh.settle(20_000);
-    const outside = outsideOf(written);
-    const { dropper, prover } = outside.replication;
-    const [quiet, other] = mesh.desired(written).map((name) => mesh.get(name).nodeId) as [NodeId, NodeId];
-    const asked = vi.spyOn(prover, 'bind');
-    const untilMs = mesh.clock.monotonicMs() + 60_000;
-    const bound = () => new Map([quiet, other].map((node) => [node, untilMs] as const));
-    for (const [silentMs, asks] of [
-      [10_000, []],
-      [10_001, [quiet]],
-    ] as const) {
-      asked.mockClear();
-      mesh.silentMs.set(quiet, silentMs);
-      await mesh.run(outside.kv.transact((transaction) => outside.contents.keep(transaction, written)));
-      expect((await mesh.run(dropper.drop([written.manifest], bound))).get(written.manifest)).toBe('dropped');
-      expect(asked.mock.calls.map(([node]) => node)).toEqual(asks);
-    }
-  });
-
-  test('keep it when a holder that has proved it falls silent while another is waited for, though no connection broke', async () => {
-    await start({ policy: { replicas: 2 } });
-    const written = await mesh.write('north', 'first', 'some bytes');
-    await mesh.settle(20_000);
-    const outside = outsideOf(written);
-    await mesh.run(outside.kv.transact((transaction) => outside.contents.keep(transaction, written)));
-    const [first, second] = mesh.desired(written).map((name) => mesh.get(name).nodeId) as [NodeId, NodeId];
-    const { dropper, prover } = outside.replication;
-    const bind = prover.bind.bind(prover);
-    vi.spyOn(prover, 'bind').mockImplementation(async (node, contents) => {
-      if (node === second) await mesh.clock.sleep(20_000);
-      return bind(node, contents);
-    });
-    const dropping = dropper.drop([written.manifest]);
-    await mesh.settle(2_000);
-    mesh.silentMs.set(first, 16_000);
-    expect((await mesh.run(dropping)).get(written.manifest)).toBe('too_few_proofs');
-    // It was only quiet: then the next attempt does it.
-    mesh.silentMs.delete(first);
-    expect((await mesh.run(dropper.drop([written.manifest]))).get(written.manifest)).toBe('dropped');
-  });
-
-  test('keep it when a holder that has proved it is disconnected while another is waited for', async () => {
-    await start({ policy: { replicas: 2 } });
-    const written = await mesh.write('north', 'first', 'some bytes');
-    await mesh.settle(20_000);
-    const outside = outsideOf(written);
-    await mesh.run(outside.kv.transact((transaction) => outside.contents.keep(transaction, written)));
-    const [first, second] = mesh.desired(written).map((name) => mesh.get(name)) as [typeof outside, typeof outside];
-    const { dropper, prover } = outside.replication;
-    const bind = prover.bind.bind(prover);
-    vi.spyOn(prover, 'bind').mockImplementation(async (node, contents) => {
-      if (node === second.nodeId) await mesh.clock.sleep(10_000);
-      return bind(node, contents);
-    });
-    const dropping = dropper.drop([written.manifest]);
-    await mesh.settle(2_000);
-    first.crash();
-    await first.restart({ isWiped: true });
-    expect((await mesh.run(dropping)).get(written.manifest)).toBe('too_few_proofs');
-  });
-
-  test('keep it while one of its holders only says that it has it', async () => {
-    await start({ policy: { replicas: 2 } });
-    const written = await mesh.write('north', 'first', 'some bytes');
-    await mesh.settle(20_000);
-    const [holder] = mesh.desired(written) as [string];
-    const outside = outsideOf(written);
-    await mesh.run(outside.kv.transact((transaction) => outside.contents.keep(transaction, written)));
-    const { blobs } = mesh.get(holder).contents;
-    const kept = [...blobs];
-    blobs.clear();
-    const drop = async () =>
-      (await mesh.run(outside.replication.dropper.drop([written.manifest]))).get(written.manifest);
-    expect(await drop()).toBe('too_few_proofs');
-    for (const [hash, bytes] of kept) blobs.set(hash, bytes);
-    expect(await drop()).toBe('dropped');
   });
 });

@@ -60,15 +60,23 @@ describe('a control socket', () => {
     expect((await stat(path)).mode & 0o777).toBe(0o600);
   });
 
-  it("passes a refusal's message on", async () => {
-    await serve(async () => {
-      throw new MeshError('invalid_config', 'there is no node "n9"');
-    });
-    await expect(callControlSocket(path, {}, patienceMs)).rejects.toMatchObject({
-      code: 'invalid_config',
-      message: 'there is no node "n9"',
-    });
-  });
+  it.each([
+    ['invalid_config', 'invalid_config'],
+    ['wrong_state', 'wrong_state'],
+    ['io_error', 'io_error'],
+    ['peer_unreachable', 'invalid_config'],
+  ] as const)(
+    "passes a refusal's message on, and %s as %s: nobody there would be said of the socket itself",
+    async (code, expected) => {
+      await serve(async () => {
+        throw new MeshError(code, 'there is no node "n9"');
+      });
+      await expect(callControlSocket(path, {}, patienceMs)).rejects.toMatchObject({
+        code: expected,
+        message: 'there is no node "n9"',
+      });
+    },
+  );
 
   it.each(['nonsense', '[]', '"text"', '{"half":'])('refuses the line %j and goes on', async (line) => {
     await serve(async () => 'fine');

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { nodeDirectoryPaths } from '../../../src/node-directory.ts';
 import { callControlSocket } from '../../../src/swarm/control-socket.ts';
 import { chooseFreePorts } from '../../../src/swarm/ports.ts';
-import { Supervisor } from '../../../src/swarm/supervisor.ts';
+import { Supervisor, type SwarmCommand } from '../../../src/swarm/supervisor.ts';
 import { prepareSwarm } from '../../../src/swarm/swarm-directory.ts';
 import { readSwarmState, supervisorSocket, swarmStateFile } from '../../../src/swarm/swarm-state.ts';
 
@@ -92,9 +92,14 @@ describe('a supervisor', () => {
     expect(supervisor.status().nodes[1]).toMatchObject({ state: 'stopped', exit: 'ended by SIGKILL' });
     await command({ command: 'start', name: 'n1' });
     expect(states(supervisor)).toEqual(['running', 'stopped']);
-    await expect(command({ command: 'start', name: 'n1' })).rejects.toThrow('n1 is running already');
-    await expect(command({ command: 'kill', name: 'n2' })).rejects.toThrow('n2 is not running');
-    await expect(command({ command: 'stop', name: 'n9' })).rejects.toThrow('its nodes are n1, n2');
+    const refused: readonly [SwarmCommand, string, string][] = [
+      [{ command: 'start', name: 'n1' }, 'wrong_state', 'n1 is running already'],
+      [{ command: 'kill', name: 'n2' }, 'wrong_state', 'n2 is not running'],
+      [{ command: 'stop', name: 'n9' }, 'invalid_config', 'its nodes are n1, n2'],
+    ];
+    for (const [asked, code, message] of refused) {
+      await expect(command(asked)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+    }
     await expect(command({ command: 'dance' })).rejects.toThrow('is not a command');
     expect(messages).toEqual([]);
   });

@@ -80,7 +80,9 @@ describe('the tour', () => {
         /Holders of tour\/run-1\/generated-file: n\d in dc\d, proved n\d in dc\d, proved n\d in dc\d, proved/,
       );
       // By the names of the nodes, which are drawn at random, n4 may be the home of none of so few files.
-      expect(told).toMatch(/The plan without n4: (n1 fetches run-1\/|nothing: the others have enough copies)/);
+      expect(told).toMatch(
+        /What the others would copy without n4: (n1 fetches run-1\/|nothing: the others have enough copies)/,
+      );
       expect(told).toContain('n1, n2, and n3 can read them.');
       expect(told).toMatch(/\d+ of \d+ versions have a copy to spare, and none has too few/);
     });
@@ -189,6 +191,28 @@ describe('the files of a project', () => {
 });
 
 describe('the narrator', () => {
+  it('has all of a step stand under its title, however long its number is', () => {
+    for (const number of [9, 10]) {
+      let told = '';
+      const narrator = createNarrator({
+        write: (text) => {
+          told += text;
+        },
+        style: (_name, styled) => styled,
+        progress: (label) => {
+          told += `${label}\n`;
+          return { update: () => undefined, end: () => undefined };
+        },
+      });
+      narrator.stepBegins(number, 'title', 'explanation');
+      narrator.progress('progress', 1, 'bytes');
+      narrator.stepHeld('outcome', 1_000);
+      const [, title = '', ...rest] = told.trimEnd().split('\n');
+      const column = title.indexOf('title');
+      expect(rest.map((line) => line.search(/\S/))).toEqual([column, column, column]);
+    }
+  });
+
   it('wraps at spaces and keeps line ends', () => {
     expect(wrap('one two three\nfour', 8)).toEqual(['one two', 'three', 'four']);
     expect(wrap('unbreakable', 4)).toEqual(['unbreakable']);
