@@ -463,8 +463,9 @@ export interface MeshNode {
   /** As `wholeList`. */
   wholeConflicts(input: ConflictsInput): Promise<Outcome<ConflictPage>>;
   /**
-   * Events after `after` (a number an event carried), then live ones, until the signal aborts. With no `after`,
-   * live ones only. A reader that falls behind more than a bound is ended, and resumes with what it saw last.
+   * Events after `after` (a number that an event of this node carried), then live ones, until the signal aborts. With no
+   * `after`, live ones only; for a number that was not given out yet, all that are kept. A reader takes its time: it is
+   * given what is kept when it comes to it.
    */
   events(options: { readonly after?: number; readonly signal: AbortSignal }): AsyncIterable<MeshEvent>;
   status(): Promise<NodeStatus>;
