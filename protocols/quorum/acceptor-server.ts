@@ -1,4 +1,4 @@
-import { batchOf, type Certificate, type Statement, signBatch, signStatement } from '../../crdt/certificate.ts';
+import { batchOf, type Certificate, signBatch, signStatement } from '../../crdt/certificate.ts';
 import type { NodeId, PeerId } from '../../crdt/ids.ts';
 import { type AcceptorAnswer, accept, prepare } from '../../crdt/quorum/acceptor.ts';
 import { firstCounter } from '../../crdt/quorum/ballot.ts';
@@ -12,6 +12,7 @@ import { serveRequests } from '../wire/requests.ts';
 import type { AcceptorStore, AcceptorTransaction } from './acceptor-store.ts';
 import type { AcceptedGroup, EarlyLearner } from './early-learner.ts';
 import { type EnclosingItem, takeInEnclosed } from './enclosures.ts';
+import { signatureUnderAll, statementOf } from './group-vote.ts';
 import {
   decodeQuorumRequest,
   encodeQuorumMessage,
@@ -89,12 +90,12 @@ export class Acceptor {
       });
       const { answers, batch, whole } = this.#sign(request, votes);
       const proved = whole === undefined ? [] : this.#prove(request, from, whole);
-      const kept = new Set(proved.filter((certificate) => transaction.certify(certificate)));
-      return { sequence: transaction.sequence, answers, batch, proved, kept };
+      const learned = proved.map((certificate) => ({ certificate, isKept: transaction.certify(certificate) }));
+      return { sequence: transaction.sequence, answers, batch, learned };
     });
     if ('t' in result) return result;
-    const { sequence, answers, batch, proved, kept } = result;
-    for (const certificate of proved) void this.#learn(certificate, kept.has(certificate));
+    const { sequence, answers, batch, learned } = result;
+    for (const { certificate, isKept } of learned) void this.#learn(certificate, isKept);
     return { t: 'votes', sequence, answers, batch };
   }
 
@@ -189,7 +190,7 @@ export class Acceptor {
   ): Pick<Extract<QuorumResponse, { t: 'votes' }>, 'answers' | 'batch'> & { readonly whole: Whole | undefined } {
     const { signer, view } = this.#dependencies;
     const { cluster } = view();
-    const each = items.map((item) => (item.t === 'accept' ? statementOf(item, epoch) : undefined));
+    const each = items.map((item) => statementOf(item, epoch));
     const statements = each.filter((statement) => statement !== undefined);
     const isWhole = items.every((item, at) => item.t === 'prepare' || answers[at]?.t === 'accepted');
     const batch = isWhole && statements.length > 1 ? batchOf(statements) : undefined;
@@ -201,10 +202,8 @@ export class Acceptor {
       const alone = batch !== undefined || statement === undefined ? null : signStatement(statement, signer, cluster);
       return { t: 'accepted', signature: alone };
     });
-    const [first] = signed;
-    const under = signature ?? (signed.length === 1 && first?.t === 'accepted' ? first.signature : null);
-    const whole = under === null ? undefined : { statements, batch, signature: under };
-    return { answers: signed, batch: signature, whole };
+    const under = isWhole ? signatureUnderAll(signed, signature) : undefined;
+    return { answers: signed, batch: signature, whole: under && { statements, batch, signature: under } };
   }
 
   /** What the asker's vote, where it came along, proves together with this node's own. */
@@ -213,14 +212,14 @@ export class Acceptor {
     from: PeerId,
     { statements, batch, signature }: Whole,
   ): readonly Certificate[] {
-    const { nodeId, view, watch, learner } = this.#dependencies;
-    const { coordinators } = view();
-    const asker = coordinators.find(({ peerId }) => peerId === from);
-    const own = coordinators.find((each) => each.nodeId === nodeId);
-    if (voted === undefined || view().epoch !== epoch || own === undefined) return [];
-    if (asker === undefined || asker === own || watch.isRestored(asker.nodeId)) return [];
+    const { nodeId, watch, learner } = this.#dependencies;
+    const view = this.#dependencies.view();
+    if (voted === undefined || view.epoch !== epoch) return [];
+    const asker = view.coordinators.find(({ peerId }) => peerId === from);
+    const own = view.coordinators.find((each) => each.nodeId === nodeId);
+    if (own === undefined || asker === undefined || watch.isRestored(asker.nodeId)) return [];
     const votes = { own: { coordinator: own, signature }, told: { coordinator: asker, signature: voted } };
-    return learner.certificates({ view: view(), statements, batch, ...votes });
+    return learner.certificates({ view, statements, batch, ...votes });
   }
 
   /** Tells who waits for it, once it is on disk: as it is when it was kept with the vote. */
@@ -234,11 +233,6 @@ export class Acceptor {
       log.debug('quorum:not_learned', { register: certificate.statement.register, error });
     }
   }
-}
-
-function statementOf(item: Extract<VoteItem, { t: 'accept' }>, epoch: number): Statement {
-  const { register, ballot, value } = item;
-  return { v: 1, register, epoch, ...value, ballot };
 }
 
 function isTakenIn(item: VoteItem, heads: ReadonlySet<string>): item is Extract<VoteItem, { t: 'accept' }> {

@@ -11,6 +11,7 @@ import type { ProposerAnswer, VoteCheck } from '../../crdt/quorum/proposer.ts';
 import type { BatchPlace, VoteBatch } from '../../crdt/vote-batch.ts';
 import type { CoordinatorLink, LinkAnswer, LinkAnswers } from './coordinator-link.ts';
 import { learnsEarly } from './early-learner.ts';
+import { signatureUnderAll, statementOf } from './group-vote.ts';
 import { bytesOf, enclosedBytesOfVotesMax, type VoteItem, votesMax } from './messages.ts';
 import type { Coordinator, QuorumView } from './register-kind.ts';
 
@@ -117,7 +118,7 @@ export class VoteGroups {
     if (group.isAccepted(answers)) {
       group.deliver(own, answers);
       const others = coordinators.filter((each) => each !== own);
-      const voted = learnsEarly(first.view) ? signatureOf(answers) : undefined;
+      const voted = learnsEarly(first.view) ? signatureUnderAll(answers.answers, answers.batch) : undefined;
       return this.#send(group, others, majorityOf(coordinators.length) - 1, voted);
     }
     // A signature under the whole group will not be had: those that may go on do so in a group of their own.
@@ -228,18 +229,6 @@ class Group {
     }
     return this.#places.get(at);
   }
-}
-
-/** The one signature under a group that was accepted as a whole. */
-function signatureOf({ answers, batch }: LinkAnswers): Uint8Array | undefined {
-  const [answer] = answers;
-  return batch ?? (answer?.t === 'accepted' ? answer.signature : null) ?? undefined;
-}
-
-function statementOf(item: VoteItem, epoch: number): Statement | undefined {
-  if (item.t === 'prepare') return undefined;
-  const { register, ballot, value } = item;
-  return { v: 1, register, epoch, ...value, ballot };
 }
 
 function enclosedBytesOf(item: VoteItem): number {

@@ -8,8 +8,10 @@ import {
   verifyCertificate,
 } from '../../../crdt/certificate.ts';
 import { type AcceptedGroup, EarlyLearner } from '../../../protocols/quorum/early-learner.ts';
+import type { VoteItem } from '../../../protocols/quorum/messages.ts';
 import type { QuorumView } from '../../../protocols/quorum/register-kind.ts';
 import { stickyOrder } from '../../../protocols/quorum/sticky-order.ts';
+import { KvAcceptorStore } from '../../../src/node/confirmation/acceptor-store.ts';
 import { MeshError } from '../../../src/ports/mesh-error.ts';
 import { coordinatorOf, headOf, QuorumMesh, registerOf } from '../../support/quorum-mesh.ts';
 import { actorOf, testCluster, testNode } from '../../support/versions.ts';
@@ -17,6 +19,9 @@ import { actorOf, testCluster, testNode } from '../../support/versions.ts';
 const three = ['north', 'east', 'south'] as const;
 const register = registerOf('r');
 const [a, ab] = [headOf('a'), headOf('a', 'b')];
+const value = { position: 1, head: a, previous: null };
+const ballot = { counter: 3, proposer: actorOf(testNode('north')) };
+const statementOf = (of: string): Statement => ({ v: 1, register: of, epoch: 1, ...value, ballot });
 
 describe('a coordinator that asks another to confirm', () => {
   let mesh: QuorumMesh;
@@ -92,6 +97,56 @@ describe('a coordinator that asks another to confirm', () => {
     expect(mesh.node(second).book.latest(register)?.statement.head).toBe(a);
   });
 
+  /** South waits for a head of two registers, while the answers of those it asked are far away, and north asks for its votes. */
+  const askedMeanwhile = async (
+    items: readonly VoteItem[],
+    voted: Uint8Array,
+    { isRestored = false }: { readonly isRestored?: boolean } = {},
+  ) => {
+    mesh = await QuorumMesh.start(three, 3, { linkMs: 5_000 });
+    const [north, south] = [mesh.node('north'), mesh.node('south')];
+    if (isRestored) {
+      await south.stop();
+      const heard = { sequence: 5, restored: true };
+      await mesh.run(new KvAcceptorStore(south.kv).transact((votes) => votes.setHeard(north.nodeId, heard)));
+      await south.start();
+    }
+    await mesh.clock.advance(30_000);
+    for (const each of awaited) south.engine.propose(each, a).catch(() => undefined);
+    await mesh.clock.advance(1);
+    const answer = south.engine.answer(
+      { t: 'votes', epoch: 1, seen: 0, own: 1, voted, items: [...items] },
+      north.peerId,
+    );
+    await mesh.clock.advance(100);
+    expect(await answer).toMatchObject({ t: 'votes' });
+    return south.book.kept.map(({ statement }) => statement.register);
+  };
+  /** Registers that north is the first of: so south waits for it. */
+  const [one, two] = Array.from({ length: 60 }, (_, at) => registerOf(`north ${at}`)).filter((each) => {
+    return stickyOrder(each, three.map(coordinatorOf))[0]?.nodeId === coordinatorOf('north').nodeId;
+  }) as [string, string];
+  const awaited = [one, two];
+  const { signer } = testNode('north');
+  const accepting = (of: string): VoteItem => ({ t: 'accept', register: of, ballot, value, next: null });
+
+  test('adds the vote that came with the question to its own', async () => {
+    const voted = signStatement(statementOf(one), signer, testCluster);
+    expect(await askedMeanwhile([accepting(one)], voted)).toEqual([one]);
+  });
+
+  test('does not count the vote of one that has forgotten votes', async () => {
+    const voted = signStatement(statementOf(one), signer, testCluster);
+    expect(await askedMeanwhile([accepting(one)], voted, { isRestored: true })).toEqual([]);
+  });
+
+  test('takes nothing for proved of a group of which it refuses a part', async () => {
+    const voted = signStatement(statementOf(one), signer, testCluster);
+    // One ballot carries one value: a second one for the same register is refused.
+    const other: VoteItem = { ...accepting(one), value: { ...value, head: ab } } as VoteItem;
+    expect(await askedMeanwhile([accepting(one), accepting(two), other], voted)).toEqual([]);
+  });
+
   test('waits for the proposer’s answer when its own disk does not take the certificate', async () => {
     mesh = await QuorumMesh.start(three);
     const [, second] = order(three) as [string, string];
@@ -113,12 +168,8 @@ describe('votes that pass by', () => {
   const coordinators = three.map(coordinatorOf);
   const [north, east] = coordinators as [(typeof coordinators)[0], (typeof coordinators)[0]];
   const view: QuorumView = { cluster: testCluster, epoch: 1, coordinators, carried: true, logSeq: 1 };
-  const ballot = { counter: 0, proposer: actorOf(testNode('north')) };
-  const statementOf = (name: string): Statement => {
-    return { v: 1, register: registerOf(name), epoch: 1, position: 1, head: a, previous: null, ballot };
-  };
   const groupOf = (names: readonly string[], by: readonly [string, string] = ['north', 'east']): AcceptedGroup => {
-    const statements = names.map(statementOf);
+    const statements = names.map((name) => statementOf(registerOf(name)));
     const batch = statements.length > 1 ? batchOf(statements) : undefined;
     const [told, own] = by.map((name) => {
       const { signer } = testNode(name);
