@@ -30,19 +30,23 @@ export class AnswerPacker {
     this.#pieceBytesMax = pieceBytesMax;
   }
 
-  /** Adds the next answer: a blob's bytes, or undefined for one that is not here. The bytes must not change until the next `flush`. */
-  async answer(blob: Uint8Array | undefined): Promise<void> {
+  /**
+   * Adds the next answer: a blob's bytes, or undefined for one that is not here. True when the bytes have been handed on;
+   * otherwise they must not change until the next `flush`.
+   */
+  async answer(blob: Uint8Array | undefined): Promise<boolean> {
     const header = blob === undefined ? missingAnswer : blobHeader(blob.length);
     const isPacked = blob !== undefined && blob.length <= Math.min(packedBlobBytesMax, this.#pieceBytesMax / 2);
     const packedBytes = header.length + (isPacked ? blob.length : 0);
     if (this.#packedBytes + packedBytes > this.#pieceBytesMax) await this.flush();
     this.#pack(header);
     if (isPacked) this.#pack(blob);
-    if (isPacked || blob === undefined) return;
+    if (isPacked || blob === undefined) return false;
     await this.flush();
     for (let offset = 0; offset < blob.length; offset += this.#pieceBytesMax) {
       await this.#send(blob.subarray(offset, offset + this.#pieceBytesMax));
     }
+    return true;
   }
 
   #pack(part: Uint8Array): void {

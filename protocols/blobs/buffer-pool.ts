@@ -29,9 +29,12 @@ export class BufferPool {
   }
 
   /** Takes a buffer back that `take` has made, once: nobody may read or write it any more. */
-  give({ buffer, length }: Uint8Array<ArrayBuffer>): void {
+  give({ buffer, length }: Uint8Array): void {
     if (length < pooledBytesMin) return;
-    assert(this.#lent.delete(buffer), 'a buffer is given back once, to the pool it came from');
+    assert(
+      buffer instanceof ArrayBuffer && this.#lent.delete(buffer),
+      'a buffer is given back once, to the pool it came from',
+    );
     const capacity = buffer.byteLength;
     if (this.#idleBytes + capacity > idleBytesMax) return;
     this.#idleBytes += capacity;

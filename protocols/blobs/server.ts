@@ -15,6 +15,8 @@ export interface BlobServerDependencies {
   readonly clock: Clock;
   /** The verified bytes of a stored blob, or undefined when it is not stored (or no longer intact). */
   read(hash: BlobHash): Uint8Array | undefined | Promise<Uint8Array | undefined>;
+  /** Takes back what `read` gave: nobody reads it any more. Not called for everything. */
+  release(blob: Uint8Array): void;
   /** Room for one more read ahead in the whole node; false makes this stream read one blob at a time. */
   tryReadAhead(): boolean;
   /** Gives back what `tryReadAhead` granted. */
@@ -146,8 +148,9 @@ class ServingSession {
     try {
       if (read.settled === undefined) await this.#packer.flush();
       const blob = read.settled === undefined ? await read.result : read.settled.blob;
-      await this.#packer.answer(blob);
+      const isHandedOn = await this.#packer.answer(blob);
       this.#dependencies.served(blob?.length ?? 0);
+      if (blob !== undefined && isHandedOn) this.#channel.onReleased(() => this.#dependencies.release(blob));
     } finally {
       if (read.ahead) this.#dependencies.endReadAhead();
     }

@@ -120,6 +120,11 @@ export class Channel {
     return this.#enqueue(frameType.data, message, messageCost(message.byteLength));
   }
 
+  /** Calls back when the memory of the messages whose `send` has resolved so far may be used again; see `ByteStream.onReleased`. */
+  onReleased(listener: () => void): void {
+    this.#stream.onReleased(listener);
+  }
+
   /**
    * The next message, or null when the peer has ended its side. Taking a message returns the credit of the
    * one before, so a caller that stops taking stops the sender. One call at a time.

@@ -24,6 +24,10 @@ export class CountedStream implements ByteStream {
     return this.#stream.write(bytes);
   }
 
+  onReleased(listener: () => void): void {
+    this.#stream.onReleased(listener);
+  }
+
   end(): Promise<void> {
     return this.#stream.end();
   }

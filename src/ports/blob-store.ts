@@ -6,6 +6,12 @@ export interface PutOptions {
   readonly isCold?: boolean;
 }
 
+/** How a blob is to be read. */
+export interface GetOptions {
+  /** Makes the memory, of exactly so many bytes, that the blob is read into; fresh memory when absent. */
+  into?(length: number): Uint8Array<ArrayBuffer>;
+}
+
 /** Content-addressed blobs: one file each in production, a map in the simulator. */
 export interface BlobStore {
   /** Bytes stored under that name (which are not looked at), or undefined when there are none. */
@@ -19,7 +25,7 @@ export interface BlobStore {
   /** Makes every finished `put` and `delete` survive power loss. */
   flush(): Promise<void>;
   /** The bytes as they are on disk, unverified, or undefined when absent. The caller verifies. */
-  get(hash: BlobHash): Promise<Uint8Array | undefined>;
+  get(hash: BlobHash, options?: GetOptions): Promise<Uint8Array | undefined>;
   /** Puts a blob whose bytes no longer match its name aside for inspection; it reads as absent afterwards. */
   quarantine(hash: BlobHash): Promise<void>;
   delete(hash: BlobHash): Promise<void>;

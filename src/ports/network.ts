@@ -64,8 +64,16 @@ export interface ByteStream {
   readonly remotePeer: PeerId;
   /** The next bytes in order, cut anywhere; null once the peer has ended its side. Rejects when the stream fails. One call at a time. */
   read(): Promise<Uint8Array | null>;
-  /** Resolves when more may be written; rejects when the stream fails or makes no progress for long. The bytes belong to the stream afterwards. */
+  /**
+   * Resolves when more may be written; rejects when the stream fails or makes no progress for long. The bytes belong to the
+   * stream afterwards; `onReleased` tells when they do no more.
+   */
   write(bytes: Uint8Array): Promise<void>;
+  /**
+   * Calls back, at once or later, when nobody reads the memory of what has been written so far any more. Never does once the
+   * stream has failed, nor where that is not known: then the memory is left to the garbage collector.
+   */
+  onReleased(listener: () => void): void;
   /** Ends this side's writing; reading goes on. */
   end(): Promise<void>;
   /** Drops the stream at once, both ways; pending calls reject. May be called at any time, repeatedly. */

@@ -75,6 +75,24 @@ export function blobStoreContract(name: string, create: () => Promise<BlobStoreH
       },
     );
 
+    it.each([0, 1, 4_096, 600_000])('reads a blob of %i bytes into the memory it is given', async (length) => {
+      const { store } = await open();
+      const { hash, bytes } = blobOf(length, 11);
+      await store.put(hash, bytes);
+      const memory = new Uint8Array(blobBytesMax).fill(0xff);
+      const asked: number[] = [];
+      const into = (size: number): Uint8Array<ArrayBuffer> => {
+        asked.push(size);
+        return memory.subarray(0, size);
+      };
+      const read = await store.get(hash, { into });
+      expect(Buffer.compare(read ?? Buffer.from('absent'), bytes)).toBe(0);
+      expect(read?.buffer).toBe(memory.buffer);
+      expect(memory[length]).toBe(0xff);
+      expect(await store.get(blobOf(10, 12).hash, { into })).toBeUndefined();
+      expect(asked).toEqual([length]);
+    });
+
     it('refuses a blob past the bound and stores nothing of it', async () => {
       const { store } = await open();
       const { hash, bytes } = blobOf(blobBytesMax + 1, 3);

@@ -101,6 +101,58 @@ export function networkContract(name: string, createMesh: (size: number) => Prom
       expect(Buffer.compare(await readAll(stream), sent)).toBe(0);
     });
 
+    it('says when memory that was written may be used again, and has read it by then', async () => {
+      const { alice, bob } = await connect(2);
+      const received = Promise.withResolvers<Uint8Array>();
+      bob.handle(protocol, async (stream) => {
+        received.resolve(await readAll(stream));
+        await stream.end();
+      });
+      const stream = await alice.open(bob.localPeer, protocol);
+      const sent = pattern(2_000_000);
+      const memory = new Uint8Array(200_000);
+      for (let offset = 0; offset < sent.length; offset += memory.length) {
+        memory.set(sent.subarray(offset, offset + memory.length));
+        await stream.write(memory.subarray(0, 150_000));
+        await stream.write(memory.subarray(150_000));
+        await new Promise<void>((resolve) => stream.onReleased(resolve));
+        memory.fill(0xff);
+      }
+      await stream.end();
+      expect(Buffer.compare(await received.promise, sent)).toBe(0);
+    });
+
+    it('does not say so of what still waits for room on its way', async () => {
+      const { alice, bob } = await connect(2);
+      const received = Promise.withResolvers<Uint8Array>();
+      bob.handle(protocol, async (stream) => {
+        received.resolve(await readAll(stream));
+        await stream.end();
+      });
+      const stream = await alice.open(bob.localPeer, protocol);
+      const sent = pattern(3_500_000);
+      const memory = sent.slice();
+      const writing = stream.write(memory);
+      stream.onReleased(() => memory.fill(0xff));
+      await writing;
+      await stream.end();
+      expect(Buffer.compare(await received.promise, sent)).toBe(0);
+    });
+
+    it('never says so of a stream that has failed', async () => {
+      const { alice, bob } = await connect(2);
+      bob.handle(protocol, () => new Promise(() => undefined));
+      const stream = await alice.open(bob.localPeer, protocol);
+      let released = 0;
+      await stream.write(pattern(100_000));
+      stream.reset(new Error('no more'));
+      stream.onReleased(() => {
+        released += 1;
+      });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(released).toBe(0);
+    });
+
     it('refuses to open a stream to a peer that is not connected, or for a protocol it does not serve', async () => {
       const { alice, bob } = await connect(2);
       const nobody = '12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq' as PeerId;

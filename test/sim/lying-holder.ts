@@ -103,6 +103,7 @@ export function withBrokenTransfers(adapters: NodeAdapters, isBroken: () => bool
           check();
           await stream.write(bytes);
         },
+        onReleased: (listener) => stream.onReleased(listener),
         end: () => stream.end(),
         reset: (reason) => stream.reset(reason),
       });

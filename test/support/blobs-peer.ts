@@ -14,6 +14,7 @@ import { SystemRandom } from '../../src/adapters/system/random.ts';
 import { ContentStore } from '../../src/node/content/content-store.ts';
 import { KvBatcher } from '../../src/node/content/kv-batcher.ts';
 import { ReadSlots } from '../../src/node/content/read-slots.ts';
+import type { GetOptions } from '../../src/ports/blob-store.ts';
 import { clock, type PeerNetwork, runPeer } from './libp2p-peer.ts';
 
 /**
@@ -57,9 +58,10 @@ for (let chunk = 0; chunk < chunks; chunk += 1) hashes.set(blobHashOf(scratch.fi
 class SlowDisk extends MemoryBlobStore {
   #written: Promise<void> = Promise.resolve();
 
-  override async get(hash: BlobHash): Promise<Uint8Array | undefined> {
+  override async get(hash: BlobHash, { into }: GetOptions = {}): Promise<Uint8Array | undefined> {
     const chunk = hashes.get(hash);
-    return chunk === undefined ? undefined : new Uint8Array(chunkBytes).fill(chunk);
+    const bytes = into?.(chunkBytes) ?? new Uint8Array(chunkBytes);
+    return chunk === undefined ? undefined : bytes.fill(chunk);
   }
 
   override put(hash: BlobHash, bytes: Uint8Array): Promise<void> {
@@ -94,7 +96,8 @@ function serve(network: PeerNetwork): void {
   network.handle(blobsProtocol, (stream) =>
     serveBlobs(stream, {
       clock,
-      read: (hash) => store.read(hash),
+      read: (hash) => store.lend(hash),
+      release: (blob) => store.giveBack(blob),
       tryReadAhead: () => slots.tryTake(),
       endReadAhead: () => slots.give(),
       served: () => {

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { blobBytesMax } from '../../../crdt/chunking.ts';
 import { isHash } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
-import type { BlobStore, PutOptions } from '../../ports/blob-store.ts';
+import type { BlobStore, GetOptions, PutOptions } from '../../ports/blob-store.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import { syncDirectory } from './atomic-file.ts';
 import { DirectWriter } from './direct-writer.ts';
@@ -189,28 +189,28 @@ class FileBlobStore implements BlobStore {
     for (const directory of directories) this.#rooted.add(directory);
   }
 
-  async get(hash: BlobHash): Promise<Uint8Array | undefined> {
+  async get(hash: BlobHash, { into = freshBytes }: GetOptions = {}): Promise<Uint8Array | undefined> {
     const path = this.#pathOf(hash);
-    return this.#attempt('read a blob', path, () => this.#reads.run(() => this.#read(path)));
+    return this.#attempt('read a blob', path, () => this.#reads.run(() => this.#read(path, into)));
   }
 
   /**
    * Reads `blobBytesMax` bytes and no more: a longer file is no blob, its first part cannot pass for one either,
    * and the caller's check of the hash finds that.
    */
-  async #read(path: string): Promise<Uint8Array | undefined> {
+  async #read(path: string, into: (length: number) => Uint8Array<ArrayBuffer>): Promise<Uint8Array | undefined> {
     const handle = await absentAsUndefined(this.#files.open(path, 'r'));
     if (handle === undefined) return undefined;
     try {
       const length = Math.min((await handle.stat()).size, blobBytesMax);
-      const buffer = Buffer.allocUnsafeSlow(length);
+      const bytes = into(length);
       let filled = 0;
       while (filled < length) {
-        const { bytesRead } = await handle.read(buffer, filled, length - filled, filled);
+        const { bytesRead } = await handle.read(bytes, filled, length - filled, filled);
         if (bytesRead === 0) break;
         filled += bytesRead;
       }
-      return new Uint8Array(buffer.buffer, 0, filled);
+      return bytes.subarray(0, filled);
     } finally {
       await handle.close();
     }
@@ -301,6 +301,11 @@ class FileBlobStore implements BlobStore {
       throw fileError(error, action, path);
     }
   }
+}
+
+/** Memory that is not zeroed first, and never a `Buffer`, whose `slice` does not copy. */
+function freshBytes(length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
 }
 
 async function absentAsUndefined<T>(operation: Promise<T>): Promise<T | undefined> {

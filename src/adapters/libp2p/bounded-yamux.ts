@@ -1,6 +1,7 @@
 import type { MessageStream, StreamMuxer, StreamMuxerFactory } from '@libp2p/interface';
 import { yamux } from '@libp2p/yamux';
 import { MeshError } from '../../ports/mesh-error.ts';
+import { carriedBy, writesBeneath } from './socket-writes.ts';
 
 /** yamux's header: version, type, flags (2), stream (4), length (4). */
 const headerBytes = 12;
@@ -94,7 +95,11 @@ export function boundedYamux(init: Parameters<typeof yamux>[0], frameBytesMax: n
             return;
           }
         });
-        return withEachStream(inner.createStreamMuxer(connection), grantInSteps);
+        const writes = writesBeneath(connection);
+        return withEachStream(inner.createStreamMuxer(connection), (stream) => {
+          grantInSteps(stream);
+          carriedBy(stream, writes);
+        });
       },
     };
   };

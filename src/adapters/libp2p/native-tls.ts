@@ -1,5 +1,4 @@
 import { Socket } from 'node:net';
-import type { Writable } from 'node:stream';
 import type { TLSSocketOptions } from 'node:tls';
 import { connect, TLSSocket } from 'node:tls';
 import type {
@@ -12,6 +11,7 @@ import type {
 import type { TLSComponents } from '@libp2p/tls';
 import { tls } from '@libp2p/tls';
 import { generateCertificate, toMessageStream, verifyPeerCertificate } from '@libp2p/tls/utils';
+import { carriedBy, gatherWrites } from './socket-writes.ts';
 
 /**
  * libp2p's TLS 1.3, the very protocol of `@libp2p/tls` (its certificates, its checks, its early choice of the
@@ -21,9 +21,6 @@ import { generateCertificate, toMessageStream, verifyPeerCertificate } from '@li
 export function nativeTls(): (components: TLSComponents) => ConnectionEncrypter {
   return (components) => new NativeTls(components);
 }
-
-/** Longer pieces are written by themselves, since gathering them would mean to copy them. */
-const gatheredBytesMax = 32 * 1024;
 
 /** What a peer that chooses no muxer in the handshake puts in its place. */
 const withoutMuxer = 'libp2p';
@@ -72,8 +69,8 @@ class NativeTls implements ConnectionEncrypter {
       const { raw } = secured.getPeerCertificate();
       const remotePeer = await verifyPeerCertificate(raw, options.remotePeer, connection.log);
       const streamMuxer = muxers.get(secured.alpnProtocol || withoutMuxer);
-      gatherWrites(secured);
       const stream = toMessageStream(connection, secured);
+      carriedBy(stream, gatherWrites(secured));
       return { connection: stream, remotePeer, ...(streamMuxer === undefined ? {} : { streamMuxer }) };
     } catch (error) {
       secured.destroy();
@@ -102,32 +99,6 @@ function startTls(
     requestCert: true,
     ALPNCallback: ({ protocols }) => protocols.find((name) => muxers.has(name) || name === withoutMuxer),
   });
-}
-
-/**
- * Has what is written in one turn of the event loop leave as one TLS record and one system call: every frame of the muxer
- * comes in two pieces at least, and a turn often has frames of several streams.
- */
-export function gatherWrites(socket: Writable): void {
-  const write = socket.write.bind(socket) as (bytes: Uint8Array) => boolean;
-  let isGathering = false;
-  const endTurn = (): void => {
-    isGathering = false;
-    socket.uncork();
-  };
-  socket.write = (bytes: Uint8Array): boolean => {
-    if (bytes.byteLength > gatheredBytesMax) {
-      // What came before it stays before it.
-      socket.uncork();
-      return write(bytes);
-    }
-    if (!isGathering) {
-      isGathering = true;
-      socket.cork();
-      process.nextTick(endTurn);
-    }
-    return write(bytes);
-  };
 }
 
 function handshake(socket: TLSSocket, signal: AbortSignal | undefined): Promise<void> {

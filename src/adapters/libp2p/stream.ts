@@ -3,6 +3,7 @@ import type { PeerId } from '../../../crdt/ids.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { ByteStream } from '../../ports/network.ts';
+import { writesBeneath } from './socket-writes.ts';
 
 /** Unread bytes past which a stream is dropped. Credits keep a well-behaved peer at half of it or less. */
 const unreadBytesMax = 4 * 1024 * 1024;
@@ -76,6 +77,12 @@ export class Libp2pStream implements ByteStream {
       this.#writers.push({ resolve, reject });
       if (this.#cancelStallTimer === undefined) this.#startStallTimer();
     });
+  }
+
+  onReleased(listener: () => void): void {
+    // What libp2p has not handed to the socket it may send at any time later.
+    if (this.#failure !== undefined || this.#stream.writeBufferLength > 0) return;
+    writesBeneath(this.#stream)?.onDone(listener);
   }
 
   async end(): Promise<void> {

@@ -1,6 +1,6 @@
 import { blobBytesMax } from '../../../crdt/chunking.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
-import type { BlobStore } from '../../ports/blob-store.ts';
+import type { BlobStore, GetOptions } from '../../ports/blob-store.ts';
 import { MeshError, type MeshErrorCode } from '../../ports/mesh-error.ts';
 import type { Random } from '../../ports/random.ts';
 
@@ -165,8 +165,14 @@ export class MemoryBlobStore implements BlobStore {
     return this.#perform('flush', () => this.#unflushed.clear());
   }
 
-  get(hash: BlobHash): Promise<Uint8Array | undefined> {
-    return this.#perform('get', () => this.#blobs.get(hash)?.slice());
+  get(hash: BlobHash, { into }: GetOptions = {}): Promise<Uint8Array | undefined> {
+    return this.#perform('get', () => {
+      const bytes = this.#blobs.get(hash);
+      if (bytes === undefined || into === undefined) return bytes?.slice();
+      const copy = into(bytes.length);
+      copy.set(bytes);
+      return copy;
+    });
   }
 
   /** Nobody inspects a simulated disk, so what is put aside is simply gone. */

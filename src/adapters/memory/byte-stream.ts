@@ -34,6 +34,9 @@ export class MemoryStream implements ByteStream {
   #ended = false;
   #remoteEnded = false;
   #inFlightBytes = 0;
+  #arrivedBytes = 0;
+  /** Who waits for the arrival of so many bytes in all. */
+  readonly #releases: { readonly bytes: number; readonly listener: () => void }[] = [];
   #unreadBytes = 0;
   readonly #unread: Uint8Array[] = [];
   readonly #writers: Waiter<void>[] = [];
@@ -74,7 +77,8 @@ export class MemoryStream implements ByteStream {
     const cut = this.#hooks.splitAt(bytes.byteLength);
     for (const piece of cut > 0 ? [bytes.subarray(0, cut), bytes.subarray(cut)] : [bytes]) {
       const arrive = (): void => {
-        this.#other?.arrive(piece);
+        // A copy, as on a network: the writer may use its memory again from here on.
+        this.#other?.arrive(piece.slice());
         this.#onArrived(piece.byteLength);
       };
       this.#carry(piece.byteLength, arrive, cut > 0);
@@ -83,6 +87,12 @@ export class MemoryStream implements ByteStream {
     return new Promise((resolve, reject) => {
       this.#writers.push({ resolve, reject });
     });
+  }
+
+  onReleased(listener: () => void): void {
+    if (this.#failure !== undefined) return;
+    if (this.#inFlightBytes === 0) listener();
+    else this.#releases.push({ bytes: this.#arrivedBytes + this.#inFlightBytes, listener });
   }
 
   end(): Promise<void> {
@@ -144,6 +154,9 @@ export class MemoryStream implements ByteStream {
 
   #onArrived(sizeBytes: number): void {
     this.#inFlightBytes -= sizeBytes;
+    this.#arrivedBytes += sizeBytes;
+    while ((this.#releases[0]?.bytes ?? Number.POSITIVE_INFINITY) <= this.#arrivedBytes)
+      this.#releases.shift()?.listener();
     if (this.#inFlightBytes > inFlightBytesMax) return;
     for (const writer of this.#writers.splice(0)) writer.resolve();
   }

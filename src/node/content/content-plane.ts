@@ -426,7 +426,8 @@ export class ContentPlane {
     const { clock, log } = this.#dependencies;
     const dependencies = {
       clock,
-      read: (hash: Parameters<ContentStore['read']>[0]) => this.#store.read(hash),
+      read: (hash: Parameters<ContentStore['lend']>[0]) => this.#store.lend(hash),
+      release: (blob: Uint8Array) => this.#store.giveBack(blob),
       upload: this.#upload,
       tryReadAhead: () => this.#slots.tryTake(),
       endReadAhead: () => this.#slots.give(),

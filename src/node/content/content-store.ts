@@ -1,6 +1,7 @@
 import { blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
-import type { BlobStore, PutOptions } from '../../ports/blob-store.ts';
+import { BufferPool } from '../../../protocols/blobs/buffer-pool.ts';
+import type { BlobStore, GetOptions, PutOptions } from '../../ports/blob-store.ts';
 import type { KvReader, KvTransaction } from '../../ports/kv.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Counter, Metrics } from '../../ports/metrics.ts';
@@ -40,6 +41,9 @@ export class ContentStore {
    * the other, and whoever comes to count on it waits for them: so one that is being removed is found absent.
    */
   readonly #changing = new Map<BlobHash, Promise<void>>();
+  readonly #buffers = new BufferPool();
+  /** Has a file read into memory that is used again. */
+  readonly #reused: GetOptions = { into: (length) => this.#buffers.take(length) };
   #storingBytes = 0;
   #room: PromiseWithResolvers<void> | undefined;
   #onDamaged: DamageListener = () => undefined;
@@ -63,12 +67,33 @@ export class ContentStore {
     sizeBytes?: number,
     mender?: BlobHash,
   ): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    return this.#read(hash, sizeBytes, mender, {});
+  }
+
+  /** Like `read`; who has no more use for the bytes, and has handed them to nobody who does, may `giveBack` them. */
+  lend(hash: BlobHash): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    return this.#read(hash, undefined, undefined, this.#reused);
+  }
+
+  /** Takes back what `lend` gave, once: its memory is used again. */
+  giveBack(bytes: Uint8Array): void {
+    this.#buffers.give(bytes);
+  }
+
+  #read(
+    hash: BlobHash,
+    sizeBytes: number | undefined,
+    mender: BlobHash | undefined,
+    options: GetOptions,
+  ): Uint8Array | undefined | Promise<Uint8Array | undefined> {
     const committing = this.#committing.get(hash);
     if (committing !== undefined) return committing.bytes;
     const small = this.#findSmall(hash);
     if (small.kind === 'intact') return small.bytes;
     if (small.kind === 'damaged') return this.#putSmallAside(hash, mender);
-    return sizeBytes !== undefined && sizeBytes <= smallBlobBytesMax ? undefined : this.#readLarge(hash, mender);
+    return sizeBytes !== undefined && sizeBytes <= smallBlobBytesMax
+      ? undefined
+      : this.#readLarge(hash, mender, options);
   }
 
   /**
@@ -84,8 +109,10 @@ export class ContentStore {
     if (sizeBytes <= smallBlobBytesMax) return false;
     await this.#changing.get(hash);
     if ((await this.#dependencies.blobs.sizeOf(hash)) === undefined) return false;
-    const large = await this.#findLarge(hash, mender);
-    return large.kind === 'intact' && large.bytes.length === sizeBytes;
+    const large = await this.#findLarge(hash, mender, this.#reused);
+    if (large.kind !== 'intact') return false;
+    this.giveBack(large.bytes);
+    return large.bytes.length === sizeBytes;
   }
 
   /** Looks at a blob as `read` does, when its bytes are of no use: whether it is here, and was as it should be. */
@@ -93,7 +120,9 @@ export class ContentStore {
     const small = this.#findSmall(hash);
     if (small.kind === 'damaged') await this.#putSmallAside(hash, undefined);
     if (small.kind !== 'absent') return small.kind;
-    return (await this.#findLarge(hash, undefined)).kind;
+    const large = await this.#findLarge(hash, undefined, this.#reused);
+    if (large.kind === 'intact') this.giveBack(large.bytes);
+    return large.kind;
   }
 
   /** Bytes stored under a hash, unverified, or undefined. */
@@ -189,24 +218,24 @@ export class ContentStore {
     return judge(hash, this.#dependencies.kv.get(blobKey(hash)));
   }
 
-  async #readLarge(hash: BlobHash, mender: BlobHash | undefined): Promise<Uint8Array | undefined> {
+  async #readLarge(hash: BlobHash, mender: BlobHash | undefined, options: GetOptions): Promise<Uint8Array | undefined> {
     await this.#changing.get(hash);
-    const found = await this.#findLarge(hash, mender);
+    const found = await this.#findLarge(hash, mender, options);
     return found.kind === 'intact' ? found.bytes : undefined;
   }
 
   /** What is damaged has been put aside when this resolves. */
-  async #findLarge(hash: BlobHash, mender: BlobHash | undefined): Promise<Finding> {
-    const found = judge(hash, await this.#dependencies.blobs.get(hash));
-    return found.kind === 'damaged' ? this.#putLargeAside(hash, mender) : found;
+  async #findLarge(hash: BlobHash, mender: BlobHash | undefined, options: GetOptions): Promise<Finding> {
+    const found = judge(hash, await this.#dependencies.blobs.get(hash, options));
+    return found.kind === 'damaged' ? this.#putLargeAside(hash, mender, options) : found;
   }
 
   /** It may have been stored afresh since it was read, so it is judged again, and nobody can store it before it is moved. */
-  async #putLargeAside(hash: BlobHash, mender: BlobHash | undefined): Promise<Finding> {
+  async #putLargeAside(hash: BlobHash, mender: BlobHash | undefined, options: GetOptions): Promise<Finding> {
     const { blobs } = this.#dependencies;
     let sizeBytes = 0;
     const found = await this.#change(hash, async () => {
-      const bytes = await blobs.get(hash);
+      const bytes = await blobs.get(hash, options);
       const again = judge(hash, bytes);
       if (again.kind !== 'damaged') return again;
       sizeBytes = bytes?.length ?? 0;

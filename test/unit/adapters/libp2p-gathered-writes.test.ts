@@ -1,9 +1,14 @@
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
-import { gatherWrites } from '../../../src/adapters/libp2p/native-tls.ts';
+import { gatherWrites, type SocketWrites } from '../../../src/adapters/libp2p/socket-writes.ts';
 
 /** A socket that tells how many bytes left with each system call. */
-function socket(): { readonly written: number[]; readonly bytes: Buffer[]; readonly stream: Writable } {
+function socket(): {
+  readonly written: number[];
+  readonly bytes: Buffer[];
+  readonly stream: Writable;
+  readonly writes: SocketWrites;
+} {
   const written: number[] = [];
   const bytes: Buffer[] = [];
   const stream = new Writable({
@@ -19,8 +24,8 @@ function socket(): { readonly written: number[]; readonly bytes: Buffer[]; reado
       done();
     },
   });
-  gatherWrites(stream);
-  return { written, bytes, stream };
+  const writes = gatherWrites(stream);
+  return { written, bytes, stream, writes };
 }
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -55,4 +60,57 @@ test('an end lets what was gathered go first', async () => {
   stream.end();
   await nextTurn();
   expect(written).toEqual([10]);
+});
+
+/** A socket that ends a write when it is told to, with or without an error. */
+function slowSocket(): { readonly stream: Writable; readonly writes: SocketWrites; end(error?: Error): Promise<void> } {
+  const pending: ((error?: Error) => void)[] = [];
+  const stream = new Writable({
+    write(_chunk, _encoding, done) {
+      pending.push(done);
+    },
+  });
+  stream.on('error', () => undefined);
+  return {
+    stream,
+    writes: gatherWrites(stream),
+    async end(error) {
+      pending.shift()?.(error);
+      await nextTurn();
+    },
+  };
+}
+
+test('who asks is told when the writes so far have ended, not of later ones', async () => {
+  const { stream, writes, end } = slowSocket();
+  const told: string[] = [];
+  writes.onDone(() => told.push('nothing was written'));
+  expect(told).toEqual(['nothing was written']);
+  stream.write(Buffer.alloc(40_000));
+  stream.write(Buffer.alloc(50_000));
+  writes.onDone(() => told.push('two'));
+  stream.write(Buffer.alloc(60_000));
+  writes.onDone(() => told.push('three'));
+  await end();
+  expect(told).toEqual(['nothing was written']);
+  await end();
+  expect(told).toEqual(['nothing was written', 'two']);
+  await end();
+  expect(told).toEqual(['nothing was written', 'two', 'three']);
+});
+
+test('nobody is told of a write that failed, nor of those after it', async () => {
+  const { stream, writes, end } = slowSocket();
+  let told = 0;
+  stream.write(Buffer.alloc(40_000));
+  stream.write(Buffer.alloc(40_000));
+  writes.onDone(() => {
+    told += 1;
+  });
+  await end(new Error('the cable was pulled'));
+  writes.onDone(() => {
+    told += 1;
+  });
+  await nextTurn();
+  expect(told).toBe(0);
 });

@@ -121,11 +121,11 @@ describe('opening content', () => {
     const gets: number[] = [];
     const get = alice.blobs.get.bind(alice.blobs);
     let underWay = 0;
-    alice.blobs.get = async (hash) => {
+    alice.blobs.get = async (hash, options) => {
       gets.push(++underWay);
       await mesh.clock.sleep(1);
       underWay -= 1;
-      return get(hash);
+      return get(hash, options);
     };
     await mesh.read(alice, content);
     // All read-ahead is there for the last reader.

@@ -23,8 +23,8 @@ function storeWith(delaysMs: Partial<Record<'get' | 'put' | 'delete' | 'quaranti
   const wait = (operation: keyof typeof delaysMs): Promise<void> => clock.sleep(delaysMs[operation] ?? 0);
   const blobs = Object.assign(Object.create(disk) as MemoryBlobStore, {
     // What a reader gets is what was there when it began.
-    get: async (...[hash]: Parameters<MemoryBlobStore['get']>) => {
-      const bytes = await disk.get(hash);
+    get: async (...[hash, options]: Parameters<MemoryBlobStore['get']>) => {
+      const bytes = await disk.get(hash, options);
       await wait('get');
       return bytes;
     },
@@ -121,6 +121,50 @@ describe('a damaged file', () => {
     await expect(run(store.putChecked(largeHash, large))).rejects.toMatchObject({ code: 'disk_full' });
     await run(store.putChecked(smallHash, small));
     expect(damaged).toEqual([largeHash, smallHash]);
+  });
+});
+
+describe('a file that is lent', () => {
+  const lentBytes = 100_000;
+  const lentOf = (seed: number) => {
+    const bytes = new Uint8Array(lentBytes).fill(seed);
+    return { hash: blobHashOf(bytes), bytes };
+  };
+
+  it('is read into memory that was given back, and into other memory until then', async () => {
+    const { store, run } = storeWith();
+    const [first, second, third] = [lentOf(1), lentOf(2), lentOf(3)];
+    for (const { hash, bytes } of [first, second, third]) await run(store.put(hash, bytes));
+    const one = await run(Promise.resolve(store.lend(first.hash)));
+    const two = await run(Promise.resolve(store.lend(second.hash)));
+    expect([one, two]).toEqual([first.bytes, second.bytes]);
+    const memory = one?.buffer;
+    store.giveBack(one as Uint8Array);
+    const three = await run(Promise.resolve(store.lend(third.hash)));
+    expect(three?.buffer).toBe(memory);
+    expect([two, three]).toEqual([second.bytes, third.bytes]);
+  });
+
+  it('shares no memory with what is read for good, looked at or verified', async () => {
+    const { store, run } = storeWith();
+    const [first, second] = [lentOf(4), lentOf(5)];
+    for (const { hash, bytes } of [first, second]) await run(store.put(hash, bytes));
+    const kept = await run(Promise.resolve(store.read(first.hash)));
+    const lent = await run(Promise.resolve(store.lend(first.hash)));
+    for (let round = 0; round < 3; round += 1) {
+      expect(await run(store.inspect(second.hash))).toBe('intact');
+      expect(await run(store.verify(second.hash, lentBytes))).toBe(true);
+      expect(await run(Promise.resolve(store.lend(second.hash)))).toEqual(second.bytes);
+    }
+    expect([kept, lent]).toEqual([first.bytes, first.bytes]);
+  });
+
+  it('may be one of the small ones, whose memory is not used again', async () => {
+    const { store, run } = storeWith();
+    await run(store.put(smallHash, small));
+    const lent = (await run(Promise.resolve(store.lend(smallHash)))) as Uint8Array;
+    store.giveBack(lent);
+    expect(await run(Promise.resolve(store.lend(smallHash)))).toEqual(small);
   });
 });
 

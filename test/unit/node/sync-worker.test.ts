@@ -189,6 +189,7 @@ class Scene {
         peer.bytes += bytes.length;
         return stream.write(bytes);
       },
+      onReleased: (listener) => stream.onReleased(listener),
       end: () => stream.end(),
       reset: (reason) => stream.reset(reason),
     };

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash, PeerId } from '../../../crdt/ids.ts';
+import { BufferPool } from '../../../protocols/blobs/buffer-pool.ts';
 import { BlobFetcher } from '../../../protocols/blobs/fetcher.ts';
 import { HolderGroup } from '../../../protocols/blobs/holder-group.ts';
 import { blobsProtocol } from '../../../protocols/blobs/limits.ts';
@@ -300,6 +301,7 @@ describe('serving blobs', () => {
           reads += 1;
           return blobs.find((blob) => blob.hash === hash)?.bytes;
         },
+        release: () => undefined,
         tryReadAhead: () => slots > 0 && slots-- > 0,
         endReadAhead: () => {
           slots += 1;
@@ -317,6 +319,48 @@ describe('serving blobs', () => {
     });
     return { scene, channel, ended: ended.promise, reads: () => reads, slots: () => slots };
   }
+
+  it('gives memory back when nobody reads it any more, and not before', async () => {
+    const scene = new Scene();
+    const blobs = Array.from({ length: 60 }, () => scene.blob(500 * kibibyte));
+    const pool = new BufferPool();
+    const used = new Set<ArrayBuffer>();
+    const { scene: fetching } = await serve(blobs, {
+      read: async (hash) => {
+        const blob = blobs.find((each) => each.hash === hash);
+        if (blob === undefined) return undefined;
+        const bytes = pool.take(blob.sizeBytes);
+        bytes.set(blob.bytes);
+        used.add(bytes.buffer);
+        return bytes;
+      },
+      release: (bytes) => {
+        // What still reads it from here on sends what matches no hash.
+        bytes.fill(0xff);
+        pool.give(bytes);
+      },
+    });
+    const holders = fetching.group('server');
+    const fetched = await fetching.run(Promise.all(blobs.map((blob) => fetching.fetcher.fetch(blob, { holders }))));
+    expect(fetched.map((blob) => blob?.sizeBytes)).toEqual(blobs.map(({ sizeBytes }) => sizeBytes));
+    // One that is sent, four read ahead, and what is on its way.
+    expect(used.size).toBeLessThanOrEqual(12);
+  });
+
+  it('does not give back what shares a message with others, before that has left', async () => {
+    const scene = new Scene();
+    const blobs = Array.from({ length: 5 }, () => scene.blob(20 * kibibyte));
+    let released = 0;
+    const serving = await serve(blobs, {
+      release: () => {
+        released += 1;
+      },
+    });
+    const holders = serving.scene.group('server');
+    const { fetcher } = serving.scene;
+    await serving.scene.run(Promise.all(blobs.map((blob) => fetcher.fetch(blob, { holders }))));
+    expect(released).toBe(0);
+  });
 
   it('reads no further ahead than its bounds while the peer does not take what it asked for', async () => {
     const scene = new Scene();
