@@ -74,7 +74,8 @@ function replicatedContent(
 ): ReplicationDependencies['content'] {
   return {
     sizeOf: (reader, manifest) => content.sizeOf(reader, manifest),
-    read: (hash, sizeBytes) => content.readBlob(hash, sizeBytes),
+    lend: (hash, sizeBytes) => content.lendBlob(hash, sizeBytes),
+    giveBack: (bytes) => content.giveBackBlob(bytes),
     heldAfter: (...page) => content.heldAfter(...page),
     doubt: (manifest) => content.doubt(manifest),
     want: async (wanted) => {

@@ -28,7 +28,7 @@ const restMsMin = 1_000;
 /** How often it is looked whether disks are full. */
 const capacityLookMs = 60_000;
 /** How long an audit that waits leaves the one before it to its checks; one after repairs, which reports them, leaves it none. */
-const patienceMs = 5_000;
+const patienceMs = 1_000;
 /** Of an audit whose checks go on. */
 const noChecks: CheckCounts = { proved: 0, lacking: 0, wrong: 0, unreachable: 0 };
 

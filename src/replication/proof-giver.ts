@@ -37,7 +37,9 @@ export interface ContentShelf {
   /** Bytes of a content that is here whole; undefined for any other. Within a transaction, as that sees it. */
   sizeOf(reader: KvReader, manifest: BlobHash): number | undefined;
   /** The verified bytes of a chunk or a manifest as they are on disk, or undefined when it is not here intact. */
-  read(hash: BlobHash, sizeBytes?: number): Uint8Array | undefined | Promise<Uint8Array | undefined>;
+  lend(hash: BlobHash, sizeBytes?: number): Uint8Array | undefined | Promise<Uint8Array | undefined>;
+  /** Takes back what was lent: nobody reads it any more. Need not be called. */
+  giveBack(bytes: Uint8Array): void;
   /** A content was found to lack something: if it is called whole here all the same, it is looked at, and wanted again. */
   doubt?(manifest: BlobHash): void;
 }
@@ -235,7 +237,7 @@ export class ProofGiver {
   }
 
   #readAtOnce(hash: BlobHash, sizeBytes: number): Uint8Array | undefined {
-    const read = this.#dependencies.shelf.read(hash, sizeBytes);
+    const read = this.#dependencies.shelf.lend(hash, sizeBytes);
     if (read instanceof Promise) {
       // It is being put aside, or is no row after all: whoever reads it again is told.
       read.catch(() => undefined);
@@ -261,7 +263,7 @@ export class ProofGiver {
     let sinceTurn = 0;
     const load = async (hash: BlobHash, blobBytes?: number): Promise<Uint8Array> => {
       signal.throwIfAborted();
-      const bytes = await shelf.read(hash, blobBytes);
+      const bytes = await shelf.lend(hash, blobBytes);
       if (bytes === undefined) throw new Lacking();
       proof.add(hash, bytes);
       sinceTurn += bytes.length;
@@ -274,7 +276,8 @@ export class ProofGiver {
     try {
       const root = await loadRoot(manifest, sizeBytes, (hash) => load(hash));
       for (const range of rangesOf(points, sizeBytes)) {
-        for await (const chunk of walkChunks(root, (hash) => load(hash), range)) await load(chunk.hash, chunk.size);
+        for await (const chunk of walkChunks(root, (hash) => load(hash), range))
+          shelf.giveBack(await load(chunk.hash, chunk.size));
       }
       return proof.digest();
     } catch (error) {

@@ -9,13 +9,13 @@ import type { ReplicaIndex } from './replica-index.ts';
 import type { ReplicaPeers } from './replica-peers.ts';
 
 /** How often the queue has the nodes that fetch asked what has arrived, and orders what is next. */
-const turnEveryMs = 500;
+const turnEveryMs = 250;
 /** Orders of one node that are under way; more are sent as these arrive. */
 const underWayMax = 1_024;
 /** An order that has not arrived after so long is sent again: whoever got it may not have seen yet that it holds. */
 const orderAgainMs = 60_000;
 /** The weight of the last turn in the measured rate. */
-const rateShare = 0.2;
+const rateShare = 0.1;
 
 export interface RepairQueueDependencies {
   readonly index: Pick<ReplicaIndex, 'holds'>;

@@ -120,9 +120,14 @@ export class TestContents implements ReplicatedContent {
     return this.jobs.completeSize(reader, manifest);
   }
 
-  read(hash: BlobHash): Uint8Array | undefined {
+  /** A copy, which is of no use to anybody once it was given back. */
+  lend(hash: BlobHash): Uint8Array | undefined {
     const bytes = this.blobs.get(hash);
-    return bytes !== undefined && blobHashOf(bytes) === hash ? bytes : undefined;
+    return bytes !== undefined && blobHashOf(bytes) === hash ? bytes.slice() : undefined;
+  }
+
+  giveBack(bytes: Uint8Array): void {
+    bytes.fill(0xff);
   }
 
   heldAfter(reader: KvReader, after: BlobHash | undefined, limit: number): ReturnType<typeof heldAfter> {

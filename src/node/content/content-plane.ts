@@ -332,9 +332,14 @@ export class ContentPlane {
     this.#doubts.doubt(manifest);
   }
 
-  /** The verified bytes of a stored blob, or undefined. */
-  readBlob(hash: BlobHash, sizeBytes?: number): Uint8Array | undefined | Promise<Uint8Array | undefined> {
-    return this.#store.read(hash, sizeBytes);
+  /** The verified bytes of a stored blob, or undefined. Who has no more use for them may `giveBackBlob`. */
+  lendBlob(hash: BlobHash, sizeBytes?: number): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    return this.#store.lend(hash, sizeBytes);
+  }
+
+  /** Takes back what `lendBlob` gave, once: its memory is used again. */
+  giveBackBlob(bytes: Uint8Array): void {
+    this.#store.giveBack(bytes);
   }
 
   /**

@@ -71,8 +71,8 @@ export class ContentStore {
   }
 
   /** Like `read`; who has no more use for the bytes, and has handed them to nobody who does, may `giveBack` them. */
-  lend(hash: BlobHash): Uint8Array | undefined | Promise<Uint8Array | undefined> {
-    return this.#read(hash, undefined, undefined, this.#reused);
+  lend(hash: BlobHash, sizeBytes?: number): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    return this.#read(hash, sizeBytes, undefined, this.#reused);
   }
 
   /** Takes back what `lend` gave, once: its memory is used again. */

@@ -37,7 +37,7 @@ describe('a content that has rotted', () => {
       'a challenge, or a peer that wants it',
       async (mesh: ContentMesh, bob: ContentNode, _: Content, bytes: Uint8Array) => {
         const hashes = bytes.length < 16 * 1024 ? [blobHashOf(bytes)] : bob.blobs.hashes();
-        for (const hash of hashes) await mesh.run(Promise.resolve(bob.plane.readBlob(hash)));
+        for (const hash of hashes) await mesh.run(Promise.resolve(bob.plane.lendBlob(hash)));
       },
     ],
     [
@@ -66,7 +66,7 @@ describe('a content that has rotted', () => {
   it('is counted after a restart as well', async () => {
     const { mesh, bob, content, bytes } = await copied(900);
     rot(mesh, bob, bytes);
-    await mesh.run(Promise.resolve(bob.plane.readBlob(blobHashOf(bytes))));
+    await mesh.run(Promise.resolve(bob.plane.lendBlob(blobHashOf(bytes))));
     await mesh.until(() => !bob.plane.holds(content));
     const again = await mesh.start('bob', await mesh.stop(bob));
     expect([again.plane.damaged(), shown(again)]).toEqual([{ damaged: 1, incomplete: 0 }, [1, 0]]);
@@ -82,7 +82,7 @@ describe('a content that has rotted', () => {
       () => mesh.run(bob.kv.transact((transaction) => bob.plane.drop(transaction, content.manifest))),
     ]) {
       rot(mesh, bob, bytes);
-      await mesh.run(Promise.resolve(bob.plane.readBlob(blobHashOf(bytes))));
+      await mesh.run(Promise.resolve(bob.plane.lendBlob(blobHashOf(bytes))));
       await mesh.until(() => bob.plane.damaged().damaged === 1);
       await mend();
       await mesh.clock.advance(100);

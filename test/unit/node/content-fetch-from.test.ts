@@ -32,9 +32,9 @@ describe('fetching a blob from one peer alone', () => {
   it('gives what the peer has, and keeps none of it', async () => {
     const { mesh, asker, holder, hash } = await startPair();
     const bytes = await mesh.run(asker.plane.fetchFrom(holder.peer, hash, sizeBytes));
-    const expected = await holder.plane.readBlob(hash);
+    const expected = await holder.plane.lendBlob(hash);
     expectSame(bytes as Uint8Array, expected as Uint8Array);
-    expect(await asker.plane.readBlob(hash)).toBeUndefined();
+    expect(await asker.plane.lendBlob(hash)).toBeUndefined();
   });
 
   it('gives nothing when the peer says that it has none, whoever else has it', async () => {
@@ -43,7 +43,7 @@ describe('fetching a blob from one peer alone', () => {
     const both = [empty, holder].map(({ peer }) => asker.plane.fetchFrom(peer, hash, sizeBytes));
     const [none, some] = await mesh.run(Promise.all(both));
     expect(none).toBeUndefined();
-    expect(some).toHaveLength((await holder.plane.readBlob(hash))?.length ?? 0);
+    expect(some).toHaveLength((await holder.plane.lendBlob(hash))?.length ?? 0);
   });
 
   it('gives nothing when the peer sends something else, and while it is left alone for that', async () => {

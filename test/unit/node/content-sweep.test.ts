@@ -186,7 +186,7 @@ describe('a blob of a content under way', () => {
     await mesh.clock.advance(1_000);
     for (const node of [alice, bob]) {
       expect(node.blobs.corrupt(first, mesh.random)).toBe(true);
-      expect(await mesh.run(Promise.resolve(node.plane.readBlob(first)))).toBeUndefined();
+      expect(await mesh.run(Promise.resolve(node.plane.lendBlob(first)))).toBeUndefined();
     }
     mesh.hub.heal();
     await mesh.clock.advance(120_000);
@@ -202,7 +202,7 @@ describe('a blob of a content under way', () => {
     const staged = await mesh.run(alice.plane.ingest(pieces(bytes, mebibyte), 'files'));
     const first = alice.blobs.hashes()[0] as BlobHash;
     alice.blobs.corrupt(first, mesh.random);
-    await mesh.run(Promise.resolve(alice.plane.readBlob(first)));
+    await mesh.run(Promise.resolve(alice.plane.lendBlob(first)));
     await mesh.run(alice.kv.transact((transaction) => alice.plane.keep(transaction, staged)));
     staged.release(true);
     await mesh.clock.advance(1_000);
@@ -222,7 +222,7 @@ describe('a blob of a content under way', () => {
     const listings = await Promise.all(contents.map((content) => chunksOf(alice, content)));
     const common = listings[0]?.find((hash) => listings.every((listed) => listed.includes(hash))) as BlobHash;
     alice.kv.rot(blobKey(common), mesh.random);
-    expect(await mesh.run(Promise.resolve(alice.plane.readBlob(common)))).toBeUndefined();
+    expect(await mesh.run(Promise.resolve(alice.plane.lendBlob(common)))).toBeUndefined();
     await mesh.clock.advance(1_000);
     expect(contents.filter((content) => alice.plane.holds(content))).toEqual([]);
   });
@@ -261,7 +261,7 @@ describe('a content that somebody found lacking', () => {
     expect(alice.blobs.hashes()).toContain(content.manifest);
     const chunk = (await chunksOf(alice, content))[3] as BlobHash;
     alice.kv.rot(blobKey(chunk), mesh.random);
-    await mesh.run(Promise.resolve(alice.plane.readBlob(chunk)));
+    await mesh.run(Promise.resolve(alice.plane.lendBlob(chunk)));
     await mesh.clock.advance(1_000);
     expect(alice.plane.holds(content)).toBe(false);
     await mesh.put(alice, [bytes.subarray(0, 100_000)]);

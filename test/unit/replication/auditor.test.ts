@@ -98,7 +98,7 @@ beforeEach(() => {
       index: { note: () => undefined },
       unproved: { failed: () => undefined, answered: () => undefined },
       kv: new MemoryKv(clock),
-      shelf: { sizeOf: () => 10, read: () => undefined },
+      shelf: { sizeOf: () => 10, lend: () => undefined, giveBack: () => undefined },
     },
   };
   auditor = new ReplicationAuditor(dependencies as unknown as AuditorDependencies, { self });

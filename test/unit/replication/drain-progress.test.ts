@@ -124,10 +124,10 @@ describe('a node that drains is not empty', () => {
     drain('n1');
     await mesh.settle(1_000);
     const { contents } = mesh.get('c');
-    const { read } = contents;
-    contents.read = () => undefined;
+    const { lend } = contents;
+    contents.lend = () => undefined;
     expect((await look('n1')).remaining).toBe(1);
-    contents.read = read;
+    contents.lend = lend;
     expect((await look('n1')).remaining).toBe(0);
   });
 
@@ -172,10 +172,10 @@ test('a look at a drain does not wait for a holder that does not answer', async 
   await keptBy([other], written);
   drain(other);
   const { contents } = mesh.get(holder);
-  const { read } = contents;
-  contents.read = (() => new Promise(() => undefined)) as unknown as typeof read;
+  const { lend } = contents;
+  contents.lend = (() => new Promise(() => undefined)) as unknown as typeof lend;
   const startedMs = mesh.clock.monotonicMs();
   expect((await look(other)).remaining).toBe(1);
   expect(mesh.clock.monotonicMs() - startedMs).toBeLessThan(25_000);
-  contents.read = read;
+  contents.lend = lend;
 });

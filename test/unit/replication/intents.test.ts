@@ -39,7 +39,7 @@ const start = (changes: Partial<IntentsDependencies> = {}): void => {
     } as unknown as ReplicaProver,
     peers: { isConnected: (peer: PeerId) => (peer as string) === near } as unknown as IntentsDependencies['peers'],
     peerOf: (node) => node as string as PeerId,
-    shelf: { sizeOf: () => 10, read: () => undefined },
+    shelf: { sizeOf: () => 10, lend: () => undefined, giveBack: () => undefined },
     self,
     onProved: () => undefined,
     log: new MemoryLog(),

@@ -3,6 +3,7 @@ import { defaultChunking } from '../../../crdt/chunking.ts';
 import { blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash, PeerId } from '../../../crdt/ids.ts';
 import { buildManifest } from '../../../crdt/manifest.ts';
+import { ReplicaProof } from '../../../crdt/replica-proof.ts';
 import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
 import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
 import { MemoryLog } from '../../../src/adapters/memory/log.ts';
@@ -27,21 +28,29 @@ let reads: number;
 /** Reads that do not end at once, as those of files. */
 let isLater: boolean;
 let doubted: BlobHash[];
+/** What was given back, as it was then. */
+let givenBack: BlobHash[];
 
 beforeEach(() => {
   clock = new VirtualClock();
   const log = new MemoryLog();
   const kv = new MemoryKv(clock, { name: 'giver', flushDelayMs: 1 });
   [here, blobs, hanging, reads] = [new Map(), new Map(), new Map(), 0];
-  [isLater, doubted] = [false, []];
+  [isLater, doubted, givenBack] = [false, [], []];
   leases = new Leases({ kv, clock, log });
   leases.start();
   const shelf = {
     sizeOf: (_: unknown, manifest: BlobHash) => here.get(manifest),
-    read: (hash: BlobHash) => {
+    lend: (hash: BlobHash) => {
       reads += 1;
-      if (!hanging.has(hash)) return isLater ? Promise.resolve(blobs.get(hash)) : blobs.get(hash);
+      const stored = blobs.get(hash);
+      const copy = stored && new Uint8Array(stored);
+      if (!hanging.has(hash)) return isLater ? Promise.resolve(copy) : copy;
       return new Promise<undefined>((resolve) => hanging.set(hash, () => resolve(undefined)));
+    },
+    giveBack: (bytes: Uint8Array) => {
+      givenBack.push(blobHashOf(bytes));
+      bytes.fill(0xff);
     },
     doubt: (manifest: BlobHash) => doubted.push(manifest),
   };
@@ -107,6 +116,24 @@ describe('a small content', () => {
     expect(new Set(await prove(many))).toEqual(new Set(['proved']));
     expect(sleep).toHaveBeenCalledTimes(4);
   });
+});
+
+test('a chunk is given back when it has been read for the proof, and nothing that is read later', async () => {
+  isLater = true;
+  const bytes = Buffer.from(Array.from({ length: 900_000 }, (_, at) => (at * 31 + (at >> 8)) & 0xff));
+  const cuts = [0, 300_000, 600_000, bytes.length];
+  const chunks = cuts.slice(1).map((end, at) => bytes.subarray(cuts[at], end));
+  const parts = chunks.map((chunk) => ({ hash: blobHashOf(chunk), size: chunk.length }));
+  const { root, blobs: built } = buildManifest(parts, defaultChunking);
+  for (const chunk of chunks) blobs.set(blobHashOf(chunk), chunk);
+  for (const { hash, bytes: blob } of built) blobs.set(hash, blob);
+  here.set(root, bytes.length);
+  const proof = new ReplicaProof({ nonce, prover: asker, manifest: root });
+  proof.add(root, blobs.get(root) as Uint8Array);
+  for (const [at, chunk] of chunks.entries()) proof.add((parts[at] as { hash: BlobHash }).hash, chunk);
+  const given = await clock.run(giver.expected(asker, nonce, { manifest: root }), patienceMs);
+  expect(given).toEqual(proof.digest());
+  expect(givenBack).toEqual(parts.map(({ hash }) => hash));
 });
 
 describe('a disk that hangs', () => {

@@ -84,10 +84,10 @@ describe('a challenge', () => {
     for (let index = 0; index < 5; index += 1) written.push(await heldBy(['north', 'south'], `text ${index}`));
     const bad = [...(written[2] as WrittenContent).blobs.keys()];
     const { contents } = mesh.get(name);
-    const { read } = contents;
-    contents.read = (hash) => {
+    const { lend } = contents;
+    contents.lend = (hash) => {
       if (bad.includes(hash)) throw new MeshError('io_error', 'the disk cannot read this');
-      return read.call(contents, hash);
+      return lend.call(contents, hash);
     };
     const proofs = await mesh.run(proverOf('north').bind(south.nodeId, written));
     expect(proofs.map(({ result }) => result)).toEqual(['proved', 'proved', 'unreachable', 'proved', 'proved']);
@@ -204,8 +204,8 @@ describe('a challenge', () => {
     await startThree();
     const written = await heldBy(['north', 'south'], 'text');
     const south = mesh.get('south');
-    const { read } = south.contents;
-    south.contents.read = (() => new Promise(() => undefined)) as unknown as typeof read;
+    const { lend } = south.contents;
+    south.contents.lend = (() => new Promise(() => undefined)) as unknown as typeof lend;
     const wanted = new AbortController();
     const startedMs = mesh.clock.monotonicMs();
     const asked = proverOf('north').sample(south.nodeId, [written], wanted.signal);
@@ -213,7 +213,7 @@ describe('a challenge', () => {
     wanted.abort(new Error('something else is to be done'));
     expect(await mesh.run(asked)).toEqual([{ result: 'unreachable', why: 'not_asked' }]);
     expect(mesh.clock.monotonicMs() - startedMs).toBeLessThan(1_100);
-    south.contents.read = read;
+    south.contents.lend = lend;
     await mesh.settle(25_000);
     // That was no silence of its.
     expect(await mesh.run(proverOf('north').sample(south.nodeId, [written]))).toEqual([{ result: 'proved' }]);
@@ -223,7 +223,7 @@ describe('a challenge', () => {
     await startTwo();
     const absent = await heldBy(['north'], 'absent');
     const { contents, replication } = mesh.get('north');
-    const read = vi.spyOn(contents, 'read');
+    const read = vi.spyOn(contents, 'lend');
     const south = mesh.get('south').nodeId;
     expect(await mesh.run(replication.prover.sample(south, [absent]))).toEqual([{ result: 'lacking' }]);
     expect(read).not.toHaveBeenCalled();

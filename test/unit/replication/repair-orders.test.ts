@@ -67,10 +67,10 @@ test('rate and time left are measured by what arrives', async () => {
   expect(queue.progress()).toEqual({ pulls: 200, bytes: 200 * sizeBytes, bytesPerSecond: 0, etaMs: null });
   await clock.advance(10);
   const waiting = [...names];
-  // Two every half second are four megabytes a second.
-  for (let turn = 0; turn < 40; turn += 1) {
-    for (const name of waiting.splice(0, 2)) arrived.add(name);
-    await clock.advance(500);
+  // One every quarter of a second is four megabytes a second.
+  for (let turn = 0; turn < 80; turn += 1) {
+    for (const name of waiting.splice(0, 1)) arrived.add(name);
+    await clock.advance(250);
   }
   const slow = queue.progress();
   expect(slow.pulls).toBe(120);
@@ -82,9 +82,9 @@ test('rate and time left are measured by what arrives', async () => {
   expect(metrics.value('anabranch_repaired_bytes_total')).toBe(80 * sizeBytes);
   expect(metrics.value('anabranch_repairs_pending')).toBe(120);
   // It follows what becomes of the links.
-  for (let turn = 0; turn < 20; turn += 1) {
-    for (const name of waiting.splice(0, 4)) arrived.add(name);
-    await clock.advance(500);
+  for (let turn = 0; turn < 40; turn += 1) {
+    for (const name of waiting.splice(0, 2)) arrived.add(name);
+    await clock.advance(250);
   }
   expect(queue.progress().bytesPerSecond).toBeGreaterThan(7_500_000);
 });

@@ -242,7 +242,7 @@ describe('a holder that lies', () => {
     await mesh.settle(20_000);
     const home = mesh.get('home');
     // It reads other bytes than it says, and does not check them.
-    home.contents.read = (hash) => {
+    home.contents.lend = (hash) => {
       const bytes = home.contents.blobs.get(hash);
       return bytes === undefined || bytes[0] === 0x7b ? bytes : Uint8Array.from(bytes, (byte) => byte ^ 1);
     };
