@@ -28,6 +28,11 @@ export class BufferPool {
     return new Uint8Array(buffer, 0, length);
   }
 
+  /** Whether `take` made this memory, and nobody has given it back since. */
+  isLent({ buffer }: Uint8Array): boolean {
+    return buffer instanceof ArrayBuffer && this.#lent.has(buffer);
+  }
+
   /** Takes a buffer back that `take` has made, once: nobody may read or write it any more. */
   give({ buffer, length }: Uint8Array): void {
     if (length < pooledBytesMin) return;

@@ -10,7 +10,7 @@ export function watchedBlobs(store: BlobStore, onPut: (hash: BlobHash, bytes: Ui
       return store.put(hash, bytes, options);
     },
     flush: () => store.flush(),
-    get: (hash) => store.get(hash),
+    get: (hash, options) => store.get(hash, options),
     quarantine: (hash) => store.quarantine(hash),
     delete: (hash) => store.delete(hash),
     list: (after) => store.list(after),

@@ -75,9 +75,9 @@ export class ContentStore {
     return this.#read(hash, sizeBytes, undefined, this.#reused);
   }
 
-  /** Takes back what `lend` gave, once: its memory is used again. */
+  /** Takes back what `lend` gave, once: its memory is used again, unless it has another owner, as that of a row has. */
   giveBack(bytes: Uint8Array): void {
-    this.#buffers.give(bytes);
+    if (this.#buffers.isLent(bytes)) this.#buffers.give(bytes);
   }
 
   #read(

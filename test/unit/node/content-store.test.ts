@@ -47,7 +47,7 @@ function storeWith(delaysMs: Partial<Record<'get' | 'put' | 'delete' | 'quaranti
   const damaged: string[] = [];
   store.onDamaged((hash) => damaged.push(hash));
   const run = <T>(promise: Promise<T>): Promise<T> => clock.run(promise, 60_000);
-  return { clock, kv, disk, store, metrics, damaged, run, random: new SeededRandom('store') };
+  return { clock, kv, disk, blobs, store, metrics, damaged, run, random: new SeededRandom('store') };
 }
 
 describe('a file that is being removed', () => {
@@ -157,6 +157,18 @@ describe('a file that is lent', () => {
       expect(await run(Promise.resolve(store.lend(second.hash)))).toEqual(second.bytes);
     }
     expect([kept, lent]).toEqual([first.bytes, first.bytes]);
+  });
+
+  it('may have been read into other memory than was meant for it', async () => {
+    const { store, blobs, run } = storeWith();
+    const { hash, bytes } = lentOf(6);
+    await run(store.put(hash, bytes));
+    blobs.get = async () => bytes.slice();
+    const lent = (await run(Promise.resolve(store.lend(hash)))) as Uint8Array;
+    store.giveBack(lent);
+    store.giveBack(lent);
+    expect(await run(Promise.resolve(store.lend(hash)))).toEqual(bytes);
+    expect(lent).toEqual(bytes);
   });
 
   it('may be one of the small ones, whose memory is not used again', async () => {
