@@ -8,6 +8,9 @@ export const swarmHost = '127.0.0.1';
 const firstPort = 20_000;
 const lastPort = 31_999;
 const triesMax = 1_000;
+/** Each process draws from one of so many parts of the range as long as it can: a port that is drawn is not listened on yet. */
+const partsOfRange = 64;
+const portsOfPart = Math.floor((lastPort + 1 - firstPort) / partsOfRange);
 
 export async function isPortFree(port: number): Promise<boolean> {
   const server = createServer();
@@ -25,11 +28,16 @@ export async function isPortFree(port: number): Promise<boolean> {
   }
 }
 
-/** Draws `count` different ports that nobody listens on now, other than `taken`. */
+/**
+ * Draws `count` different ports that nobody listens on now, other than `taken`. Two processes that draw at the same time
+ * hardly ever draw the same.
+ */
 export async function chooseFreePorts(count: number, taken: readonly number[]): Promise<number[]> {
   const chosen = new Set<number>();
+  const firstOfPart = firstPort + (process.pid % partsOfRange) * portsOfPart;
   for (let tries = 0; chosen.size < count && tries < triesMax; tries += 1) {
-    const port = randomInt(firstPort, lastPort + 1);
+    const isOwnPart = tries < triesMax / 2;
+    const port = isOwnPart ? randomInt(firstOfPart, firstOfPart + portsOfPart) : randomInt(firstPort, lastPort + 1);
     if (!taken.includes(port) && !chosen.has(port) && (await isPortFree(port))) chosen.add(port);
   }
   if (chosen.size < count) throw new Error(`no ${count} free ports between ${firstPort} and ${lastPort}`);

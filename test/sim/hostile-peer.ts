@@ -311,8 +311,11 @@ export class HostilePeer {
   /** A request of the protocol that is named, or bytes that are none. */
   async #askNonsense(stream: ByteStream, protocol: (typeof protocols)[number] | undefined): Promise<void> {
     const channel = new Channel(stream, { clock: this.#clock });
+    const onAskedFor = (version: VersionId): void => void this.#sim.askedForByHostile.add(version);
     const request =
-      protocol === undefined ? this.#draw.random.bytes(64) : nonsense(this.#draw, protocol, this.#someVersion());
+      protocol === undefined
+        ? this.#draw.random.bytes(64)
+        : nonsense(this.#draw, protocol, this.#someVersion(), onAskedFor);
     await channel.send(request);
     const answer = await channel.receive();
     if (protocol === syncProtocol) this.#keep(answer);

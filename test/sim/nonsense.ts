@@ -1,3 +1,4 @@
+import type { VersionId } from '../../crdt/ids.ts';
 import { blobsProtocol } from '../../protocols/blobs/limits.ts';
 import { controlProtocol, encodeControlMessage } from '../../protocols/control/messages.ts';
 import { encodeMembershipMessage, membershipProtocol } from '../../protocols/membership/messages.ts';
@@ -23,8 +24,16 @@ export const protocols = [
 
 type Protocol = (typeof protocols)[number];
 
-/** A request that is well formed and makes no sense, or is none of the asker's business. */
-export function nonsense(draw: Draw, protocol: Protocol, known: KnownVersion | undefined): Uint8Array {
+/**
+ * A request that is well formed and makes no sense, or is none of the asker's business. `onAskedFor` is told of a version
+ * whose confirmation it asks for, as any member may.
+ */
+export function nonsense(
+  draw: Draw,
+  protocol: Protocol,
+  known: KnownVersion | undefined,
+  onAskedFor: (version: VersionId) => void,
+): Uint8Array {
   const raw = (): Uint8Array => draw.random.bytes(32);
   const raws = Array.from({ length: draw.integer(0, 20) }, raw);
   switch (protocol) {
@@ -49,7 +58,10 @@ export function nonsense(draw: Draw, protocol: Protocol, known: KnownVersion | u
     case quorumProtocol: {
       // Only the preferred one of an object's heads has any business there.
       const items = known === undefined ? [] : [{ register: known.doc, head: known.version.id }];
-      if (items.length > 0 && draw.chance(0.5)) return encodeQuorumMessage({ t: 'confirm', items });
+      if (known !== undefined && draw.chance(0.5)) {
+        onAskedFor(known.version.id);
+        return encodeQuorumMessage({ t: 'confirm', items });
+      }
       return encodeQuorumMessage({ t: 'list', epoch: draw.integer(1, 3), seen: 0, after: null, limit: 10 });
     }
     case replicasProtocol:

@@ -89,6 +89,7 @@ export class SimulatedNodes implements World {
   readonly cluster: ClusterId;
   readonly machines = new Map<string, Machine>();
   readonly hostile: ReadonlySet<NodeId>;
+  readonly askedForByHostile = new Set<VersionId>();
   readonly library: VersionLibrary;
   readonly ledger = new Ledger();
   readonly placements: Placements;

@@ -1,5 +1,5 @@
 import type { Member } from '../../../crdt/genesis.ts';
-import type { BlobHash, ClusterId, DocId, NodeId } from '../../../crdt/ids.ts';
+import type { BlobHash, ClusterId, DocId, NodeId, VersionId } from '../../../crdt/ids.ts';
 import type { KvKey, KvReader } from '../../../src/ports/kv.ts';
 import type { PlacementMap } from '../../../src/replication/placement-map.ts';
 import type { Ledger } from '../ledger.ts';
@@ -16,6 +16,8 @@ export interface World {
   readonly ledger: Ledger;
   /** Members that no node runs for and that keep no rule. */
   readonly hostile: ReadonlySet<NodeId>;
+  /** Versions that these asked to be confirmed. */
+  readonly askedForByHostile: ReadonlySet<VersionId>;
   /** True when slots are placed, so that nodes hold different ones. */
   readonly isPlaced: boolean;
   /** The machines that are to hold a document: all of them, where slots are not placed. */

@@ -104,6 +104,8 @@ function checkConfirmed(
     | undefined;
   if (head === undefined || confirmed.has(head)) return;
   confirmed.add(head);
+  // Whoever asks for it does not wait for copies.
+  if (world.askedForByHostile.has(head)) return;
   const record = world.library.get(head)?.version.record;
   const machines = [...world.machines.values()];
   const writer = machines.find(({ member }) => member.nodeId === record?.node);
