@@ -29,8 +29,8 @@ const project = (kind: string, options: ProjectOptions) => ({
     hookTimeout: options.testTimeoutMs,
     setupFiles: options.setupFiles ?? [],
     restoreMocks: true,
-    // Projects with different worker counts have to run one after the other; the cheap ones go first.
-    sequence: { groupOrder: options.maxWorkers === 1 ? 1 : 0 },
+    // The cheap ones go first.
+    sequence: { groupOrder: kind === 'e2e' ? 1 : 0 },
   },
 });
 
@@ -54,8 +54,8 @@ export default defineConfig({
       project('contract', { testTimeoutMs: 30 * seconds, maxWorkers: 2, isShared: true }),
       isolated(project('unit', { testTimeoutMs: 10 * seconds, maxWorkers: 2 })),
       project('sim', { testTimeoutMs: 60 * seconds, maxWorkers: 2 }),
-      // Each end-to-end test starts several node processes of its own: one test file at a time.
-      project('e2e', { testTimeoutMs: 120 * seconds, maxWorkers: 1 }),
+      // Each end-to-end test starts several node processes of its own, and waits for them for much of its time.
+      project('e2e', { testTimeoutMs: 120 * seconds, maxWorkers: 2 }),
     ],
   },
 });

@@ -41,6 +41,11 @@ export class BufferPool {
       'a buffer is given back once, to the pool it came from',
     );
     const capacity = buffer.byteLength;
+    // What was of use before makes room for what is of use now.
+    for (const [size, idle] of this.#idle) {
+      while (size !== capacity && this.#idleBytes + capacity > idleBytesMax && idle.pop() !== undefined)
+        this.#idleBytes -= size;
+    }
     if (this.#idleBytes + capacity > idleBytesMax) return;
     this.#idleBytes += capacity;
     const idle = this.#idle.get(capacity);

@@ -29,6 +29,8 @@ const restMsMin = 1_000;
 const capacityLookMs = 60_000;
 /** How long an audit that waits leaves the one before it to its checks; one after repairs, which reports them, leaves it none. */
 const patienceMs = 1_000;
+/** Twice as long each time that checks were ended before they were done, up to this: slow disks get their turn too. */
+const patienceMsMax = 16_000;
 /** Of an audit whose checks go on. */
 const noChecks: CheckCounts = { proved: 0, lacking: 0, wrong: 0, unreachable: 0 };
 
@@ -120,6 +122,8 @@ export class ReplicationAuditor {
   /** Ends the checks that go on, and what does so once they have been waited for. */
   #checking: AbortController | undefined;
   #cancelHurry: (() => void) | undefined;
+  /** How long an audit that waits leaves the checks that go on. */
+  #patienceMs = patienceMs;
   #progress: AuditProgress | null = null;
   #last: AuditReport | null = null;
 
@@ -276,16 +280,18 @@ export class ReplicationAuditor {
     if (checking === undefined) return;
     const hurried = new Error('another audit waits');
     if (reason === 'repaired') checking.abort(hurried);
-    else this.#cancelHurry ??= this.#dependencies.clock.setTimer(patienceMs, () => checking.abort(hurried));
+    else this.#cancelHurry ??= this.#dependencies.clock.setTimer(this.#patienceMs, () => checking.abort(hurried));
   }
 
   /** Makes the checks, until they are done or another audit has waited for them; what was not looked at is offered again. */
   async #check(spotChecks: SpotChecks): Promise<CheckCounts> {
-    this.#checking = new AbortController();
+    const checking = new AbortController();
+    this.#checking = checking;
     if (this.#next !== undefined) this.#hurry(this.#next.reason);
     try {
-      return await spotChecks.run(this.#checking.signal);
+      return await spotChecks.run(checking.signal);
     } finally {
+      this.#patienceMs = checking.signal.aborted ? Math.min(2 * this.#patienceMs, patienceMsMax) : patienceMs;
       this.#checking = undefined;
       this.#cancelHurry?.();
       this.#cancelHurry = undefined;

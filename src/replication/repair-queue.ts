@@ -10,6 +10,8 @@ import type { ReplicaPeers } from './replica-peers.ts';
 
 /** How often the queue has the nodes that fetch asked what has arrived, and orders what is next. */
 const turnEveryMs = 250;
+/** Looking for what has arrived keeps to a tenth of a node's time: a turn rests for so many times as long as that took. */
+const restShare = 9;
 /** Orders of one node that are under way; more are sent as these arrive. */
 const underWayMax = 1_024;
 /** An order that has not arrived after so long is sent again: whoever got it may not have seen yet that it holds. */
@@ -62,6 +64,8 @@ export class RepairQueue {
   #turning: Promise<void> = Promise.resolve();
   #bytesPerSecond = 0;
   #lastTurnMs: number | undefined;
+  /** How long the last look took. */
+  #lookedMs = 0;
   #running = false;
 
   constructor(dependencies: RepairQueueDependencies) {
@@ -121,7 +125,7 @@ export class RepairQueue {
         .catch((error: unknown) => this.#dependencies.log.warn('repairs:turn_failed', { error }))
         .then(() => {
           this.#cancelTimer = undefined;
-          this.#plan(turnEveryMs);
+          this.#plan(Math.max(turnEveryMs, restShare * this.#lookedMs));
         });
     });
   }
@@ -130,7 +134,9 @@ export class RepairQueue {
     const { clock, onDone, refresh } = this.#dependencies;
     const ordered = [...this.#entries.values()].filter(({ orderedMs }) => orderedMs !== undefined);
     await Promise.all(Array.from(new Set(ordered.map(({ pull }) => pull.to)), refresh));
+    const lookedFromMs = clock.monotonicMs();
     this.#takeArrived();
+    this.#lookedMs = clock.monotonicMs() - lookedFromMs;
     if (this.#entries.size === 0) {
       onDone();
       return;

@@ -122,6 +122,32 @@ export function networkContract(name: string, createMesh: (size: number) => Prom
       expect(Buffer.compare(await received.promise, sent)).toBe(0);
     });
 
+    it('says so of each of many streams at once when it has read what that one was given', async () => {
+      const { alice, bob } = await connect(2);
+      const received: Promise<Uint8Array>[] = [];
+      bob.handle(protocol, async (stream) => {
+        received.push(readAll(stream));
+        await received.at(-1);
+        await stream.end();
+      });
+      const sent = pattern(600_000);
+      const send = async (): Promise<void> => {
+        const stream = await alice.open(bob.localPeer, protocol);
+        const memory = new Uint8Array(200_000);
+        for (let offset = 0; offset < sent.length; offset += memory.length) {
+          memory.set(sent.subarray(offset, offset + memory.length));
+          await stream.write(memory);
+          await new Promise<void>((resolve) => stream.onReleased(resolve));
+          memory.fill(0xff);
+        }
+        await stream.end();
+        await readAll(stream);
+      };
+      await Promise.all(Array.from({ length: 8 }, send));
+      expect(received).toHaveLength(8);
+      for (const bytes of await Promise.all(received)) expect(Buffer.compare(bytes, sent)).toBe(0);
+    });
+
     it('does not say so of what still waits for room on its way', async () => {
       const { alice, bob } = await connect(2);
       const received = Promise.withResolvers<Uint8Array>();

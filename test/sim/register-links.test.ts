@@ -9,6 +9,7 @@ import { actorOf, testCluster, testNode } from '../support/versions.ts';
 import type { World } from './checkers/checker.ts';
 import type { ControlHistory } from './checkers/control-history.ts';
 import { RegisterLinks } from './checkers/register-links.ts';
+import type { Machine } from './machine.ts';
 
 const names = ['north', 'east', 'south'];
 const register = toBase32(blake3(Buffer.from('register')));
@@ -31,7 +32,12 @@ function three() {
   const voters = names.map(testNode);
   const history = { state: { epoch: 1 }, votersOf: (epoch: number) => (epoch === 1 ? voters : undefined) };
   const world = { cluster: testCluster, machines: disks } as unknown as World;
-  const links = new RegisterLinks(world, history as unknown as ControlHistory);
+  const all = new RegisterLinks(world, history as unknown as ControlHistory);
+  const machineOf = (name: string): Machine => disks.get(name) as unknown as Machine;
+  const links = {
+    take: (certificate: Certificate, by = 'north') => all.take(certificate, machineOf(by)),
+    reconsider: (name = 'north') => all.reconsider(machineOf(name)),
+  };
   return { disks, links };
 }
 
@@ -40,7 +46,10 @@ function statementOf(head: string, counter: number, more: Partial<Statement> = {
   return { v: 1, register, epoch: 1, position: 1, head: hash(head), previous: null, ballot, ...more };
 }
 
-const certificateOf = (statement: Statement): Certificate => ({ statement, signatures: [] });
+const certificateOf = (statement: Statement, ...by: string[]): Certificate => {
+  const signatures = by.map((name) => [testNode(name).nodeId, new Uint8Array(64)] as const);
+  return { statement, signatures } as unknown as Certificate;
+};
 
 /** Has coordinators vote for a statement, each on its own disk. */
 async function vote(disks: ReadonlyMap<string, Disk>, statement: Statement, by: readonly string[]): Promise<void> {
@@ -116,6 +125,37 @@ describe('two heads at one position', () => {
     await vote(disks, anew, ['south', 'east']);
     expect(links.take(certificateOf(anew)).kind).toBe('known');
     expect(links.take(certificateOf(statementOf('other', 4))).kind).toBe('fault');
+  });
+});
+
+describe('a link that one of its voters alone has stored', () => {
+  const first = statementOf('one', 1);
+  const second = statementOf('other', 2);
+  const cut = (disks: ReadonlyMap<string, Disk>, name: string): void => {
+    (disks.get(name) as Disk).kv = new MemoryKv(new VirtualClock(), { name });
+  };
+
+  it('has never been when the power took it together with the vote that it counts', async () => {
+    const { disks, links } = three();
+    await vote(disks, first, ['north', 'east']);
+    expect(links.take(certificateOf(first, 'north', 'east'), 'east').kind).toBe('first');
+    cut(disks, 'east');
+    links.reconsider('east');
+    expect(links.take(certificateOf(second, 'east', 'south')).kind).toBe('first');
+  });
+
+  it('stays as long as the vote does, and once another has seen it', async () => {
+    const { disks, links } = three();
+    await vote(disks, first, ['north', 'east']);
+    links.take(certificateOf(first, 'north', 'east'), 'east');
+    links.reconsider('east');
+    cut(disks, 'north');
+    links.reconsider('north');
+    expect(links.take(certificateOf(second, 'north', 'south')).kind).toBe('fault');
+    expect(links.take(certificateOf(first, 'north', 'east'), 'south').kind).toBe('known');
+    cut(disks, 'east');
+    links.reconsider('east');
+    expect(links.take(certificateOf(second, 'east', 'south')).kind).toBe('fault');
   });
 });
 

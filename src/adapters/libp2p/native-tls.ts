@@ -70,7 +70,11 @@ class NativeTls implements ConnectionEncrypter {
       const remotePeer = await verifyPeerCertificate(raw, options.remotePeer, connection.log);
       const streamMuxer = muxers.get(secured.alpnProtocol || withoutMuxer);
       const stream = toMessageStream(connection, secured);
-      carriedBy(stream, gatherWrites(secured));
+      // The stream keeps what it is given while the socket is full, though it tells the muxer that it has sent it.
+      carriedBy(
+        stream,
+        gatherWrites(secured, () => stream.writeBufferLength),
+      );
       return { connection: stream, remotePeer, ...(streamMuxer === undefined ? {} : { streamMuxer }) };
     } catch (error) {
       secured.destroy();

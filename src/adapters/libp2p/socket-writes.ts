@@ -8,61 +8,73 @@ type Write = (bytes: Uint8Array, done: (error?: Error | null) => void) => boolea
 /**
  * Has what is written in one turn of the event loop leave as one TLS record and one system call: every frame of the muxer
  * comes in two pieces at least, and a turn often has frames of several streams. Gives what is known of the writes.
+ * `heldBytes` tells how much whoever writes has been given and not written yet: it is written next, in its order.
  */
-export function gatherWrites(socket: Writable): SocketWrites {
+export function gatherWrites(socket: Writable, heldBytes: () => number = () => 0): SocketWrites {
   const write = socket.write.bind(socket) as Write;
-  const writes = new SocketWrites();
+  const writes = new SocketWrites(heldBytes);
   let isGathering = false;
   const endTurn = (): void => {
     isGathering = false;
     socket.uncork();
   };
   socket.write = (bytes: Uint8Array): boolean => {
-    writes.begin();
-    if (bytes.byteLength > gatheredBytesMax) {
+    const { byteLength } = bytes;
+    writes.begin(byteLength);
+    const done = (error?: Error | null): void => writes.end(byteLength, error);
+    if (byteLength > gatheredBytesMax) {
       // What came before it stays before it.
       socket.uncork();
-      return write(bytes, writes.end);
+      return write(bytes, done);
     }
     if (!isGathering) {
       isGathering = true;
       socket.cork();
       process.nextTick(endTurn);
     }
-    return write(bytes, writes.end);
+    return write(bytes, done);
   };
   return writes;
 }
 
-/** Counts the writes to one socket, which ends them in their order. */
+/** Counts the bytes that are written to one socket, which ends its writes in their order. */
 export class SocketWrites {
-  #begun = 0;
-  #ended = 0;
-  /** Each waits for the end of so many writes. */
-  readonly #waiting: { readonly writes: number; readonly listener: () => void }[] = [];
+  readonly #heldBytes: () => number;
+  #begunBytes = 0;
+  #endedBytes = 0;
+  /** Each waits for the end of the writes of so many bytes. */
+  readonly #waiting: { readonly bytes: number; readonly listener: () => void }[] = [];
 
-  /** Calls back, at once or later, when the socket reads nothing any more that was written to it so far; never once it has failed. */
+  constructor(heldBytes: () => number) {
+    this.#heldBytes = heldBytes;
+  }
+
+  /**
+   * Calls back, at once or later, when the socket reads nothing any more of what it was given so far, and what was held back
+   * from it so far neither; never once it has failed.
+   */
   onDone(listener: () => void): void {
-    if (this.#ended === this.#begun) listener();
-    else this.#waiting.push({ writes: this.#begun, listener });
+    const bytes = this.#begunBytes + this.#heldBytes();
+    if (this.#endedBytes === bytes) listener();
+    else this.#waiting.push({ bytes, listener });
   }
 
-  begin(): void {
-    this.#begun += 1;
+  begin(sizeBytes: number): void {
+    this.#begunBytes += sizeBytes;
   }
 
-  readonly end = (error?: Error | null): void => {
+  end(sizeBytes: number, error?: Error | null): void {
     // A socket that fails may have stopped anywhere; whoever waits waits for ever.
     if (error !== undefined && error !== null) return;
-    this.#ended += 1;
-    while ((this.#waiting[0]?.writes ?? Number.POSITIVE_INFINITY) <= this.#ended) this.#waiting.shift()?.listener();
-  };
+    this.#endedBytes += sizeBytes;
+    while ((this.#waiting[0]?.bytes ?? Number.POSITIVE_INFINITY) <= this.#endedBytes) this.#waiting.shift()?.listener();
+  }
 }
 
 /** The writes beneath a connection, and beneath each stream on it. */
 const writesOf = new WeakMap<object, SocketWrites>();
 
-/** Notes that whatever leaves by the connection or stream is written to that socket, without being kept elsewhere. */
+/** Notes that whatever leaves by the connection or stream is written to that socket, or is what its writes count as held. */
 export function carriedBy(upper: object, writes: SocketWrites | undefined): void {
   if (writes !== undefined) writesOf.set(upper, writes);
 }

@@ -3,6 +3,7 @@ import { type AcceptorState, emptyAcceptorState } from '../../../crdt/quorum/acc
 import { compareBallots } from '../../../crdt/quorum/ballot.ts';
 import type { KvKey, KvReader } from '../../../src/ports/kv.ts';
 import { rowsOf } from '../holdings.ts';
+import type { Machine } from '../machine.ts';
 import { parsedRow } from '../parsed-rows.ts';
 
 /** The rooms of a coordinator's votes, see `KvAcceptorStore`: what they have in common, and one row a register. */
@@ -53,4 +54,10 @@ export function* acceptorStatesOf(store: KvReader): Generator<readonly [string, 
     const state = parsedRow<AcceptorState>(store, key);
     if (state !== undefined) yield [registerOfKey(key), state];
   }
+}
+
+/** True when a machine's disk has a vote of this round, or of a later one. */
+export function knowsOf({ kv }: Machine, register: string, round: Round): boolean {
+  const { accepted } = acceptorStateOf(kv, register);
+  return accepted !== null && compareRounds(accepted, round) >= 0;
 }

@@ -42,13 +42,13 @@ export const confirmations: CheckerFactory = {
             const fault = history.faultOf(certificate);
             if (fault !== undefined)
               violate(`${machine.name} stored a certificate of ${doc} that does not hold: ${fault}`);
-            checkLink(links.take(certificate), certificate, world, violate);
+            checkLink(links.take(certificate, machine), certificate, world, violate);
           }
           checkView(seen, { machine, doc, row }, violate);
         }
         for (const doc of docs) checkConfirmedHead({ machine, store, doc }, violate);
       },
-      ended: () => links.reconsider(),
+      ended: (machine) => links.reconsider(machine),
       quiet: (violate) => {
         for (const doc of links.registers() as Iterable<DocId>) {
           const known = world.holdersOf(doc).map(({ name, kv }) => {

@@ -35,7 +35,7 @@ export const control: CheckerFactory = {
       if (fault !== undefined) return;
       checkOrder(tips, { machine, seq }, violate);
       if (certified === undefined) return;
-      const taken = links.take(certified.certificate);
+      const taken = links.take(certified.certificate, machine);
       if (taken.kind === 'lost') history.isForked = true;
       if (history.isForked) return;
       if (taken.kind === 'fault') violate(taken.message);
@@ -47,7 +47,7 @@ export const control: CheckerFactory = {
         for (const stored of history.stored(commit)) take(commit.machine, stored, violate);
       },
       ended: (machine, violate) => {
-        links.reconsider();
+        links.reconsider(machine);
         const before = tips.get(machine.name);
         const seq = lastOn(machine);
         tips.set(machine.name, { disksBefore: machine.disksBefore, seq });

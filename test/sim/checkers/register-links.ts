@@ -1,6 +1,7 @@
 import { type Certificate, isSameValue, linkHash, type RegisterValue } from '../../../crdt/certificate.ts';
 import type { NodeId } from '../../../crdt/ids.ts';
-import { acceptorStateOf, compareRounds, type Round, roundText, voterRowOf } from './acceptor-rows.ts';
+import type { Machine } from '../machine.ts';
+import { knowsOf, type Round, roundText, voterRowOf } from './acceptor-rows.ts';
 import type { World } from './checker.ts';
 import type { ControlHistory } from './control-history.ts';
 import { CopiedVotes } from './copied-votes.ts';
@@ -14,6 +15,8 @@ interface Link {
   readonly rounds: Set<string>;
   /** So few knew of it at some time, since disks were exchanged, that others could choose something else without them. */
   isLost: boolean;
+  /** The one node that has stored a certificate of it, when its own vote is one of those it counts; undefined once others have. */
+  onlyOn: Machine | undefined;
 }
 
 /** What a certificate is to the links that are known. */
@@ -49,14 +52,19 @@ export class RegisterLinks {
     return this.#chains.keys();
   }
 
-  take({ statement }: Certificate): Taken {
+  /** A node stored a certificate. */
+  take({ statement, signatures }: Certificate, machine: Machine): Taken {
     const { register, epoch, ballot, position, head, previous } = statement;
     const value = { position, head, previous };
     if (this.#lost.has(register)) return { kind: 'known' };
     const chain = this.#chainOf(register);
     const known = chain.get(position);
-    if (known === undefined) return this.#first(chain, register, { value, round: { epoch, ballot } });
+    if (known === undefined) {
+      const isOwn = signatures.some(([signer]) => signer === machine.member.nodeId);
+      return this.#first(chain, register, { value, round: { epoch, ballot }, onlyOn: isOwn ? machine : undefined });
+    }
     if (isSameValue(known.value, value)) {
+      if (known.onlyOn !== machine) known.onlyOn = undefined;
       const round = roundText(statement);
       // A majority has accepted it anew, and knows of it again.
       if (!known.rounds.has(round)) known.isLost = !this.#isKnownToEnough(register, known);
@@ -73,8 +81,9 @@ export class RegisterLinks {
     };
   }
 
-  /** Looks again who knows of each link. Called when a disk may have less than before. */
-  reconsider(): void {
+  /** Looks again who knows of each link. Called when a disk may have less than before, with the machine it belongs to. */
+  reconsider(machine: Machine): void {
+    this.#forgetUnseen(machine);
     if (!this.#wasExchanged()) return;
     this.#copied.look();
     for (const [register, chain] of this.#chains) {
@@ -86,8 +95,24 @@ export class RegisterLinks {
     }
   }
 
-  #first(chain: Map<number, Link>, register: string, { value, round }: { value: RegisterValue; round: Round }): Taken {
-    const link: Link = { value, first: round, rounds: new Set([roundText(round)]), isLost: false };
+  /**
+   * A vote and the certificate that it completes may be of one transaction, which a power loss takes as a whole before anybody
+   * else has seen either: then that link has never been.
+   */
+  #forgetUnseen(machine: Machine): void {
+    for (const [register, chain] of this.#chains) {
+      for (const [position, { first, onlyOn }] of chain) {
+        if (onlyOn === machine && !knowsOf(machine, register, first)) chain.delete(position);
+      }
+    }
+  }
+
+  #first(
+    chain: Map<number, Link>,
+    register: string,
+    { value, round, onlyOn }: { value: RegisterValue; round: Round; onlyOn: Machine | undefined },
+  ): Taken {
+    const link: Link = { value, first: round, rounds: new Set([roundText(round)]), isLost: false, onlyOn };
     link.isLost = !this.#isKnownToEnough(register, link);
     chain.set(value.position, link);
     const before = chain.get(value.position - 1)?.value;
@@ -121,8 +146,7 @@ export class RegisterLinks {
     if (machine === undefined) return true;
     // What it is told by others it may not have heard yet.
     if (this.#copied.areOn(machine) || voterRowOf(machine.kv)?.restored === true) return false;
-    const { accepted } = acceptorStateOf(machine.kv, register);
-    return accepted === null || compareRounds(accepted, round) < 0;
+    return !knowsOf(machine, register, round);
   }
 
   /** A disk that nobody exchanged forgets nothing that counts, or is at fault. */

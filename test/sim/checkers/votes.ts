@@ -9,6 +9,7 @@ import {
   acceptorStateOf,
   acceptorStatesOf,
   compareRounds,
+  knowsOf,
   type Round,
   registerOfKey,
   roundText,
@@ -60,10 +61,15 @@ export const votes: CheckerFactory = {
           checkVote(memoryOf(machine), machine, register, violate);
         }
         for (const { statement, signatures } of certificatesIn(commit, history)) {
-          const name = `${statement.register} ${roundText(statement)}`;
-          if (rounds.has(name)) continue;
-          rounds.add(name);
-          for (const [signer] of signatures) checkSigner(world, { signer, statement }, memoryOf, violate);
+          for (const [signer] of signatures) {
+            const name = `${statement.register} ${roundText(statement)} ${signer}`;
+            if (rounds.has(name)) continue;
+            checkSigner(world, { signer, statement }, violate);
+            // Its own vote and the certificate may be of one transaction, which a power loss takes as a whole.
+            if (signer === machine.member.nodeId) continue;
+            noteSigner(world, { signer, statement }, memoryOf);
+            rounds.add(name);
+          }
         }
       },
       ended: (machine, violate) => {
@@ -93,23 +99,29 @@ function* certificatesIn(commit: Commit, history: ControlHistory): Generator<Cer
   for (const { certified } of history.stored(commit)) if (certified !== undefined) yield certified.certificate;
 }
 
+interface Signed {
+  readonly signer: NodeId;
+  readonly statement: Certificate['statement'];
+}
+
 /** A signature says that the vote is on disk: one that is not there was given before its time, or its disk was exchanged. */
-function checkSigner(
-  world: World,
-  { signer, statement }: { readonly signer: NodeId; readonly statement: Certificate['statement'] },
-  memoryOf: (machine: Machine) => Memory,
-  violate: Violate,
-): void {
-  const machine = world.machines.values().find(({ member }) => member.nodeId === signer);
-  if (machine === undefined) return;
-  const { register } = statement;
+function checkSigner(world: World, { signer, statement }: Signed, violate: Violate): void {
+  const machine = machineOf(world, signer);
+  if (machine === undefined || machine.hadAnotherDisk || knowsOf(machine, statement.register, statement)) return;
+  violate(`${machine.name} signed round ${roundText(statement)} of ${statement.register} and has no such vote`);
+}
+
+/** Another node has the signature: from here on a power loss leaves the vote. */
+function noteSigner(world: World, { signer, statement }: Signed, memoryOf: (machine: Machine) => Memory): void {
+  const machine = machineOf(world, signer);
+  if (machine === undefined || !knowsOf(machine, statement.register, statement)) return;
   const { signed } = memoryOf(machine);
-  if (knowsOf(machine, register, statement)) {
-    const last = signed.get(register);
-    if (last === undefined || compareRounds(statement, last) > 0) signed.set(register, statement);
-  } else if (!machine.hadAnotherDisk) {
-    violate(`${machine.name} signed round ${roundText(statement)} of ${register} and has no such vote`);
-  }
+  const last = signed.get(statement.register);
+  if (last === undefined || compareRounds(statement, last) > 0) signed.set(statement.register, statement);
+}
+
+function machineOf(world: World, signer: NodeId): Machine | undefined {
+  return world.machines.values().find(({ member }) => member.nodeId === signer);
 }
 
 function checkVoter(memory: Memory, machine: Machine, violate: Violate): void {
@@ -135,9 +147,4 @@ function memoryOn(machine: Machine): Memory {
   const { sequence = 0, epoch = 0 } = voterRowOf(machine.kv) ?? {};
   const states = new Map(acceptorStatesOf(machine.kv));
   return { disksBefore: machine.disksBefore, states, signed: new Map(), sequence, epoch };
-}
-
-function knowsOf({ kv }: Machine, register: string, round: Round): boolean {
-  const { accepted } = acceptorStateOf(kv, register);
-  return accepted !== null && compareRounds(accepted, round) >= 0;
 }

@@ -63,7 +63,13 @@ test('an end lets what was gathered go first', async () => {
 });
 
 /** A socket that ends a write when it is told to, with or without an error. */
-function slowSocket(): { readonly stream: Writable; readonly writes: SocketWrites; end(error?: Error): Promise<void> } {
+function slowSocket(): {
+  readonly stream: Writable;
+  readonly writes: SocketWrites;
+  hold(sizeBytes: number): void;
+  end(error?: Error): Promise<void>;
+} {
+  let heldBytes = 0;
   const pending: ((error?: Error) => void)[] = [];
   const stream = new Writable({
     write(_chunk, _encoding, done) {
@@ -73,7 +79,10 @@ function slowSocket(): { readonly stream: Writable; readonly writes: SocketWrite
   stream.on('error', () => undefined);
   return {
     stream,
-    writes: gatherWrites(stream),
+    writes: gatherWrites(stream, () => heldBytes),
+    hold(sizeBytes) {
+      heldBytes = sizeBytes;
+    },
     async end(error) {
       pending.shift()?.(error);
       await nextTurn();
@@ -97,6 +106,22 @@ test('who asks is told when the writes so far have ended, not of later ones', as
   expect(told).toEqual(['nothing was written', 'two']);
   await end();
   expect(told).toEqual(['nothing was written', 'two', 'three']);
+});
+
+test('who asks while something is held back from the socket is told when that has been written too', async () => {
+  const { stream, writes, hold, end } = slowSocket();
+  let told = 0;
+  stream.write(Buffer.alloc(40_000));
+  hold(50_000);
+  writes.onDone(() => {
+    told += 1;
+  });
+  await end();
+  expect(told).toBe(0);
+  hold(0);
+  stream.write(Buffer.alloc(50_000));
+  await end();
+  expect(told).toBe(1);
 });
 
 test('nobody is told of a write that failed, nor of those after it', async () => {

@@ -39,4 +39,17 @@ describe('BufferPool', () => {
     const again = Array.from({ length: 8 }, () => pool.take(blobBytesMax).buffer);
     expect(again.filter((buffer) => before.has(buffer)).length).toBe(4);
   });
+
+  it('lets go of sizes that nobody asks for any more', () => {
+    const pool = new BufferPool();
+    const burst = Array.from({ length: 80 }, () => pool.take(200_000));
+    for (const buffer of burst) pool.give(buffer);
+    const used = new Set<ArrayBuffer>();
+    for (let round = 0; round < 20; round += 1) {
+      const buffer = pool.take(600_000);
+      used.add(buffer.buffer);
+      pool.give(buffer);
+    }
+    expect(used.size).toBe(1);
+  });
 });
