@@ -22,6 +22,8 @@ export interface ConnectionEnd {
   accept(protocol: string, stream: MemoryStream): boolean;
   subscribes(topic: string): boolean;
   receiveGossip(topic: string, data: Uint8Array, from: PeerId): void;
+  /** Whether it has heard this message lately. */
+  hasHeard(data: Uint8Array): boolean;
   disconnected(connection: Connection): void;
 }
 

@@ -20,8 +20,13 @@ import { steadyLinks } from './links.ts';
 
 /** Gossip larger than this is refused, as the production adapter does. */
 const gossipBytesMax = 128 * 1024;
-/** To how many peers a message is passed on: the degree of gossipsub's mesh (libp2p specs, gossipsub v1.0, D 6). */
-const forwardPeersMax = 6;
+/**
+ * Messages are not passed on at once, as in production: at each of some beats some peers are told which there were, and who
+ * lacks one gets it. gossipsub's `Dlazy`, `mcacheGossip` and heartbeat.
+ */
+const toldPeers = 3;
+const toldBeats = 3;
+const beatMs = 1_000;
 /** How many gossip messages a node remembers, so that each is passed on once. */
 const seenGossipMax = 4_096;
 /** For how long it does, in milliseconds: gossipsub's `GossipsubSeenTTL`. */
@@ -43,6 +48,13 @@ export interface MemoryHubOptions {
 export interface MemoryNodeOptions {
   /** Who is a member in this node's eyes; everyone when absent. */
   readonly admits?: (peer: PeerId) => boolean;
+}
+
+/** A message that others are told of at the next beats. */
+interface RecentGossip {
+  readonly topic: string;
+  readonly data: Uint8Array;
+  beatsLeft: number;
 }
 
 interface Handler {
@@ -230,6 +242,9 @@ export class MemoryNetwork implements Network, ConnectionEnd {
   readonly #listeners = new Set<(change: PeerChange) => void>();
   /** When each message was first seen, the oldest first. */
   readonly #seenGossip = new Map<string, number>();
+  #recentGossip: RecentGossip[] = [];
+  #cancelBeat: (() => void) | undefined;
+  #beats = 0;
   /** Everyone, until members are named. */
   #members: ReadonlySet<PeerId> | undefined;
   #running = false;
@@ -254,6 +269,7 @@ export class MemoryNetwork implements Network, ConnectionEnd {
   async stop(): Promise<void> {
     if (!this.#running) return;
     this.#running = false;
+    this.#cancelBeat?.();
     this.#hub.detach(this);
     for (const connection of [...this.#notLost]) connection.lost(this);
   }
@@ -262,6 +278,7 @@ export class MemoryNetwork implements Network, ConnectionEnd {
   crash(): void {
     if (!this.#running) return;
     this.#running = false;
+    this.#cancelBeat?.();
     this.#hub.forget(this);
   }
 
@@ -332,7 +349,14 @@ export class MemoryNetwork implements Network, ConnectionEnd {
       );
     }
     if (!this.#firstSight(data)) return 0;
-    return this.#spread(topic, data, undefined);
+    this.#remember(topic, data);
+    let recipients = 0;
+    for (const connection of this.#connections.values()) {
+      if (!connection.otherEnd(this).subscribes(topic)) continue;
+      recipients += 1;
+      this.#tell(connection, topic, data);
+    }
+    return recipients;
   }
 
   subscribes(topic: string): boolean {
@@ -388,50 +412,68 @@ export class MemoryNetwork implements Network, ConnectionEnd {
     });
   }
 
-  /** A publisher tells everyone it is connected to; whoever passes a message on tells some, as gossipsub's mesh does. */
-  #spread(topic: string, data: Uint8Array, from: PeerId | undefined): number {
-    let recipients = 0;
-    for (const [peer, connection] of from === undefined ? this.#connections : this.#neighbours(from)) {
-      const other = connection.otherEnd(this);
-      if (peer === from || !other.subscribes(topic)) continue;
-      recipients += 1;
-      for (const delayMs of this.#hub.links.gossipDelaysMs(this.localPeer, peer, data.byteLength)) {
-        connection.carry(this, delayMs, () => other.receiveGossip(topic, data, this.localPeer));
-      }
+  #tell(connection: Connection, topic: string, data: Uint8Array): void {
+    const other = connection.otherEnd(this);
+    for (const delayMs of this.#hub.links.gossipDelaysMs(this.localPeer, other.localPeer, data.byteLength)) {
+      connection.carry(this, delayMs, () => other.receiveGossip(topic, data, this.localPeer));
     }
-    return recipients;
   }
 
-  /** At most `forwardPeersMax` of the connected peers, evenly spread over all of them. */
-  #neighbours(from: PeerId): Iterable<readonly [PeerId, Connection]> {
-    const count = this.#connections.size;
-    if (count <= forwardPeersMax) return this.#connections;
-    const all = [...this.#connections];
-    const first = all.findIndex(([peer]) => peer === from);
-    return Array.from({ length: forwardPeersMax }, (_, index) => {
-      return all[(first + 1 + Math.floor((index * (count - 1)) / forwardPeersMax)) % count] as [PeerId, Connection];
-    });
+  #remember(topic: string, data: Uint8Array): void {
+    this.#recentGossip.push({ topic, data, beatsLeft: toldBeats });
+    this.#cancelBeat ??= this.#hub.clock.setTimer(beatMs, () => this.#beat());
+  }
+
+  #beat(): void {
+    this.#beats += 1;
+    const told = this.#nextNeighbours();
+    for (const recent of this.#recentGossip) {
+      recent.beatsLeft -= 1;
+      for (const connection of told) {
+        const other = connection.otherEnd(this);
+        if (other.subscribes(recent.topic) && !other.hasHeard(recent.data))
+          this.#tell(connection, recent.topic, recent.data);
+      }
+    }
+    this.#recentGossip = this.#recentGossip.filter(({ beatsLeft }) => beatsLeft > 0);
+    const isOver = this.#recentGossip.length === 0;
+    this.#cancelBeat = isOver ? undefined : this.#hub.clock.setTimer(beatMs, () => this.#beat());
+  }
+
+  /** Some of the connected peers, at each beat others. */
+  #nextNeighbours(): readonly Connection[] {
+    const all = [...this.#connections.values()];
+    if (all.length <= toldPeers) return all;
+    return Array.from({ length: toldPeers }, (_, at) => all[(this.#beats * toldPeers + at) % all.length] as Connection);
+  }
+
+  /** Whether it had this message lately, forgotten since or not: nobody is told of the same message in circles. */
+  hasHeard(data: Uint8Array): boolean {
+    return this.#heardWithin(data, seenGossipMsDefault);
   }
 
   receiveGossip(topic: string, data: Uint8Array, from: PeerId): void {
     const receive = this.#topics.get(topic);
     if (!this.#running || receive === undefined || !this.#firstSight(data)) return;
     const verdict = receive(data, from);
-    if (verdict === 'accept') this.#spread(topic, data, from);
+    if (verdict === 'accept') this.#remember(topic, data);
     if (typeof verdict === 'string') return;
     void verdict.then((later) => {
-      if (later === 'accept' && this.#running) this.#spread(topic, data, from);
+      if (later === 'accept' && this.#running) this.#remember(topic, data);
     });
+  }
+
+  #heardWithin(data: Uint8Array, ms: number): boolean {
+    const seenMs = this.#seenGossip.get(this.#hub.gossipId(data));
+    return seenMs !== undefined && this.#hub.clock.monotonicMs() - seenMs < ms;
   }
 
   /** True for a message that is new, or was seen so long ago that it is forgotten. */
   #firstSight(data: Uint8Array): boolean {
+    if (this.#heardWithin(data, this.#hub.seenGossipMs)) return false;
     const id = this.#hub.gossipId(data);
-    const nowMs = this.#hub.clock.monotonicMs();
-    const seenMs = this.#seenGossip.get(id);
-    if (seenMs !== undefined && nowMs - seenMs < this.#hub.seenGossipMs) return false;
     this.#seenGossip.delete(id);
-    this.#seenGossip.set(id, nowMs);
+    this.#seenGossip.set(id, this.#hub.clock.monotonicMs());
     if (this.#seenGossip.size > seenGossipMax) {
       const [oldest] = this.#seenGossip.keys();
       if (oldest !== undefined) this.#seenGossip.delete(oldest);

@@ -273,6 +273,23 @@ describe('checks of a holder that never answers', () => {
     expect((await clock.run(first, patienceMs)).checks).toEqual({ proved: 0, lacking: 0, wrong: 0, unreachable: 0 });
   });
 
+  test('are left twice as long each time that they were cut short, until some have ended', async () => {
+    const demandAt = async (ms: number): Promise<void> => {
+      await clock.advance(ms - clock.monotonicMs());
+      void auditor.audit('demand');
+    };
+    for (const ms of [0, 20_000, 30_000, 40_000]) await demandAt(ms);
+    await clock.advance(5_000);
+    expect(planned).toEqual([0, 21_000, 32_000, 44_000]);
+    isSilent = false;
+    await demandAt(60_000);
+    await clock.advance(10_000);
+    isSilent = true;
+    for (const ms of [80_000, 90_000]) await demandAt(ms);
+    await clock.advance(5_000);
+    expect(planned.slice(4)).toEqual([68_000, 80_000, 91_000]);
+  });
+
   test('end as well when the next audit was due before they began', async () => {
     planMs = 1_000;
     void auditor.audit('demand');
