@@ -135,13 +135,24 @@ describe('a link that one of its voters alone has stored', () => {
     (disks.get(name) as Disk).kv = new MemoryKv(new VirtualClock(), { name });
   };
 
-  it('has never been when the power took it together with the vote that it counts', async () => {
+  it('binds nobody when the power took it together with the vote that it counts', async () => {
     const { disks, links } = three();
     await vote(disks, first, ['north', 'east']);
     expect(links.take(certificateOf(first, 'north', 'east'), 'east').kind).toBe('first');
     cut(disks, 'east');
     links.reconsider('east');
-    expect(links.take(certificateOf(second, 'east', 'south')).kind).toBe('first');
+    expect(links.take(certificateOf(second, 'east', 'south')).kind).toBe('lost');
+  });
+
+  it('binds the others when they know of it without, and the next may be built on it', async () => {
+    const { disks, links } = three();
+    await vote(disks, first, names);
+    links.take(certificateOf(first, 'north', 'east'), 'east');
+    exchange(disks, 'east');
+    links.reconsider('east');
+    const next = statementOf('two', 2, { position: 2, previous: linkHash(testCluster, register, first) });
+    expect(links.take(certificateOf(next, 'north', 'south')).kind).toBe('first');
+    expect(links.take(certificateOf(second, 'north', 'south')).kind).toBe('fault');
   });
 
   it('stays as long as the vote does, and once another has seen it', async () => {

@@ -83,7 +83,7 @@ export class RegisterLinks {
 
   /** Looks again who knows of each link. Called when a disk may have less than before, with the machine it belongs to. */
   reconsider(machine: Machine): void {
-    this.#forgetUnseen(machine);
+    this.#noteUnseen(machine);
     if (!this.#wasExchanged()) return;
     this.#copied.look();
     for (const [register, chain] of this.#chains) {
@@ -97,12 +97,13 @@ export class RegisterLinks {
 
   /**
    * A vote and the certificate that it completes may be of one transaction, which a power loss takes as a whole before anybody
-   * else has seen either: then that link has never been.
+   * else has seen either: then a majority never had the link.
    */
-  #forgetUnseen(machine: Machine): void {
+  #noteUnseen(machine: Machine): void {
     for (const [register, chain] of this.#chains) {
-      for (const [position, { first, onlyOn }] of chain) {
-        if (onlyOn === machine && !knowsOf(machine, register, first)) chain.delete(position);
+      for (const link of chain.values()) {
+        if (link.onlyOn !== machine || knowsOf(machine, register, link.first)) continue;
+        link.isLost ||= !this.#isKnownToMajorities(register, link);
       }
     }
   }
@@ -125,12 +126,16 @@ export class RegisterLinks {
     return { kind: 'fault', message: `position ${value.position} of ${register} does not name the value before it` };
   }
 
+  #isKnownToEnough(register: string, link: Link): boolean {
+    // A disk that nobody exchanged forgets nothing that counts, or is at fault.
+    return !this.#wasExchanged() || this.#isKnownToMajorities(register, link);
+  }
+
   /**
    * True while every majority of those who may still vote has somebody who knows of the link. Rounds of an epoch can end well
    * until everything was carried into the next one, and that is before the one after it begins.
    */
-  #isKnownToEnough(register: string, { first }: Link): boolean {
-    if (!this.#wasExchanged()) return true;
+  #isKnownToMajorities(register: string, { first }: Link): boolean {
     const last = this.#history.state.epoch;
     return [last, last - 1].every((epoch) => {
       const voters = epoch < first.epoch ? undefined : this.#history.votersOf(epoch);
@@ -149,7 +154,6 @@ export class RegisterLinks {
     return !knowsOf(machine, register, round);
   }
 
-  /** A disk that nobody exchanged forgets nothing that counts, or is at fault. */
   #wasExchanged(): boolean {
     return [...this.#world.machines.values()].some(({ hadAnotherDisk }) => hadAnotherDisk);
   }
