@@ -9,7 +9,7 @@ const firstPort = 20_000;
 const lastPort = 31_999;
 const triesMax = 1_000;
 /** Each process draws from one of so many parts of the range as long as it can: a port that is drawn is not listened on yet. */
-const partsOfRange = 64;
+const partsOfRange = 300;
 const portsOfPart = Math.floor((lastPort + 1 - firstPort) / partsOfRange);
 
 export async function isPortFree(port: number): Promise<boolean> {

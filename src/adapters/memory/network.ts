@@ -269,7 +269,7 @@ export class MemoryNetwork implements Network, ConnectionEnd {
   async stop(): Promise<void> {
     if (!this.#running) return;
     this.#running = false;
-    this.#cancelBeat?.();
+    this.#fallSilent();
     this.#hub.detach(this);
     for (const connection of [...this.#notLost]) connection.lost(this);
   }
@@ -278,7 +278,7 @@ export class MemoryNetwork implements Network, ConnectionEnd {
   crash(): void {
     if (!this.#running) return;
     this.#running = false;
-    this.#cancelBeat?.();
+    this.#fallSilent();
     this.#hub.forget(this);
   }
 
@@ -419,7 +419,14 @@ export class MemoryNetwork implements Network, ConnectionEnd {
     }
   }
 
+  #fallSilent(): void {
+    this.#cancelBeat?.();
+    this.#cancelBeat = undefined;
+    this.#recentGossip = [];
+  }
+
   #remember(topic: string, data: Uint8Array): void {
+    if (!this.#running) return;
     this.#recentGossip.push({ topic, data, beatsLeft: toldBeats });
     this.#cancelBeat ??= this.#hub.clock.setTimer(beatMs, () => this.#beat());
   }

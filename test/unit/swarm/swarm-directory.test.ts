@@ -131,6 +131,6 @@ describe('the ports of a swarm', () => {
     expect(new Set(ports).size).toBe(20);
     for (const port of ports) expect(port).toBeGreaterThanOrEqual(20_000);
     // Another process draws from another part of the range.
-    expect(Math.max(...ports) - Math.min(...ports)).toBeLessThan(200);
+    expect(Math.max(...ports) - Math.min(...ports)).toBeLessThan(40);
   });
 });
