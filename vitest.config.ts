@@ -54,8 +54,8 @@ export default defineConfig({
       project('contract', { testTimeoutMs: 30 * seconds, maxWorkers: 2, isShared: true }),
       isolated(project('unit', { testTimeoutMs: 10 * seconds, maxWorkers: 2 })),
       project('sim', { testTimeoutMs: 60 * seconds, maxWorkers: 2 }),
-      // Each end-to-end test starts several node processes of its own, and waits for them for much of its time.
-      project('e2e', { testTimeoutMs: 120 * seconds, maxWorkers: 2 }),
+      // Each end-to-end test starts several node processes of its own: one test file at a time.
+      project('e2e', { testTimeoutMs: 120 * seconds, maxWorkers: 1 }),
     ],
   },
 });

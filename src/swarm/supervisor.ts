@@ -177,6 +177,8 @@ export class Supervisor {
     else if (command.command === 'stop') await this.stopNode(command.name);
     else if (command.command === 'kill') await this.killNode(command.name);
     else if (command.command === 'start') await this.startNode(command.name);
+    // Whoever asked may look there next. That it could not be written is told of elsewhere.
+    await this.#stateWritten.catch(() => undefined);
     return this.status();
   }
 

@@ -90,6 +90,7 @@ describe('a supervisor', () => {
     });
     await command({ command: 'kill', name: 'n2' });
     expect(supervisor.status().nodes[1]).toMatchObject({ state: 'stopped', exit: 'ended by SIGKILL' });
+    expect((await readSwarmState(dir))?.nodes.map(({ pid }) => pid)).toEqual([null, null]);
     await command({ command: 'start', name: 'n1' });
     expect(states(supervisor)).toEqual(['running', 'stopped']);
     const refused: readonly [SwarmCommand, string, string][] = [
