@@ -29,8 +29,8 @@ const project = (kind: string, options: ProjectOptions) => ({
     hookTimeout: options.testTimeoutMs,
     setupFiles: options.setupFiles ?? [],
     restoreMocks: true,
-    // The cheap ones go first.
-    sequence: { groupOrder: kind === 'e2e' ? 1 : 0 },
+    // Projects with different worker counts have to run one after the other; the cheap ones go first.
+    sequence: { groupOrder: options.maxWorkers === 1 ? 1 : 0 },
   },
 });
 

@@ -9,8 +9,6 @@ import { prepareSwarm, type SwarmNode } from '../../src/swarm/swarm-directory.ts
 import { firstOfFreePorts } from './free-ports.ts';
 
 const controlMsMax = 10_000;
-/** How often nodes are started that find one of their ports in use. */
-const startTriesMax = 3;
 
 /** A node as its own process, with a client to it. */
 export interface RunningProcess {
@@ -32,48 +30,22 @@ export async function withNodes<T>(
   const dir = await mkdtemp(join(tmpdir(), 'anabranch-nodes-'));
   const processes: RunningProcess[] = [];
   try {
-    for (let tries = 1; processes.length === 0; tries += 1) {
-      try {
-        await startNodes(join(dir, `swarm-${tries}`), processes, { count, settings, serveOptions });
-      } catch (error) {
-        // Another test drew the same port in the meantime, and listens on it already.
-        if (tries === startTriesMax || !/in use|EADDRINUSE|cannot listen/.test((error as Error).message)) throw error;
-        await stopNodes(processes.splice(0));
-      }
+    const httpPort = await firstOfFreePorts(count);
+    const { nodes } = await prepareSwarm(join(dir, 'swarm'), { nodes: count, httpPort });
+    for (const node of nodes) {
+      const { nodeFile } = nodeDirectoryPaths(node.dir);
+      await writeFile(nodeFile, JSON.stringify({ ...JSON.parse(await readFile(nodeFile, 'utf8')), ...settings }));
+      const process = new NodeProcess({ onChange: () => undefined }, { node, command: serveCommand(serveOptions) });
+      processes.push({ node, process, client: new AnabranchClient({ url: node.url, token: node.token }) });
+      // One after the other: each then finds those before it, and the mesh is one when the last is ready.
+      await process.start(new AbortController().signal);
     }
     return await run(processes);
   } finally {
-    await stopNodes(processes);
+    for (const { client } of processes) client.close();
+    await Promise.all(processes.map(({ process }) => process.stop()));
     await rm(dir, { recursive: true, force: true });
   }
-}
-
-interface NodesWanted {
-  readonly count: number;
-  readonly settings: Readonly<Record<string, unknown>>;
-  readonly serveOptions: readonly string[];
-}
-
-/** Starts the nodes and adds each to `processes`, for the caller to stop. */
-async function startNodes(
-  dir: string,
-  processes: RunningProcess[],
-  { count, settings, serveOptions }: NodesWanted,
-): Promise<void> {
-  const { nodes } = await prepareSwarm(dir, { nodes: count, httpPort: await firstOfFreePorts(count) });
-  for (const node of nodes) {
-    const { nodeFile } = nodeDirectoryPaths(node.dir);
-    await writeFile(nodeFile, JSON.stringify({ ...JSON.parse(await readFile(nodeFile, 'utf8')), ...settings }));
-    const process = new NodeProcess({ onChange: () => undefined }, { node, command: serveCommand(serveOptions) });
-    processes.push({ node, process, client: new AnabranchClient({ url: node.url, token: node.token }) });
-    // One after the other: each then finds those before it, and the mesh is one when the last is ready.
-    await process.start(new AbortController().signal);
-  }
-}
-
-async function stopNodes(processes: readonly RunningProcess[]): Promise<void> {
-  for (const { client } of processes) client.close();
-  await Promise.all(processes.map(({ process }) => process.stop()));
 }
 
 /** Cuts a node off from these others; none lifts the cut. */
