@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { PeerId } from '../../../crdt/ids.ts';
 import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
+import { type LinkModel, steadyLinks } from '../../../src/adapters/memory/links.ts';
 import { MemoryHub, type MemoryNetwork } from '../../../src/adapters/memory/network.ts';
 
 const seenGossipMs = 3_000;
@@ -9,7 +10,11 @@ const data = Buffer.from('the same bytes');
 
 async function three() {
   const clock = new VirtualClock();
-  const hub = new MemoryHub({ clock }, { seenGossipMs });
+  const lost = new Set<string>();
+  const steady = steadyLinks(1);
+  const gossipDelaysMs: LinkModel['gossipDelaysMs'] = (from, to, bytes) =>
+    lost.has(`${from} ${to}`) ? [] : steady.gossipDelaysMs(from, to, bytes);
+  const hub = new MemoryHub({ clock }, { seenGossipMs, links: { ...steady, gossipDelaysMs } });
   const heard: string[] = [];
   const join = async (name: string): Promise<MemoryNetwork> => {
     const network = hub.join(name as PeerId);
@@ -22,7 +27,9 @@ async function three() {
   };
   const networks = [await join('alice'), await join('bob'), await join('carol')];
   await clock.advance(10);
-  return { clock, heard, networks };
+  /** Nothing that one tells the other arrives. */
+  const lose = (from: string, to: string): void => void lost.add(`${from} ${to}`);
+  return { clock, heard, networks, lose };
 }
 
 describe('gossip in memory', () => {
@@ -43,5 +50,31 @@ describe('gossip in memory', () => {
     expect(await bob.publish(topic, data)).toBe(2);
     await clock.advance(20);
     expect(heard).toEqual(['bob', 'carol', 'alice', 'carol']);
+  });
+
+  it('comes at a beat to who missed it, from anybody who has it, and to nobody twice', async () => {
+    const { clock, heard, networks, lose } = await three();
+    const [alice] = networks as [MemoryNetwork];
+    lose('alice', 'carol');
+    await alice.publish(topic, data);
+    await clock.advance(500);
+    expect(heard).toEqual(['bob']);
+    await clock.advance(1_000);
+    expect(heard).toEqual(['bob', 'carol']);
+    await clock.advance(10_000);
+    expect(heard).toEqual(['bob', 'carol']);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('is told on by nobody after a stop', async () => {
+    const { clock, heard, networks, lose } = await three();
+    const [alice, bob] = networks as [MemoryNetwork, MemoryNetwork];
+    lose('alice', 'carol');
+    await alice.publish(topic, data);
+    await clock.advance(500);
+    await Promise.all([alice.stop(), bob.stop()]);
+    await clock.advance(10_000);
+    expect(heard).toEqual(['bob']);
+    expect(clock.pendingTimers).toBe(0);
   });
 });

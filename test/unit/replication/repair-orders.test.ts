@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { BlobHash, DocId, NodeId, PeerId, VersionId } from '../../../crdt/ids.ts';
 import type { Order } from '../../../protocols/replicas/server.ts';
 import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
@@ -20,12 +20,16 @@ let queue: RepairQueue;
 let arrived: Set<string>;
 let ordered: Map<string, string[]>;
 let isDeaf: boolean;
+/** How long looking for one content takes, and how often it was looked. */
+let lookMs: number;
+let looks: number;
 beforeEach(() => {
   clock = new VirtualClock();
   metrics = new MemoryMetrics();
   arrived = new Set();
   ordered = new Map();
   isDeaf = false;
+  [lookMs, looks] = [0, 0];
   const peers = {
     ask: async (peer: PeerId, _what: string, talk: (client: unknown) => Promise<unknown>) => {
       if (isDeaf) throw new MeshError('peer_unreachable', 'nobody hears');
@@ -38,7 +42,12 @@ beforeEach(() => {
     },
   };
   queue = new RepairQueue({
-    index: { holds: (_node, manifest) => arrived.has(manifest) },
+    index: {
+      holds: (_node, manifest) => {
+        looks += 1;
+        return arrived.has(manifest);
+      },
+    },
     peers: peers as unknown as ReplicaPeers,
     peerOf: (node) => `peer of ${node}` as PeerId,
     self: 'self' as NodeId,
@@ -121,4 +130,17 @@ test('a plan that comes meanwhile orders nothing a second time, and nothing that
   expect(orderedOf('north')).toEqual(['content']);
   expect(queue.isPending(pullOf('content'))).toBe(true);
   expect(queue.isPending(pullOf('awaited'))).toBe(false);
+});
+
+test('looking for what has arrived takes a tenth of the time at most', async () => {
+  const nowMs = clock.monotonicMs.bind(clock);
+  vi.spyOn(clock, 'monotonicMs').mockImplementation(() => nowMs() + looks * lookMs);
+  queue.replace([pullOf('content')]);
+  await clock.advance(10_000);
+  expect(looks).toBeGreaterThanOrEqual(38);
+  lookMs = 100;
+  await clock.advance(1_000);
+  const before = looks;
+  await clock.advance(9_000);
+  expect(looks - before).toBeLessThanOrEqual(10);
 });
