@@ -106,15 +106,7 @@ export function networkContract(name: string, createMesh: (size: number) => Prom
       const received = takeAll(bob);
       const stream = await alice.open(bob.localPeer, protocol);
       const sent = pattern(2_000_000);
-      const memory = new Uint8Array(200_000);
-      for (let offset = 0; offset < sent.length; offset += memory.length) {
-        memory.set(sent.subarray(offset, offset + memory.length));
-        await stream.write(memory.subarray(0, 150_000));
-        await stream.write(memory.subarray(150_000));
-        await new Promise<void>((resolve) => stream.onReleased(resolve));
-        memory.fill(0xff);
-      }
-      await stream.end();
+      await writeReusing(stream, sent);
       await readAll(stream);
       expect(Buffer.compare(await (received[0] as Promise<Uint8Array>), sent)).toBe(0);
     });
@@ -125,14 +117,7 @@ export function networkContract(name: string, createMesh: (size: number) => Prom
       const sent = pattern(600_000);
       const send = async (): Promise<void> => {
         const stream = await alice.open(bob.localPeer, protocol);
-        const memory = new Uint8Array(200_000);
-        for (let offset = 0; offset < sent.length; offset += memory.length) {
-          memory.set(sent.subarray(offset, offset + memory.length));
-          await stream.write(memory);
-          await new Promise<void>((resolve) => stream.onReleased(resolve));
-          memory.fill(0xff);
-        }
-        await stream.end();
+        await writeReusing(stream, sent);
         await readAll(stream);
       };
       await Promise.all(Array.from({ length: 8 }, send));
@@ -409,6 +394,19 @@ function takeAll(node: Network): readonly Promise<Uint8Array>[] {
     await stream.end();
   });
   return received;
+}
+
+/** Writes by way of the same memory, which is overwritten whenever the stream has released it, and ends. */
+async function writeReusing(stream: ByteStream, sent: Uint8Array): Promise<void> {
+  const memory = new Uint8Array(200_000);
+  for (let offset = 0; offset < sent.length; offset += memory.length) {
+    memory.set(sent.subarray(offset, offset + memory.length));
+    await stream.write(memory.subarray(0, 150_000));
+    await stream.write(memory.subarray(150_000));
+    await new Promise<void>((resolve) => stream.onReleased(resolve));
+    memory.fill(0xff);
+  }
+  await stream.end();
 }
 
 /** Bytes that show where in the stream they belong. */

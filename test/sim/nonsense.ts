@@ -57,10 +57,10 @@ export function nonsense(
       });
     case quorumProtocol: {
       // Only the preferred one of an object's heads has any business there.
-      const items = known === undefined ? [] : [{ register: known.doc, head: known.version.id }];
       if (known !== undefined && draw.chance(0.5)) {
-        onAskedFor(known.version.id);
-        return encodeQuorumMessage({ t: 'confirm', items });
+        const { doc, version } = known;
+        onAskedFor(version.id);
+        return encodeQuorumMessage({ t: 'confirm', items: [{ register: doc, head: version.id }] });
       }
       return encodeQuorumMessage({ t: 'list', epoch: draw.integer(1, 3), seen: 0, after: null, limit: 10 });
     }

@@ -10,7 +10,7 @@ type Write = (bytes: Uint8Array, done: (error?: Error | null) => void) => boolea
  * comes in two pieces at least, and a turn often has frames of several streams. Gives what is known of the writes.
  * `heldBytes` tells how much whoever writes has been given and not written yet: it is written next, in its order.
  */
-export function gatherWrites(socket: Writable, heldBytes: () => number = () => 0): SocketWrites {
+export function gatherWrites(socket: Writable, heldBytes: () => number): SocketWrites {
   const write = socket.write.bind(socket) as Write;
   const writes = new SocketWrites(heldBytes);
   let isGathering = false;

@@ -13,7 +13,7 @@ interface Link {
   readonly first: Round;
   /** A certificate that is stored once more is of no new round. */
   readonly rounds: Set<string>;
-  /** So few knew of it at some time, since disks were exchanged, that others could choose something else without them. */
+  /** So few knew of it at some time, since disks were exchanged or the power took it, that others could choose something else. */
   isLost: boolean;
   /** The one node that has stored a certificate of it, when its own vote is one of those it counts; undefined once others have. */
   onlyOn: Machine | undefined;
