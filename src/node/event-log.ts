@@ -3,9 +3,15 @@ import type { MeshEvent } from './api.ts';
 import { decodeRow, encodeRow } from './rows.ts';
 import { eventKey, eventRange, numberOfKey } from './storage-keys.ts';
 
-/** Events kept for readers that come back; at some 300 bytes each this is about 30 MiB. */
+/** Events kept at least for readers that come back; at some 200 bytes each this is about 20 MiB. */
 const eventsKeptMax = 100_000;
-const eventsReadPerTurn = 256;
+/** Events of one row: so many have room in a page of the database, and are decoded together. */
+const eventsPerRowMax = 16;
+/** Those past the bound are dropped whenever so many more were written. */
+const droppedEvery = 1_024;
+/** Rows dropped in one transaction: all that became too many since the last time, one event each. */
+const droppedRowsMax = 2 * droppedEvery;
+const rowsReadPerTurn = 32;
 
 /** An event before it has its number. */
 export type EventBody = MeshEvent extends infer Event ? (Event extends MeshEvent ? Omit<Event, 'id'> : never) : never;
@@ -14,7 +20,8 @@ export type EventBody = MeshEvent extends infer Event ? (Event extends MeshEvent
  * What happened on this node, numbered and written in the same transaction as what it tells of. A reader
  * holds nothing but its place: it reads rows, so a slow one costs no memory, and one that comes back goes
  * on where it was, across restarts too. One that stays away past `eventsKeptMax` events resumes at the
- * oldest that is kept.
+ * oldest that is kept. Events of one transaction share rows, since a row costs as much as the events in it:
+ * each is under the number of its last event, and the numbers of those before it precede that.
  */
 export class EventLog {
   readonly #kv: Kv;
@@ -31,11 +38,14 @@ export class EventLog {
 
   /** Writes events; call `publish` with the returned number once the transaction is on disk. */
   append(transaction: KvTransaction, events: readonly EventBody[]): number {
-    for (const event of events) {
-      this.#lastWritten += 1;
-      transaction.put(eventKey(this.#lastWritten), encodeRow(event));
-      if (this.#lastWritten > eventsKeptMax) transaction.delete(eventKey(this.#lastWritten - eventsKeptMax));
+    const before = this.#lastWritten;
+    for (let start = 0; start < events.length; start += eventsPerRowMax) {
+      const row = events.slice(start, start + eventsPerRowMax);
+      this.#lastWritten += row.length;
+      transaction.put(eventKey(this.#lastWritten), encodeRow(row));
     }
+    const isDue = Math.floor(before / droppedEvery) < Math.floor(this.#lastWritten / droppedEvery);
+    if (isDue && this.#lastWritten > eventsKeptMax) dropThrough(transaction, this.#lastWritten - eventsKeptMax);
     return this.#lastWritten;
   }
 
@@ -71,10 +81,14 @@ export class EventLog {
 
   #page(after: number): MeshEvent[] {
     const page: MeshEvent[] = [];
-    for (const [key, row] of this.#kv.range({ ...eventRange(after), limit: eventsReadPerTurn })) {
-      const id = numberOfKey(key);
-      if (id > this.#lastFlushed) break;
-      page.push({ id, ...decodeRow<EventBody>(row, `event ${id}`) });
+    for (const [key, row] of this.#kv.range({ ...eventRange(after), limit: rowsReadPerTurn })) {
+      const last = numberOfKey(key);
+      const events = eventsOf(decodeRow<EventBody | EventBody[]>(row, `events up to ${last}`));
+      for (const [at, event] of events.entries()) {
+        const id = last - events.length + 1 + at;
+        if (id > this.#lastFlushed) return page;
+        if (id > after) page.push({ id, ...event });
+      }
     }
     return page;
   }
@@ -91,6 +105,16 @@ export class EventLog {
       if (signal.aborted || this.#lastFlushed > after) wake();
     });
   }
+}
+
+/** Rows that were written before events shared them are one event each. */
+function eventsOf(row: EventBody | EventBody[]): EventBody[] {
+  return Array.isArray(row) ? row : [row];
+}
+
+function dropThrough(transaction: KvTransaction, id: number): void {
+  const dropped = { start: eventKey(0), end: eventKey(id + 1), limit: droppedRowsMax };
+  for (const key of Array.from(transaction.range(dropped), ([each]) => each)) transaction.delete(key);
 }
 
 function lastEventId(reader: KvReader): number {

@@ -96,6 +96,7 @@ export function feedCursorKey(peer: PeerId): KvKey {
   return withRoom(room.feedCursor, Buffer.from(peer));
 }
 
+/** Events that were written together, by the number of the last of them. */
 export function eventKey(id: number): KvKey {
   return withRoom(room.event, uint64(id));
 }

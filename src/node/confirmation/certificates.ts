@@ -15,7 +15,7 @@ import type { Log } from '../../ports/log.ts';
 import type { Counter, Metrics } from '../../ports/metrics.ts';
 import type { Verifier } from '../../ports/verifier.ts';
 import { KvBatcher } from '../content/kv-batcher.ts';
-import type { EventLog } from '../event-log.ts';
+import type { EventBody, EventLog } from '../event-log.ts';
 import type { Certified, ObjectStore } from '../object-store.ts';
 import { confirmedEvents } from '../version-journal.ts';
 import { certificateRows } from './certificate-rows.ts';
@@ -115,14 +115,15 @@ export class Certificates implements CertificateBook {
   #certifyAll(transaction: KvTransaction, certificates: readonly Certificate[]): () => void {
     const { objects, events } = this.#dependencies;
     const kept: { readonly certificate: Certificate; readonly certified: Certified }[] = [];
-    let lastEvent = 0;
+    const told: EventBody[] = [];
     for (const certificate of certificates) {
       const certified = objects.certify(transaction, certificate);
       if (certified === undefined) continue;
       kept.push({ certificate, certified });
       if (certified.advanced === undefined || certified.row === undefined) continue;
-      lastEvent = events.append(transaction, confirmedEvents(certified.row));
+      told.push(...confirmedEvents(certified.row));
     }
+    const lastEvent = events.append(transaction, told);
     return () => {
       events.publish(lastEvent);
       for (const each of kept) this.#tellOf(each);

@@ -24,8 +24,7 @@ export const events: CheckerFactory = {
 function checkEvents(machine: Machine, violate: Violate): void {
   const told = new Set<string>();
   const objects = new Map<string, ObjectHeads>();
-  for (const [, row] of rowsOf(machine.kv, eventRoom)) {
-    const event = parsedText<Pick<MeshEvent, 'type'> & { data: EventData }>(row);
+  for (const event of eventsOf(machine)) {
     if (event.type === 'conflict') checkConflict(machine, event.data, objects, violate);
     if (event.type !== 'version') continue;
     if (told.has(event.data.version)) violate(`${machine.name} told of version ${event.data.version} twice`);
@@ -38,6 +37,11 @@ function checkEvents(machine: Machine, violate: Violate): void {
   for (const [name, { isDue }] of objects) {
     if (isDue) violate(`${machine.name} never told of the conflict of ${name}`);
   }
+}
+
+function* eventsOf({ kv }: Machine): Generator<Pick<MeshEvent, 'type'> & { data: EventData }> {
+  for (const [, row] of rowsOf(kv, eventRoom))
+    yield* parsedText<(Pick<MeshEvent, 'type'> & { data: EventData })[]>(row);
 }
 
 /** The heads of an object as events tell of them. */

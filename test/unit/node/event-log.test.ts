@@ -8,6 +8,8 @@ import { eventKey } from '../../../src/node/storage-keys.ts';
 
 /** What the log keeps for readers that come back. */
 const keptMax = 100_000;
+/** How many more it may come to have before it lets go of them. */
+const droppedEvery = 1_024;
 
 const clock = new VirtualClock();
 let kv: MemoryKv;
@@ -43,19 +45,59 @@ async function read(log: EventLog, after: number, count: number): Promise<MeshEv
 }
 
 it('lets go of the oldest past its bound, and who stayed away longer goes on with the oldest that is kept', async () => {
-  await append(new EventLog(kv), 10);
+  await append(new EventLog(kv), 40);
   // As if there had been as many as are kept.
-  const last = encodeRow(bodyOf(0));
   await clock.run(
-    kv.transact((transaction) => transaction.put(eventKey(keptMax), last)),
+    kv.transact((transaction) => transaction.put(eventKey(keptMax), encodeRow([bodyOf(0)]))),
     60_000,
   );
   const log = new EventLog(kv);
-  await append(log, 7);
-  expect((await read(log, 0, 4)).map(({ id }) => id)).toEqual([8, 9, 10, keptMax]);
-  expect((await read(log, 3, 1)).map(({ id }) => id)).toEqual([8]);
-  expect((await read(log, keptMax, 7)).map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6, 7].map((at) => keptMax + at));
-  expect([...kv.range({ start: new Uint8Array(0), end: Uint8Array.of(0xff) })]).toHaveLength(3 + 1 + 7);
+  for (let written = 0; written < droppedEvery; written += 64) await append(log, 64);
+  const last = keptMax + droppedEvery;
+  expect(log.last()).toBe(last);
+  // All that were more than are kept when a multiple of the bound was passed: 100,352 is one.
+  expect((await read(log, 0, 2)).map(({ id }) => id)).toEqual([keptMax, keptMax + 1]);
+  expect((await read(log, 3, 1)).map(({ id }) => id)).toEqual([keptMax]);
+  expect((await read(log, last - 7, 7)).map(({ id }) => id)).toEqual(
+    [-6, -5, -4, -3, -2, -1, 0].map((at) => last + at),
+  );
+});
+
+it('keeps at least as many as it says', async () => {
+  const log = new EventLog(kv);
+  for (let written = 0; written < keptMax + 3 * droppedEvery; written += 999) await append(log, 999);
+  const [first] = await read(log, 0, 1);
+  const kept = log.last() - (first as MeshEvent).id + 1;
+  expect(kept).toBeGreaterThanOrEqual(keptMax);
+  expect(kept).toBeLessThan(keptMax + droppedEvery + 999 + 16);
+});
+
+it.each([1, 15, 16, 17, 100])(
+  'gives each of %i events that were written at once, from any of them on',
+  async (count) => {
+    const log = new EventLog(kv);
+    await append(log, 2);
+    await append(log, count);
+    const all = await read(log, 0, count + 2);
+    expect(all.map(({ id }) => id)).toEqual(Array.from({ length: count + 2 }, (_, at) => at + 1));
+    expect(all.map(({ data }) => (data as { since: number }).since)).toEqual([0, 1, ...Array(count).keys()]);
+    for (let after = 0; after < count + 2; after += 1) {
+      expect((await read(log, after, count + 2 - after)).map(({ id }) => id)).toEqual(
+        all.slice(after).map(({ id }) => id),
+      );
+    }
+  },
+);
+
+it('shows of a row only what it is told of, and reads rows of one event as they were written once', async () => {
+  await clock.run(
+    kv.transact((transaction) => transaction.put(eventKey(7), encodeRow(bodyOf(7)))),
+    60_000,
+  );
+  const log = new EventLog(kv);
+  await append(log, 5);
+  expect((await read(log, 0, 6)).map(({ id }) => id)).toEqual([7, 8, 9, 10, 11, 12]);
+  expect((await read(log, 9, 3)).map(({ id }) => id)).toEqual([10, 11, 12]);
 });
 
 it('numbers on after a restart, and shows nothing that is not published', async () => {
