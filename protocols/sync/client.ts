@@ -61,6 +61,12 @@ export interface SyncSink {
 type Offered = Extract<SyncRequest, { t: 'offer' }>['docs'][number];
 type Want = Extract<SyncRequest, { t: 'records' }>['wants'][number];
 
+/** A document, and how it is asked for. */
+interface Wanted {
+  readonly doc: DocId;
+  readonly want: Want;
+}
+
 /** What following a peer's feed came to. */
 export interface FollowedFeed {
   /** That was all: false for a feed of another life, or one that is too far ahead, and then ranges are to be compared. */
@@ -115,16 +121,20 @@ export class SyncClient {
       if (response.slots !== undefined) held = readHeld(response.slots, own.count);
       return { ...response, entries: entries === null ? null : unpackItems(entries) };
     };
-    const followed = await followFeed({ feed }, from, (items) => this.#pullChanged(items, own));
+    const followed = await this.#untilStored(() =>
+      followFeed({ feed }, from, (items) => this.#pullChanged(items, own)),
+    );
     return { ...followed, ...held };
   }
 
   /** Compares the documents of these slots, and takes in what the peer has of those that differ. */
   async pullSlots(slots: readonly number[]): Promise<void> {
     const reconciliation = new Reconciliation(await this.#sink.trees(), slots);
-    for await (const differences of this.#differences(reconciliation)) {
-      await this.#pullChanged(differences.flatMap(({ key, theirs }) => (theirs ? [{ key, value: theirs }] : [])));
-    }
+    await this.#untilStored(async () => {
+      for await (const differences of this.#differences(reconciliation)) {
+        await this.#pullChanged(differences.flatMap(({ key, theirs }) => (theirs ? [{ key, value: theirs }] : [])));
+      }
+    });
   }
 
   /**
@@ -192,53 +202,61 @@ export class SyncClient {
     });
   }
 
-  /** Asks for the documents whose state at the peer is not ours. */
+  /** Asks for the documents whose state at the peer is not ours; what came last may still be on its way to disk. */
   async #pullChanged(items: readonly Item[], kept?: SlotSet): Promise<void> {
-    const docs = items.flatMap(({ key, value }) => {
+    const docs: DocId[] = [];
+    const absent = new Set<DocId>();
+    for (const { key, value } of items) {
       const doc = idOf<DocId>(key);
-      if (kept?.has(this.#sink.slotOf(doc)) === false) return [];
+      if (kept?.has(this.#sink.slotOf(doc)) === false) continue;
       const ours = this.#sink.digestOf(doc);
-      return ours !== undefined && Buffer.compare(ours, value) === 0 ? [] : [doc];
-    });
+      if (ours === undefined) absent.add(doc);
+      else if (Buffer.compare(ours, value) === 0) continue;
+      docs.push(doc);
+    }
     this.round.documentsDiffering += docs.length;
-    await this.pullDocuments(docs);
+    await this.#pullRecords(docs, absent);
   }
 
-  async #pullRecords(docs: readonly DocId[]): Promise<DocId[]> {
+  /** `absent`: those of them that were just looked for here in vain, and are not looked for again. */
+  async #pullRecords(docs: readonly DocId[], absent: ReadonlySet<DocId> = new Set()): Promise<DocId[]> {
     const partial: DocId[] = [];
-    const crowded = new Set<DocId>();
-    const asked: (readonly DocId[])[] = [];
+    const crowded: DocId[] = [];
+    const asked: (readonly Wanted[])[] = [];
     const answered = async (): Promise<void> => {
       const batch = asked.shift() ?? [];
       const answer = await this.#receiveRecords();
       // An answer is bounded: the question is asked again until it is complete or brings nothing new.
-      if (answer.more && answer.received > 0) await ask(batch);
-      else partial.push(...at(batch, answer.partial));
+      if (answer.more && answer.received > 0) await ask(batch.map(({ doc }) => this.#wanted(doc)));
+      else partial.push(...at(batch, answer.partial).map(({ doc }) => doc));
     };
-    const ask = async (all: readonly DocId[]): Promise<void> => {
-      const batch: DocId[] = [];
-      const wants: Want[] = [];
-      for (const doc of all) {
-        const want = this.#wantOf(doc);
-        if (isCrowded(want)) crowded.add(doc);
-        else {
-          wants.push(want);
-          batch.push(doc);
-        }
+    const ask = async (all: readonly Wanted[]): Promise<void> => {
+      const batch: Wanted[] = [];
+      for (const wanted of all) {
+        if (isCrowded(wanted.want)) crowded.push(wanted.doc);
+        else batch.push(wanted);
       }
       if (batch.length === 0) return;
-      await this.#askRecords(wants);
+      await this.#askRecords(batch.map(({ want }) => want));
       asked.push(batch);
     };
-    const headsOf = (doc: DocId): number => Math.min(this.#sink.headsOf(doc).length, haveHeadsMax);
-    for (const batch of batchesOf(docs, headsOf)) {
+    for (const batch of batchesOf(this.#wantedOf(docs, absent), ({ want }) => want.have.length)) {
       await ask(batch);
       // The peer has the next question when it is done with this one.
       if (asked.length > questionsAheadMax) await answered();
     }
     while (asked.length > 0) await answered();
-    for (const doc of crowded) partial.push(...(await this.#pullCrowded(doc)));
+    for (const doc of new Set(crowded)) partial.push(...(await this.#pullCrowded(doc)));
     return partial;
+  }
+
+  /** Looks at what is here of each when its turn comes. */
+  *#wantedOf(docs: readonly DocId[], absent: ReadonlySet<DocId>): Generator<Wanted> {
+    for (const doc of docs) yield absent.has(doc) ? { doc, want: { doc: rawHash(doc), have: [] } } : this.#wanted(doc);
+  }
+
+  #wanted(doc: DocId): Wanted {
+    return { doc, want: this.#wantOf(doc) };
   }
 
   /** Asked for alone: the peer then keeps what it has not sent of it yet, and sends none of it twice. */
@@ -334,7 +352,7 @@ function readHeld(
 }
 
 /** As many at a time as a request has room for, by the heads that each names. */
-function* batchesOf<Item>(items: readonly Item[], headsOf: (item: Item) => number): Generator<readonly Item[]> {
+function* batchesOf<Item>(items: Iterable<Item>, headsOf: (item: Item) => number): Generator<readonly Item[]> {
   let batch: Item[] = [];
   let heads = 0;
   for (const item of items) {

@@ -83,8 +83,14 @@ export class Histories {
     this.#kept = history;
   }
 
+  /** Of an object of one version, as most are, there is nothing to walk. */
   async #walk(doc: DocId, have: readonly VersionId[]): Promise<History> {
     const heads = this.#source.headsOf(doc);
+    const sole = have.length === 0 && heads.length === 1 ? (heads[0] as VersionId) : undefined;
+    if (sole !== undefined && this.#source.parentsOf(sole)?.length === 0) {
+      await this.#turn();
+      return { doc, heads, have: new Set(), missing: new Set([sole]), isCut: false, sent: new Set() };
+    }
     const known = new Set<VersionId>();
     for (const id of have) {
       if (this.#source.parentsOf(id) !== undefined) known.add(id);

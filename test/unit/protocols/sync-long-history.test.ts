@@ -1,13 +1,9 @@
 import { expect, test, vi } from 'vitest';
 import { rawHash } from '../../../crdt/digest.ts';
 import type { VersionId } from '../../../crdt/ids.ts';
-import { peerIdOf } from '../../../crdt/signature.ts';
 import { SlotSet } from '../../../crdt/slot-set.ts';
 import { decodeVersion, type Version } from '../../../crdt/version.ts';
 import { decodeSyncResponse, encodeSyncMessage, type SyncResponse } from '../../../protocols/sync/messages.ts';
-import { serveSync } from '../../../protocols/sync/server.ts';
-import { Channel } from '../../../protocols/wire/channel.ts';
-import { MemoryStream } from '../../../src/adapters/memory/byte-stream.ts';
 import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
 import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
 import { MemoryLog } from '../../../src/adapters/memory/log.ts';
@@ -17,8 +13,8 @@ import type { Incarnation } from '../../../src/node/incarnation.ts';
 import { ObjectStore } from '../../../src/node/object-store.ts';
 import { SlotTrees } from '../../../src/node/slot-trees.ts';
 import { SyncView } from '../../../src/node/sync-view.ts';
-import type { Clock } from '../../../src/ports/clock.ts';
 import type { Kv } from '../../../src/ports/kv.ts';
+import { syncExchange } from '../../support/sync-exchange.ts';
 import { accepted, testCluster, testNode, write } from '../../support/versions.ts';
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -61,22 +57,9 @@ async function longHistory() {
   return { view, clock, reads, doc: objects.documentId('docs', 'notes/today.txt') };
 }
 
-/** Opens an exchange with what serves a view. */
-function exchange(view: SyncView, clock: Clock): { channel: Channel; served: Promise<void> } {
-  const end = (name: string): MemoryStream =>
-    new MemoryStream(peerIdOf(testNode(name).signer.publicKey), (_, arrive) => void setImmediate(arrive), {
-      onClosed: () => undefined,
-      splitAt: () => 0,
-    });
-  const [near, far] = [end('far'), end('near')];
-  MemoryStream.join(near, far);
-  const served = serveSync(far, view, { clock, lacking: () => undefined });
-  return { channel: new Channel(near, { clock: new SystemClock() }), served };
-}
-
 test('a newcomer is sent a long history, parents first, without the event loop being held by it', async () => {
   const { view, clock, reads, doc } = await longHistory();
-  const { channel, served } = exchange(view, clock);
+  const { channel, served } = syncExchange(view, clock);
   const got = new Set<string>();
   let have: VersionId[] = [];
   for (let more = true; more; ) {

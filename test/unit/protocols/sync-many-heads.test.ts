@@ -1,20 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { blobHashOf } from '../../../crdt/digest.ts';
 import { walkMissing } from '../../../crdt/graph-difference.ts';
-import type { DocId, PeerId, VersionId } from '../../../crdt/ids.ts';
+import type { DocId, VersionId } from '../../../crdt/ids.ts';
 import { SlotSet } from '../../../crdt/slot-set.ts';
 import { SyncClient, type SyncSink } from '../../../protocols/sync/client.ts';
 import { haveHeadsMax } from '../../../protocols/sync/messages.ts';
-import { type SyncSource, serveSync } from '../../../protocols/sync/server.ts';
-import { Channel } from '../../../protocols/wire/channel.ts';
-import { MemoryStream } from '../../../src/adapters/memory/byte-stream.ts';
-import { SystemClock } from '../../../src/adapters/system/clock.ts';
+import type { SyncSource } from '../../../protocols/sync/server.ts';
+import { syncExchange } from '../../support/sync-exchange.ts';
 
 /** More heads than a question names and an answer carries, so that what is held and not named would fill an answer. */
 const branches = 7_000;
 const idOfText = (text: Uint8Array): VersionId => blobHashOf(text) as string as VersionId;
 const slots = { kept: SlotSet.all(16), whole: SlotSet.all(16) };
-const clock = new SystemClock();
 
 /** A document whose branches all come off one version, and who has which of them. */
 class Store {
@@ -76,21 +73,9 @@ function sinkOf(documents: Documents): SyncSink {
   } as Partial<SyncSink> as SyncSink;
 }
 
-function exchange(source: SyncSource): { readonly channel: Channel; readonly served: Promise<void> } {
-  const end = (name: string): MemoryStream =>
-    new MemoryStream(name as PeerId, (_, arrive) => void setImmediate(arrive), {
-      onClosed: () => undefined,
-      splitAt: () => 0,
-    });
-  const [near, far] = [end('far'), end('near')];
-  MemoryStream.join(near, far);
-  const served = serveSync(far, source, { clock, lacking: () => undefined });
-  return { channel: new Channel(near, { clock }), served };
-}
-
 /** Has an asker take in what a peer has of documents, in one question if it fits. */
 async function pull(theirs: Documents, ours: Documents): Promise<SyncClient['round']> {
-  const { channel, served } = exchange(sourceOf(theirs));
+  const { channel, served } = syncExchange(sourceOf(theirs));
   const client = new SyncClient(channel, sinkOf(ours));
   await client.pullDocuments([...theirs.keys()]);
   await channel.end();
