@@ -102,16 +102,23 @@ export class ReplicaIndex {
 
   #others(manifest: BlobHash): CopyRecord[] {
     return Array.from(this.#kv.range({ ...copyRange(manifest), limit: holdersMax }), ([key, row]) => {
-      const copy = decodeCopy(row);
       const nodeId = nodeOfKey(key);
-      const finding = this.#pending.get(`${manifest} ${nodeId}`)?.finding;
-      return { nodeId, ...(finding === undefined ? copy : found(copy, finding, this.#clock.nowMs())) };
+      return { nodeId, ...this.#copyOf(nodeId, manifest, row) };
     });
+  }
+
+  /** What a row says of a node's copy, and what a check of it came to that is not written yet. */
+  #copyOf(node: NodeId, manifest: BlobHash, row: Uint8Array): Copy {
+    const copy = decodeCopy(row);
+    const finding = this.#pending.get(`${manifest} ${node}`)?.finding;
+    return finding === undefined ? copy : found(copy, finding, this.#clock.nowMs());
   }
 
   /** Whether a node says that it has a content, and was not caught without it. */
   holds(node: NodeId, manifest: BlobHash): boolean {
-    return this.holders(manifest).some(({ nodeId, isSuspect }) => nodeId === node && !isSuspect);
+    if (node === this.#own?.nodeId) return this.#own.sizeOf(manifest) !== undefined;
+    const row = this.#kv.get(copyKey(rawHash(manifest), setOf(node)));
+    return row !== undefined && !this.#copyOf(node, manifest, row).isSuspect;
   }
 
   /** What a node says it holds, in the order of the manifests' hashes; some at a time, with a turn between. */
