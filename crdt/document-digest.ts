@@ -3,6 +3,9 @@ import type { DocId, VersionId } from './ids.ts';
 
 const domain = Buffer.from('anabranch/document-state/2\0');
 const linkBytes = 8 + hashBytes;
+/** Most documents have fewer heads: these are put together in memory that is used again. */
+const fewHeads = 8;
+const gathered = Buffer.allocUnsafeSlow(bytesFor(fewHeads));
 
 /** A place of an object's confirmed chain and the head there. */
 export interface ConfirmedLink {
@@ -29,14 +32,12 @@ export interface DocumentState {
  * one, also where a position came to have two.
  */
 export function documentDigest(doc: DocId, { heads, certified, confirmed }: DocumentState): Uint8Array {
-  const bytes = new Uint8Array(domain.length + hashBytes + 2 * linkBytes + hashBytes * heads.length);
-  const view = new DataView(bytes.buffer);
+  const bytes = heads.length <= fewHeads ? gathered : Buffer.allocUnsafe(bytesFor(heads.length));
   bytes.set(domain);
   bytes.set(rawHash(doc), domain.length);
   let at = domain.length + hashBytes;
   for (const link of [certified, confirmed]) {
-    view.setBigUint64(at, BigInt(link?.position ?? 0));
-    at += 8;
+    at = bytes.writeBigUInt64BE(BigInt(link?.position ?? 0), at);
     if (link === undefined) continue;
     bytes.set(rawHash(link.head), at);
     at += hashBytes;
@@ -46,4 +47,8 @@ export function documentDigest(doc: DocId, { heads, certified, confirmed }: Docu
     at += hashBytes;
   }
   return blake3(bytes.subarray(0, at));
+}
+
+function bytesFor(heads: number): number {
+  return domain.length + hashBytes + 2 * linkBytes + hashBytes * heads;
 }

@@ -40,15 +40,18 @@ export function logRecordBytesMax({ size, bytes }: { readonly size: number; read
   return pagesOf(headerBytes + size * rowHeaderBytes + bytes);
 }
 
-/** A record of some rows, in whole pages. */
-export function encodeLogRecord(header: LogRecordHeader, rows: Iterable<Row>): Uint8Array {
+/** A record of some rows, in whole pages, put together in memory of the length that is asked for. */
+export function encodeLogRecord(
+  header: LogRecordHeader,
+  rows: Iterable<Row>,
+  memory: (length: number) => Buffer = Buffer.allocUnsafeSlow,
+): Uint8Array {
   const list = [...rows];
   const payloadBytes = list.reduce(
     (sum, { key, value }) => sum + rowHeaderBytes + key.length + (value?.length ?? 0),
     0,
   );
-  // Not of the memory that small copies share: rows that wait for LMDB would keep the whole record with it.
-  const record = Buffer.allocUnsafeSlow(pagesOf(headerBytes + payloadBytes));
+  const record = memory(pagesOf(headerBytes + payloadBytes));
   record.writeUInt32LE(magic, 0);
   record.writeBigUInt64LE(BigInt(header.generation), 8);
   record.writeBigUInt64LE(BigInt(header.transactions), 16);

@@ -16,6 +16,11 @@ const roomyBytes = 16 * growthBytes;
 /** A file that a burst made longer is cut back to this when it is used again. */
 const keptBytes = 16 * 2 ** 20;
 
+/** What a file grows by. */
+const zeroes = new Uint8Array(growthBytes);
+/** A record is put together in the memory of the last one, up to so many bytes: fresh memory costs as much as the writing of it. */
+const keptRecordBytes = 2 ** 20;
+
 /** A write that returns has reached the disk where the system knows `O_DSYNC`; elsewhere the file is flushed after it. */
 const syncFlag = constants.O_DSYNC as number | undefined;
 
@@ -55,6 +60,8 @@ export class WriteAheadLog {
   #position: number;
   #records: number;
   #isBroken = false;
+  /** Of the record that was written last. */
+  #memory = Buffer.allocUnsafeSlow(0);
 
   private constructor(
     path: string,
@@ -185,7 +192,8 @@ export class WriteAheadLog {
 
   async #put(rows: Iterable<Row>): Promise<void> {
     const { number, transactions, nonce } = this.#generation;
-    const record = encodeLogRecord({ generation: number, transactions, nonce, index: this.#records }, rows);
+    const header = { generation: number, transactions, nonce, index: this.#records };
+    const record = encodeLogRecord(header, rows, (length) => this.#memoryOf(length));
     const file = this.#file();
     const end = this.#position + record.length;
     try {
@@ -204,17 +212,24 @@ export class WriteAheadLog {
     this.#records += 1;
   }
 
+  /** One record is written at a time, and nobody reads it afterwards. */
+  #memoryOf(length: number): Buffer {
+    if (length > keptRecordBytes) return Buffer.allocUnsafeSlow(length);
+    if (length > this.#memory.length) this.#memory = Buffer.allocUnsafeSlow(Math.min(keptRecordBytes, 2 * length));
+    return this.#memory.subarray(0, length);
+  }
+
   /** By much at once, or where the disk has little room by what is needed: the rest is for the database. */
   async #grow(file: LogFile, end: number): Promise<void> {
     const grown = (await this.#isRoomy()) ? Math.max(end, file.bytes + growthBytes) : end;
     try {
-      await writeAll(file.handle, new Uint8Array(grown - file.bytes), file.bytes);
+      await writeZeroes(file.handle, file.bytes, grown);
       file.bytes = grown;
     } catch (error) {
       // What was written of it before the disk was full is given back.
       await file.handle.truncate(file.bytes).catch(() => undefined);
       if (grown === end) throw error;
-      await writeAll(file.handle, new Uint8Array(end - file.bytes), file.bytes);
+      await writeZeroes(file.handle, file.bytes, end);
       file.bytes = end;
     }
   }
@@ -246,6 +261,10 @@ async function writeAll(handle: LogFileHandle, bytes: Uint8Array, position: numb
     done += bytesWritten;
   }
   if (syncFlag === undefined) await handle.datasync();
+}
+
+async function writeZeroes(handle: LogFileHandle, from: number, to: number): Promise<void> {
+  for (let at = from; at < to; at += zeroes.length) await writeAll(handle, zeroes.subarray(0, to - at), at);
 }
 
 /** The generation that a file holds; undefined when it holds none. */
