@@ -4,7 +4,7 @@ import { MeshError } from '../../ports/mesh-error.ts';
 import { prepareDatabaseFile, syncNewDatabase } from './database-file.ts';
 import { commitErrorOf, readError, writeError } from './errors.ts';
 import type { Row } from './pending-rows.ts';
-import { assertRoom, type StatRoom } from './room.ts';
+import { assertRoom, recalledRoom, type StatRoom } from './room.ts';
 
 /**
  * Address space set aside for the map at first. It costs neither memory nor disk, since the file grows only as
@@ -102,7 +102,7 @@ export interface RowBatch {
  */
 export class Database implements KvReader {
   readonly #open: () => Promise<LmdbDatabase>;
-  readonly #statRoom: StatRoom | undefined;
+  readonly #statRoom: StatRoom;
   readonly #path: string;
   /**
    * None from the moment it is being closed: a read that lmdb is asked for while it closes fails later, by an
@@ -123,7 +123,7 @@ export class Database implements KvReader {
   ) {
     this.#database = deps.database;
     this.#open = deps.open;
-    this.#statRoom = deps.statRoom;
+    this.#statRoom = deps.statRoom ?? recalledRoom();
     this.#path = path;
   }
 
@@ -249,11 +249,13 @@ export class Database implements KvReader {
   }
 }
 
+/** All of the memory that lmdb gives the values of reads in, as it was last: it stays the same for long. */
+let given: Uint8Array = new Uint8Array(0);
+
 /** In an array of its own: lmdb's is a Buffer that has its length written over. */
 function copied(bytes: Uint8Array): Uint8Array {
-  const copy = new Uint8Array(bytes.length);
-  copy.set(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
-  return copy;
+  if (given.buffer !== bytes.buffer) given = new Uint8Array(bytes.buffer);
+  return given.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
 }
 
 /** lmdb copies `binary` values and keys, but into Buffers, whose `slice` shares memory where a Uint8Array's copies. */

@@ -16,6 +16,23 @@ const usableShare = 1 / 2;
 /** What a file system tells of its room, in blocks; no blocks at all where it tells nothing. */
 export type StatRoom = (path: string) => Pick<StatsFs, 'blocks' | 'bavail' | 'bsize'>;
 
+/** Of a disk with so much room what was told so lately is believed: nobody fills that much in the meantime. */
+const ampleBytes = 2 ** 30;
+const latelyMs = 20;
+
+/** Asks a file system that has plenty of room once in a while, and any other each time. Every commit asks. */
+export function recalledRoom(statRoom: StatRoom = statfsSync, nowMs = () => performance.now()): StatRoom {
+  let told: ReturnType<StatRoom> = { blocks: 0, bavail: 0, bsize: 0 };
+  let toldMs = Number.NEGATIVE_INFINITY;
+  return (path) => {
+    const ms = nowMs();
+    if (ms - toldMs < latelyMs && told.bavail * told.bsize >= ampleBytes) return told;
+    told = statRoom(path);
+    toldMs = ms;
+    return told;
+  };
+}
+
 export interface RoomWanted {
   readonly writes: number;
   readonly bytes: number;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Database, openDatabase } from '../../../src/adapters/lmdb/database.ts';
 import { LmdbKv } from '../../../src/adapters/lmdb/kv.ts';
-import { assertRoom, type RoomWanted, type StatRoom } from '../../../src/adapters/lmdb/room.ts';
+import { assertRoom, type RoomWanted, recalledRoom, type StatRoom } from '../../../src/adapters/lmdb/room.ts';
 import type { MeshError } from '../../../src/ports/mesh-error.ts';
 
 const mebibyte = 2 ** 20;
@@ -46,6 +46,23 @@ test('what the file has free counts by half, and cannot stand for the last of th
   expect(() => look({ writes: 8, bytes: 100 }, mebibyte / 8)).toThrow(refusal);
   statRoom = roomOf(mebibyte / 16);
   expect(() => look({ writes: 2, bytes: 100 }, 100 * mebibyte)).toThrow(refusal);
+});
+
+test.each([
+  ['plenty of room is asked once in a while', 2 ** 30, [0, 20, 45]],
+  ['less than that is asked each time', 2 ** 30 - 4_096, [0, 5, 19, 20, 39, 45]],
+])('a disk with %s', (_, bytes, expected) => {
+  let nowMs = 0;
+  const asked: number[] = [];
+  const recalled = recalledRoom(
+    (path) => {
+      asked.push(nowMs);
+      return roomOf(bytes)(path);
+    },
+    () => nowMs,
+  );
+  for (nowMs of [0, 5, 19, 20, 39, 45]) expect(recalled(directory)).toEqual(roomOf(bytes)(directory));
+  expect(asked).toEqual(expected);
 });
 
 test('a file system that tells no sizes takes every write', () => {
