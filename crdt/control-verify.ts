@@ -10,6 +10,7 @@ import { type ControlState, foundingState } from './control/state.ts';
 import { checkEntryCertificate, foldEntry, treeRoot } from './control-log.ts';
 import { decodeGenesis } from './genesis.ts';
 import { type ClusterId, err, ok, type Result } from './ids.ts';
+import { decodeUtf8 } from './utf8.ts';
 
 /** The first line of a log that does not hold. */
 export interface LogFault {
@@ -24,8 +25,6 @@ export interface VerifiedLog {
   readonly state: ControlState;
   readonly checkpoint: Checkpoint;
 }
-
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Checks an exported control log line by line, with nothing but the log itself: the genesis entry's text, then of
@@ -172,12 +171,4 @@ function checkGenesisWitness(state: ControlState, { entry, certificate }: Certif
 function faultAt(at: LogFault['at'], message: string): LogFault {
   const subject = at === 'checkpoint' ? 'the checkpoint' : `entry ${at}`;
   return { at, message: `${subject} does not hold: ${message}` };
-}
-
-function decodeUtf8(bytes: Uint8Array): string | undefined {
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    return undefined;
-  }
 }

@@ -2,6 +2,7 @@ import { decodeCanonical, encodeCanonical } from './canonical-json.ts';
 import { type ChunkingParameters, checkChunking } from './chunking.ts';
 import { blobHashOf, isHash } from './digest.ts';
 import { type BlobHash, err, ok, type Result } from './ids.ts';
+import { decodeUtf8 } from './utf8.ts';
 
 /**
  * The list of a content's chunks, itself content-addressed: format 1, canonical JSON (RFC 8785).
@@ -26,6 +27,8 @@ export const manifestBytesMax = 320 * 1024;
  * bytes, beyond what a size can say: no content needs more, and a walk down is bounded whatever a peer sends.
  */
 const manifestHeightMax = 3;
+
+const encoder = new TextEncoder();
 
 /** A chunk, or a part's manifest, and the bytes of content it stands for: at least one. */
 export interface ManifestEntry {
@@ -142,7 +145,7 @@ class LevelledBuilder implements ManifestBuilder {
         ? { chunking: this.#chunking, chunks: pairs, kind: 'leaf', size, v: 1 }
         : { height, kind: 'tree', parts: pairs, size, v: 1 },
     );
-    const bytes = new TextEncoder().encode(text);
+    const bytes = encoder.encode(text);
     return { hash: blobHashOf(bytes), bytes };
   }
 }
@@ -158,12 +161,8 @@ function sizeOf(entries: readonly ManifestEntry[]): number {
  */
 export function decodeManifest(bytes: Uint8Array): Result<Manifest, string> {
   if (bytes.length > manifestBytesMax) return err(`the manifest is longer than ${manifestBytesMax} bytes`);
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return err('the manifest is not UTF-8');
-  }
+  const text = decodeUtf8(bytes);
+  if (text === undefined) return err('the manifest is not UTF-8');
   const decoded = decodeCanonical(text, manifestBytesMax);
   if (!decoded.ok) return decoded;
   const { value } = decoded;

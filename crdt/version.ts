@@ -14,6 +14,7 @@ import {
 import { blake3, toBase32 } from './digest.ts';
 import { type ClusterId, type Dot, err, type NodeId, ok, type Result, type VersionId } from './ids.ts';
 import { fromBase64Url, type SignedDigest, type Signer, toBase64Url, verifySignature } from './signature.ts';
+import { decodeUtf8 } from './utf8.ts';
 import {
   type Content,
   checkRecord,
@@ -175,16 +176,6 @@ export function recallVersion(id: VersionId, bytes: Uint8Array): Version | undef
 }
 
 const tooLarge = fault('too_large', `a record has at most ${recordBytesMax} bytes`);
-
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-function decodeUtf8(bytes: Uint8Array): string | undefined {
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    return undefined;
-  }
-}
 
 /** The second half of the first check: true when the record's signature is by `publicKey`, for this cluster. Never throws. */
 export function verifyVersion(version: Version, cluster: ClusterId, publicKey: Uint8Array): boolean {
