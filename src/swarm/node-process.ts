@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { AnabranchClient } from '../client/http-client.ts';
 import { nodeDirectoryPaths } from '../node-directory.ts';
 import { MeshError } from '../ports/mesh-error.ts';
-import { youngGenerationFlag } from '../young-generation.ts';
+import { youngGenerationFlags } from '../young-generation.ts';
 import type { SwarmNode } from './swarm-directory.ts';
 
 /** Five nodes that start at once on a busy laptop need a few seconds each; this long means that something is wrong. */
@@ -27,7 +27,15 @@ export type NodeProcessState = 'stopped' | 'starting' | 'running' | 'stopping' |
  */
 export function serveCommand(options: readonly string[] = []): readonly string[] {
   const main = new URL(import.meta.url.endsWith('.ts') ? '../cli/main.ts' : '../cli/main.js', import.meta.url);
-  return [process.execPath, youngGenerationFlag, fileURLToPath(main), 'serve', '--dev-control', ...options, '--dir'];
+  return [
+    process.execPath,
+    ...youngGenerationFlags,
+    fileURLToPath(main),
+    'serve',
+    '--dev-control',
+    ...options,
+    '--dir',
+  ];
 }
 
 /** One node of the swarm as a child process, which ends by itself when this process does. */

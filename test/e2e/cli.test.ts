@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { generateFile } from '../../src/swarm/tour/generated-file.ts';
-import { youngGenerationFlag } from '../../src/young-generation.ts';
+import { youngGenerationFlags } from '../../src/young-generation.ts';
 import { CliProcess, cliProcess } from '../support/cli-process.ts';
 import { type RunningProcess, watchMemory, withNodes } from '../support/node-processes.ts';
 
@@ -152,7 +152,8 @@ describe('serve', () => {
     onTestFinished(async () => void (await serve.end('SIGTERM')));
     await serve.until(/n2 serves at http:/);
     if (process.platform === 'linux') {
-      expect(await readFile(`/proc/${serve.pid}/cmdline`, 'utf8')).toContain(youngGenerationFlag);
+      const started = (await readFile(`/proc/${serve.pid}/cmdline`, 'utf8')).split('\0');
+      expect(started).toEqual(expect.arrayContaining([...youngGenerationFlags]));
     }
     expect(await readdir(second.node.dir)).not.toContain('control.sock');
     await writeFile(join(folder, 'kept.txt'), 'kept');

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { boundedCommand, type Started, youngGenerationFlag } from '../../src/young-generation.ts';
+import { boundedCommand, type Started, youngGenerationFlags } from '../../src/young-generation.ts';
 
 const started: Started = {
   argv: ['/bin/node', '/app/main.js', 'serve', '--dir', 'n1'],
@@ -12,7 +12,7 @@ const started: Started = {
 it('starts the same program with a bound, and what else it was started with', () => {
   expect(boundedCommand(started)).toEqual([
     '/bin/node',
-    youngGenerationFlag,
+    ...youngGenerationFlags,
     '--enable-source-maps',
     '/app/main.js',
     'serve',
@@ -22,7 +22,7 @@ it('starts the same program with a bound, and what else it was started with', ()
 });
 
 it.each([
-  ['the bound is there', { execArgv: [youngGenerationFlag] }],
+  ['the bound is there', { execArgv: [...youngGenerationFlags] }],
   ['it has another', { execArgv: ['--max_semi_space_size=64'] }],
   ['it has another from the environment', { env: { NODE_OPTIONS: '--trace-warnings --max-semi-space-size=8' } }],
   ['the platform cannot replace a process', { platform: 'win32' as const }],
