@@ -148,10 +148,13 @@ export class ConnectionBook {
 
   async #ping({ connection, peer, gone }: Entry): Promise<void> {
     const { clock } = this.#deps;
-    const late = new AbortController();
-    const cancel = clock.setTimer(this.#heartbeat.timeoutMs, () => late.abort(new MeshError('timeout', 'no pong')));
-    const signal = AbortSignal.any([late.signal, gone.signal]);
+    // Not `AbortSignal.any`: one that somebody listens to lives as long as the connection, and the stream with it.
+    const ended = new AbortController();
+    const end = (): void => ended.abort(new MeshError('timeout', 'no pong'));
+    const cancel = clock.setTimer(this.#heartbeat.timeoutMs, end);
+    gone.signal.addEventListener('abort', end, { once: true });
     try {
+      const { signal } = ended;
       const stream = new Libp2pStream(await connection.newStream(pingProtocol, { signal }), peer, { clock });
       signal.addEventListener('abort', () => stream.reset(new MeshError('timeout', 'no pong')), { once: true });
       await stream.write(crypto.getRandomValues(new Uint8Array(pingBytes)));
@@ -163,6 +166,7 @@ export class ConnectionBook {
       await stream.end();
     } finally {
       cancel();
+      gone.signal.removeEventListener('abort', end);
     }
   }
 }
