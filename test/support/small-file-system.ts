@@ -3,7 +3,7 @@ import * as nodeFiles from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { BlobFiles } from '../../src/adapters/files/blob-store.ts';
+import { type BlobFiles, systemFiles } from '../../src/adapters/files/blob-store.ts';
 
 const run = promisify(execFile);
 
@@ -27,7 +27,7 @@ export async function mountSmallFileSystem(directory: string, bytes: number): Pr
     return injectedSmallFileSystem(bytes);
   }
   return {
-    files: nodeFiles,
+    files: systemFiles,
     kind: 'mounted',
     enlarge: async () => {
       await run('mount', ['-o', `remount,size=${bytes * 4}`, directory]);
@@ -50,19 +50,19 @@ export async function canMountFileSystems(): Promise<boolean> {
 /** File operations with room for so many bytes; a removed file gives none back. */
 export function injectedSmallFileSystem(bytes: number): SmallFileSystem {
   let left = bytes;
-  const open: typeof nodeFiles.open = async (path, flags, mode) => {
-    const handle = await nodeFiles.open(path, flags, mode);
-    const write = handle.write.bind(handle) as (buffer: Uint8Array, offset: number, length: number) => unknown;
-    const limited = async (buffer: Uint8Array, offset: number, length: number) => {
+  const open: BlobFiles['open'] = async (...how) => {
+    const handle = await systemFiles.open(...how);
+    const write = handle.write.bind(handle);
+    const limited: typeof write = async (buffer, offset, length, position) => {
       if (left === 0) throw systemError('ENOSPC');
       const taken = Math.min(left, length);
       left -= taken;
-      return write(buffer, offset, taken);
+      return write(buffer, offset, taken, position);
     };
-    return Object.assign(handle, { write: limited as unknown as typeof handle.write });
+    return Object.assign(handle, { write: limited });
   };
   return {
-    files: { ...nodeFiles, open },
+    files: { ...systemFiles, open },
     kind: 'injected',
     enlarge: async () => {
       left += bytes * 3;

@@ -1,6 +1,7 @@
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileError } from './file-error.ts';
+import { openFile } from './open-file.ts';
 
 let sequence = 0;
 
@@ -33,11 +34,14 @@ export async function writeFileAtomic(
 }
 
 /** Makes the names in a directory survive power loss. Rejects with the system's error. */
-export async function syncDirectory(path: string, files: { readonly open: typeof open } = { open }): Promise<void> {
+export async function syncDirectory(
+  path: string,
+  files: { readonly open: typeof openFile } = { open: openFile },
+): Promise<void> {
   const handle = await files.open(path, 'r');
   try {
     await handle.sync();
   } finally {
-    await handle.close();
+    handle.close();
   }
 }

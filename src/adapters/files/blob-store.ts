@@ -9,9 +9,15 @@ import { syncDirectory } from './atomic-file.ts';
 import { DirectWriter } from './direct-writer.ts';
 import { codeOf, fileError } from './file-error.ts';
 import { Gate } from './gate.ts';
+import { openFile } from './open-file.ts';
 
 /** The file operations the store is made of; a test hands in ones that fail. */
-export type BlobFiles = Pick<typeof nodeFiles, 'mkdir' | 'open' | 'readdir' | 'rename' | 'rm' | 'stat' | 'statfs'>;
+export type BlobFiles = Pick<typeof nodeFiles, 'mkdir' | 'readdir' | 'rename' | 'rm' | 'stat' | 'statfs'> & {
+  readonly open: typeof openFile;
+};
+
+/** Those of the system. */
+export const systemFiles: BlobFiles = { ...nodeFiles, open: openFile };
 
 /** Bytes to write, and how. */
 type BlobToStore = PutOptions & { readonly bytes: Uint8Array };
@@ -34,7 +40,7 @@ const quarantinedMax = 256;
  * `tmp/` has files that are being written, `quarantine/` blobs whose bytes no longer matched their name.
  * One process at a time: whoever opens it holds the directory's lock. Rejects with `disk_full` or `io_error`.
  */
-export async function openFileBlobStore(directory: string, files: BlobFiles = nodeFiles): Promise<BlobStore> {
+export async function openFileBlobStore(directory: string, files: BlobFiles = systemFiles): Promise<BlobStore> {
   const store = new FileBlobStore(directory, files);
   await store.open();
   return store;
@@ -131,14 +137,14 @@ class FileBlobStore implements BlobStore {
     const handle = await this.#files.open(path, 'w', 0o600);
     try {
       for (let offset = 0; offset < bytes.length; ) {
-        const { bytesWritten } = await handle.write(bytes, offset, bytes.length - offset);
+        const { bytesWritten } = await handle.write(bytes, offset, bytes.length - offset, offset);
         if (bytesWritten === 0) throw new Error('the file system takes no more bytes and does not say why');
         offset += bytesWritten;
       }
       // Before the rename: a name must never come to stand for bytes that a power loss can still take.
       await handle.datasync();
     } finally {
-      await handle.close();
+      handle.close();
     }
   }
 
@@ -185,7 +191,9 @@ class FileBlobStore implements BlobStore {
   async #syncAll(directories: ReadonlySet<string>): Promise<void> {
     const gate = new Gate(syncsInFlightMax);
     const syncs = [...directories].map((path) => gate.run(() => syncDirectory(path, this.#files)));
-    await Promise.all(syncs);
+    // When this ends nothing of it is under way any more, also when it fails.
+    const failed = (await Promise.allSettled(syncs)).find(({ status }) => status === 'rejected');
+    if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
     for (const directory of directories) this.#rooted.add(directory);
   }
 
@@ -202,7 +210,7 @@ class FileBlobStore implements BlobStore {
     const handle = await absentAsUndefined(this.#files.open(path, 'r'));
     if (handle === undefined) return undefined;
     try {
-      const length = Math.min((await handle.stat()).size, blobBytesMax);
+      const length = Math.min(handle.sizeBytes(), blobBytesMax);
       const bytes = into(length);
       let filled = 0;
       while (filled < length) {
@@ -212,7 +220,7 @@ class FileBlobStore implements BlobStore {
       }
       return bytes.subarray(0, filled);
     } finally {
-      await handle.close();
+      handle.close();
     }
   }
 

@@ -1,8 +1,8 @@
 import { constants } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
 import { defaultChunking } from '../../../crdt/chunking.ts';
 import type { BlobFiles } from './blob-store.ts';
 import { codeOf } from './file-error.ts';
+import type { OpenFile } from './open-file.ts';
 
 /** Shorter files are written faster through the cache. */
 const directBytesMin = 64 * 1024;
@@ -72,13 +72,13 @@ export class DirectWriter {
       if (length < blocks.length) await handle.truncate(length);
       await handle.datasync();
     } finally {
-      await handle.close();
+      handle.close();
     }
   }
 }
 
 /** Writes what it can from a block on, and gives the first one that is not written whole. */
-async function writeBlocks(handle: FileHandle, blocks: Uint8Array, offset: number): Promise<number> {
+async function writeBlocks(handle: OpenFile, blocks: Uint8Array, offset: number): Promise<number> {
   const { bytesWritten } = await handle.write(blocks, offset, blocks.length - offset, offset);
   const wholeBlocks = Math.floor(bytesWritten / blockBytes);
   if (wholeBlocks === 0) throw new Error('the file system takes no more blocks and does not say why');

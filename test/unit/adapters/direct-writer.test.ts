@@ -3,8 +3,9 @@ import * as nodeFiles from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { BlobFiles } from '../../../src/adapters/files/blob-store.ts';
+import { type BlobFiles, systemFiles } from '../../../src/adapters/files/blob-store.ts';
 import { DirectWriter } from '../../../src/adapters/files/direct-writer.ts';
+import type { OpenFile } from '../../../src/adapters/files/open-file.ts';
 import { systemError } from '../../support/small-file-system.ts';
 
 let root: string;
@@ -15,20 +16,20 @@ afterEach(() => nodeFiles.rm(root, { recursive: true }));
 
 const bytesOf = (length: number): Uint8Array => Uint8Array.from({ length }, (_, at) => (at * 31 + (at >> 8)) & 0xff);
 
-type Write = nodeFiles.FileHandle['write'];
+type Write = OpenFile['write'];
 
 /**
  * The real files without `O_DIRECT`, which not every temporary directory has, noting how each was opened; `write` may do
  * something else than write all.
  */
-function plainFiles(write?: (real: Write, buffer: Uint8Array, ...range: [number, number, number]) => unknown) {
+function plainFiles(write?: (real: Write, ...what: Parameters<Write>) => ReturnType<Write>) {
   const flags: number[] = [];
   const files: Pick<BlobFiles, 'open'> = {
     open: async (path, flag, mode) => {
       flags.push(flag as number);
-      const handle = await nodeFiles.open(path, (flag as number) & ~constants.O_DIRECT, mode);
-      const real = handle.write.bind(handle) as Write;
-      return write === undefined ? handle : Object.assign(handle, { write: write.bind(undefined, real) as never });
+      const handle = await systemFiles.open(path, (flag as number) & ~constants.O_DIRECT, mode);
+      const real = handle.write.bind(handle);
+      return write === undefined ? handle : Object.assign(handle, { write: write.bind(undefined, real) });
     },
   };
   return { files, flags };
@@ -84,7 +85,7 @@ describe.skipIf(constants.O_DIRECT === undefined)('writing past the cache', () =
       open: async (path, flag, mode) => {
         calls += 1;
         if (refused === 'open') throw systemError('EINVAL');
-        const handle = await nodeFiles.open(path, (flag as number) & ~constants.O_DIRECT, mode);
+        const handle = await systemFiles.open(path, (flag as number) & ~constants.O_DIRECT, mode);
         return Object.assign(handle, { write: () => Promise.reject(systemError('EINVAL')) });
       },
     };

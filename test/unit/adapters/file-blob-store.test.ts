@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { blobBytesMax } from '../../../crdt/chunking.ts';
 import { blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
-import { type BlobFiles, openFileBlobStore } from '../../../src/adapters/files/blob-store.ts';
+import { type BlobFiles, openFileBlobStore, systemFiles } from '../../../src/adapters/files/blob-store.ts';
 import {
   injectedSmallFileSystem,
   mountSmallFileSystem,
@@ -40,10 +40,10 @@ const watched = (fail: (operation: string) => void = () => {}) => {
     fail(operation);
   };
   const files: BlobFiles = {
-    ...nodeFiles,
+    ...systemFiles,
     open: async (path, flags, mode) => {
-      note('open', String(path));
-      const handle = await nodeFiles.open(path, flags, mode);
+      note('open', path);
+      const handle = await systemFiles.open(path, flags, mode);
       const [write, datasync, sync] = [
         handle.write.bind(handle),
         handle.datasync.bind(handle),
@@ -51,7 +51,7 @@ const watched = (fail: (operation: string) => void = () => {}) => {
       ];
       const noted = (operation: string, run: (...rest: never[]) => unknown) => {
         return async (...rest: never[]) => {
-          note(operation, String(path));
+          note(operation, path);
           return run(...rest);
         };
       };
@@ -133,11 +133,11 @@ describe('the file blob store', () => {
     let writing = 0;
     let most = 0;
     const files: BlobFiles = {
-      ...nodeFiles,
+      ...systemFiles,
       open: async (path, flags, mode) => {
         writing++;
         most = Math.max(most, writing);
-        return nodeFiles.open(path, flags, mode);
+        return systemFiles.open(path, flags, mode);
       },
       rename: async (from, to) => {
         await nodeFiles.rename(from, to).finally(() => {
@@ -321,7 +321,7 @@ describe('the file blob store on a full disk', () => {
     const other = blobOf(512 * 1024, 2);
     let freeBytes = rowBytes + bytes.length;
     const statfs = async () => ({ bsize: 1, blocks: capacityBytes, bavail: freeBytes });
-    const files = { ...nodeFiles, statfs: statfs as unknown as typeof nodeFiles.statfs };
+    const files = { ...systemFiles, statfs: statfs as unknown as typeof nodeFiles.statfs };
     const store = await openFileBlobStore(root, files);
     const puts = await Promise.allSettled([store.put(hash, bytes), store.put(other.hash, other.bytes)]);
     expect(puts.filter(({ status }) => status === 'rejected').length).toBeGreaterThan(0);
