@@ -31,6 +31,9 @@ const syncsInFlightMax = 4;
 /** Room that blobs leave to the rows of the database, which has to be written for anything to be removed: so much, or a share of a small disk. */
 const rowRoomBytes = 16 * 1024 * 1024;
 const rowRoomShare = 1 / 16;
+/** A disk that has so much room beyond that is looked at again only after a while: nobody fills it meanwhile. */
+const ampleBytes = 4 * 1024 * 1024 * 1024;
+const ampleMs = 250;
 /** What is kept for inspection; past it, a blob that is put aside is removed instead. */
 const quarantinedMax = 256;
 
@@ -40,8 +43,12 @@ const quarantinedMax = 256;
  * `tmp/` has files that are being written, `quarantine/` blobs whose bytes no longer matched their name.
  * One process at a time: whoever opens it holds the directory's lock. Rejects with `disk_full` or `io_error`.
  */
-export async function openFileBlobStore(directory: string, files: BlobFiles = systemFiles): Promise<BlobStore> {
-  const store = new FileBlobStore(directory, files);
+export async function openFileBlobStore(
+  directory: string,
+  files: BlobFiles = systemFiles,
+  monotonicMs: () => number = () => performance.now(),
+): Promise<BlobStore> {
+  const store = new FileBlobStore(directory, files, monotonicMs);
   await store.open();
   return store;
 }
@@ -51,6 +58,7 @@ class FileBlobStore implements BlobStore {
   readonly #temporary: string;
   readonly #quarantine: string;
   readonly #files: BlobFiles;
+  readonly #monotonicMs: () => number;
   readonly #direct: DirectWriter;
   readonly #writes = new Gate(putsInFlightMax);
   readonly #reads = new Gate(readsInFlightMax);
@@ -64,12 +72,15 @@ class FileBlobStore implements BlobStore {
   #sequence = 0;
   /** Bytes of blobs that are being written. */
   #writingBytes = 0;
+  /** Until when the disk counts as having room without a look. */
+  #ampleUntilMs = Number.NEGATIVE_INFINITY;
 
-  constructor(directory: string, files: BlobFiles) {
+  constructor(directory: string, files: BlobFiles, monotonicMs: () => number) {
     this.#root = directory;
     this.#temporary = join(directory, 'tmp');
     this.#quarantine = join(directory, 'quarantine');
     this.#files = files;
+    this.#monotonicMs = monotonicMs;
     this.#direct = new DirectWriter(files, putsInFlightMax);
   }
 
@@ -124,12 +135,14 @@ class FileBlobStore implements BlobStore {
 
   /** Throws `MeshError` `disk_full` when what is being written would take the room that rows need. */
   async #assertRoom(): Promise<void> {
+    if (this.#monotonicMs() < this.#ampleUntilMs) return;
     const { bsize, blocks, bavail } = await this.#files.statfs(this.#root);
     // Some file systems tell no sizes.
     if (blocks === 0) return;
     const rowBytes = Math.min(rowRoomBytes, bsize * blocks * rowRoomShare);
-    if (bsize * bavail < rowBytes + this.#writingBytes)
-      throw new MeshError('disk_full', 'no room left to store a blob');
+    const spareBytes = bsize * bavail - rowBytes - this.#writingBytes;
+    if (spareBytes < 0) throw new MeshError('disk_full', 'no room left to store a blob');
+    if (spareBytes >= ampleBytes) this.#ampleUntilMs = this.#monotonicMs() + ampleMs;
   }
 
   async #write(path: string, { bytes, isCold }: BlobToStore): Promise<void> {

@@ -333,6 +333,28 @@ describe('the file blob store on a full disk', () => {
     expect(await nodeFiles.readdir(join(root, 'tmp'))).toEqual([]);
   });
 
+  it('looks at a disk with much room four times a second, and at any other before each blob', async () => {
+    let [freeBytes, looks, nowMs] = [2 ** 40, 0, 0];
+    const statfs = async () => {
+      looks += 1;
+      return { bsize: 1, blocks: 2 ** 41, bavail: freeBytes };
+    };
+    const files = { ...systemFiles, statfs: statfs as unknown as typeof nodeFiles.statfs };
+    const store = await openFileBlobStore(root, files, () => nowMs);
+    const put = async (seed: number): Promise<void> => {
+      const { hash, bytes } = blobOf(1_000, seed);
+      await store.put(hash, bytes);
+    };
+    for (const seed of [1, 2, 3]) await put(seed);
+    expect(looks).toBe(1);
+    nowMs = 250;
+    freeBytes = 2 ** 31;
+    for (const seed of [4, 5, 6]) await put(seed);
+    expect(looks).toBe(4);
+    freeBytes = 2 ** 20;
+    await expect(put(7)).rejects.toMatchObject({ code: 'disk_full' });
+  });
+
   it('does so when a write stops half-way', async () => {
     await fillAndEnlarge(injectedSmallFileSystem(2 * 1024 * 1024 + 1_000));
   });
