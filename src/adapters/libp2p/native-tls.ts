@@ -11,6 +11,7 @@ import type {
 import type { TLSComponents } from '@libp2p/tls';
 import { tls } from '@libp2p/tls';
 import { generateCertificate, toMessageStream, verifyPeerCertificate } from '@libp2p/tls/utils';
+import { gatherReads } from './socket-reads.ts';
 import { carriedBy, gatherWrites } from './socket-writes.ts';
 
 /**
@@ -70,6 +71,7 @@ class NativeTls implements ConnectionEncrypter {
       const remotePeer = await verifyPeerCertificate(raw, options.remotePeer, connection.log);
       const streamMuxer = muxers.get(secured.alpnProtocol || withoutMuxer);
       const stream = toMessageStream(connection, secured);
+      gatherReads(secured, stream);
       // The stream keeps what it is given while the socket is full, though it tells the muxer that it has sent it.
       carriedBy(
         stream,
