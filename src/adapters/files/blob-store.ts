@@ -5,6 +5,7 @@ import { isHash } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
 import type { BlobStore, GetOptions, PutOptions } from '../../ports/blob-store.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
+import { AmpleRoom } from './ample-room.ts';
 import { syncDirectory } from './atomic-file.ts';
 import { DirectWriter } from './direct-writer.ts';
 import { codeOf, fileError } from './file-error.ts';
@@ -31,9 +32,6 @@ const syncsInFlightMax = 4;
 /** Room that blobs leave to the rows of the database, which has to be written for anything to be removed: so much, or a share of a small disk. */
 const rowRoomBytes = 16 * 1024 * 1024;
 const rowRoomShare = 1 / 16;
-/** A disk that has so much room beyond that is looked at again only after a while: nobody fills it meanwhile. */
-const ampleBytes = 4 * 1024 * 1024 * 1024;
-const ampleMs = 250;
 /** What is kept for inspection; past it, a blob that is put aside is removed instead. */
 const quarantinedMax = 256;
 
@@ -46,9 +44,9 @@ const quarantinedMax = 256;
 export async function openFileBlobStore(
   directory: string,
   files: BlobFiles = systemFiles,
-  monotonicMs: () => number = () => performance.now(),
+  ample: AmpleRoom = new AmpleRoom(),
 ): Promise<BlobStore> {
-  const store = new FileBlobStore(directory, files, monotonicMs);
+  const store = new FileBlobStore(directory, files, ample);
   await store.open();
   return store;
 }
@@ -58,7 +56,7 @@ class FileBlobStore implements BlobStore {
   readonly #temporary: string;
   readonly #quarantine: string;
   readonly #files: BlobFiles;
-  readonly #monotonicMs: () => number;
+  readonly #ample: AmpleRoom;
   readonly #direct: DirectWriter;
   readonly #writes = new Gate(putsInFlightMax);
   readonly #reads = new Gate(readsInFlightMax);
@@ -72,15 +70,13 @@ class FileBlobStore implements BlobStore {
   #sequence = 0;
   /** Bytes of blobs that are being written. */
   #writingBytes = 0;
-  /** Until when the disk counts as having room without a look. */
-  #ampleUntilMs = Number.NEGATIVE_INFINITY;
 
-  constructor(directory: string, files: BlobFiles, monotonicMs: () => number) {
+  constructor(directory: string, files: BlobFiles, ample: AmpleRoom) {
     this.#root = directory;
     this.#temporary = join(directory, 'tmp');
     this.#quarantine = join(directory, 'quarantine');
     this.#files = files;
-    this.#monotonicMs = monotonicMs;
+    this.#ample = ample;
     this.#direct = new DirectWriter(files, putsInFlightMax);
   }
 
@@ -135,14 +131,14 @@ class FileBlobStore implements BlobStore {
 
   /** Throws `MeshError` `disk_full` when what is being written would take the room that rows need. */
   async #assertRoom(): Promise<void> {
-    if (this.#monotonicMs() < this.#ampleUntilMs) return;
+    if (this.#ample.isThere) return;
     const { bsize, blocks, bavail } = await this.#files.statfs(this.#root);
     // Some file systems tell no sizes.
     if (blocks === 0) return;
     const rowBytes = Math.min(rowRoomBytes, bsize * blocks * rowRoomShare);
     const spareBytes = bsize * bavail - rowBytes - this.#writingBytes;
     if (spareBytes < 0) throw new MeshError('disk_full', 'no room left to store a blob');
-    if (spareBytes >= ampleBytes) this.#ampleUntilMs = this.#monotonicMs() + ampleMs;
+    this.#ample.saw(spareBytes);
   }
 
   async #write(path: string, { bytes, isCold }: BlobToStore): Promise<void> {

@@ -1,10 +1,11 @@
 import { open, type RangeOptions, type RootDatabase } from 'lmdb';
 import type { KvKey, KvRange, KvReader } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
+import { AmpleRoom } from '../files/ample-room.ts';
 import { prepareDatabaseFile, syncNewDatabase } from './database-file.ts';
 import { commitErrorOf, readError, writeError } from './errors.ts';
 import type { Row } from './pending-rows.ts';
-import { assertRoom, recalledRoom, type StatRoom } from './room.ts';
+import { type StatRoom, spareRoom } from './room.ts';
 
 /**
  * Address space set aside for the map at first. It costs neither memory nor disk, since the file grows only as
@@ -102,7 +103,8 @@ export interface RowBatch {
  */
 export class Database implements KvReader {
   readonly #open: () => Promise<LmdbDatabase>;
-  readonly #statRoom: StatRoom;
+  readonly #statRoom: StatRoom | undefined;
+  readonly #ample: AmpleRoom;
   readonly #path: string;
   /**
    * None from the moment it is being closed: a read that lmdb is asked for while it closes fails later, by an
@@ -118,12 +120,14 @@ export class Database implements KvReader {
       readonly open: () => Promise<LmdbDatabase>;
       /** What the file system says of its room; itself when absent. */
       readonly statRoom?: StatRoom;
+      readonly ample?: AmpleRoom;
     },
     path: string,
   ) {
     this.#database = deps.database;
     this.#open = deps.open;
-    this.#statRoom = deps.statRoom ?? recalledRoom();
+    this.#statRoom = deps.statRoom;
+    this.#ample = deps.ample ?? new AmpleRoom();
     this.#path = path;
   }
 
@@ -190,7 +194,9 @@ export class Database implements KvReader {
 
   /** Throws `MeshError` `disk_full` unless so many rows have room. */
   assertRoom({ size, bytes }: Omit<RowBatch, 'rows'>): void {
-    assertRoom(this.#path, { writes: size, bytes, freeInFile: () => this.#freeInFile() }, this.#statRoom);
+    if (this.#ample.isThere) return;
+    const wanted = { writes: size, bytes, freeInFile: () => this.#freeInFile() };
+    this.#ample.saw(spareRoom(this.#path, wanted, this.#statRoom));
   }
 
   /** How many transactions were ever committed to it; while it cannot be asked, how many there were when it was. */

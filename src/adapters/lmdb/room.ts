@@ -16,23 +16,6 @@ const usableShare = 1 / 2;
 /** What a file system tells of its room, in blocks; no blocks at all where it tells nothing. */
 export type StatRoom = (path: string) => Pick<StatsFs, 'blocks' | 'bavail' | 'bsize'>;
 
-/** Of a disk with so much room what was told so lately is believed: nobody fills that much in the meantime. */
-const ampleBytes = 2 ** 30;
-const latelyMs = 20;
-
-/** Asks a file system that has plenty of room once in a while, and any other each time. Every commit asks. */
-export function recalledRoom(statRoom: StatRoom = statfsSync, nowMs = () => performance.now()): StatRoom {
-  let told: ReturnType<StatRoom> = { blocks: 0, bavail: 0, bsize: 0 };
-  let toldMs = Number.NEGATIVE_INFINITY;
-  return (path) => {
-    const ms = nowMs();
-    if (ms - toldMs < latelyMs && told.bavail * told.bsize >= ampleBytes) return told;
-    told = statRoom(path);
-    toldMs = ms;
-    return told;
-  };
-}
-
 export interface RoomWanted {
   readonly writes: number;
   readonly bytes: number;
@@ -41,22 +24,22 @@ export interface RoomWanted {
 }
 
 /**
- * Throws `MeshError` `disk_full` unless there is room for so many writes, on the disk or in the file itself. LMDB must not
- * find that out itself: lmdb 3.5.6 prints what it could not write into a buffer that is too small (`mdb_page_flush` in mdb.c,
- * a hundred bytes), which may end the process or change its memory. A quota is not seen here, nor the room of a file system that
- * tells no sizes.
+ * How many bytes more there are on a disk than so many writes take; fewer than none where they have room in the file itself.
+ * Throws `MeshError` `disk_full` unless they have room on either. LMDB must not find that out itself: lmdb 3.5.6 prints what it
+ * could not write into a buffer that is too small (`mdb_page_flush` in mdb.c, a hundred bytes), which may end the process or
+ * change its memory. A quota is not seen here, nor the room of a file system that tells no sizes.
  */
-export function assertRoom(
+export function spareRoom(
   path: string,
   { writes, bytes, freeInFile }: RoomWanted,
   statRoom: StatRoom = statfsSync,
-): void {
+): number {
   const { blocks, bavail, bsize } = roomOf(path, statRoom);
-  if (blocks === 0) return;
+  if (blocks === 0) return 0;
   const room = bavail * bsize;
   const wanted = Math.min(spareBytesMax, writes * spareBytesPerWrite) + writes * bytesPerWrite + bytes;
-  if (room >= wanted) return;
-  if (room >= spareBytesPerWrite && room + usableShare * freeInFile() >= wanted) return;
+  if (room >= wanted) return room - wanted;
+  if (room >= spareBytesPerWrite && room + usableShare * freeInFile() >= wanted) return room - wanted;
   throw new MeshError('disk_full', `no room to write in ${path}`);
 }
 

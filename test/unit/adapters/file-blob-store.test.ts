@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { blobBytesMax } from '../../../crdt/chunking.ts';
 import { blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
+import { AmpleRoom } from '../../../src/adapters/files/ample-room.ts';
 import { type BlobFiles, openFileBlobStore, systemFiles } from '../../../src/adapters/files/blob-store.ts';
 import {
   injectedSmallFileSystem,
@@ -340,7 +341,7 @@ describe('the file blob store on a full disk', () => {
       return { bsize: 1, blocks: 2 ** 41, bavail: freeBytes };
     };
     const files = { ...systemFiles, statfs: statfs as unknown as typeof nodeFiles.statfs };
-    const store = await openFileBlobStore(root, files, () => nowMs);
+    const store = await openFileBlobStore(root, files, new AmpleRoom(() => nowMs));
     const put = async (seed: number): Promise<void> => {
       const { hash, bytes } = blobOf(1_000, seed);
       await store.put(hash, bytes);

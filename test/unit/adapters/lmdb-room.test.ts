@@ -2,9 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { AmpleRoom } from '../../../src/adapters/files/ample-room.ts';
 import { Database, openDatabase } from '../../../src/adapters/lmdb/database.ts';
 import { LmdbKv } from '../../../src/adapters/lmdb/kv.ts';
-import { assertRoom, type RoomWanted, recalledRoom, type StatRoom } from '../../../src/adapters/lmdb/room.ts';
+import { type RoomWanted, type StatRoom, spareRoom } from '../../../src/adapters/lmdb/room.ts';
 import type { MeshError } from '../../../src/ports/mesh-error.ts';
 
 const mebibyte = 2 ** 20;
@@ -21,8 +22,8 @@ afterEach(() => rm(directory, { recursive: true, force: true }));
 const roomOf = (bytes: number): StatRoom => {
   return () => ({ blocks: 10_000, bavail: Math.floor(bytes / 4_096), bsize: 4_096 });
 };
-const look = (wanted: Omit<RoomWanted, 'freeInFile'>, freeInFile = 0): void =>
-  assertRoom(directory, { ...wanted, freeInFile: () => freeInFile }, statRoom);
+const look = (wanted: Omit<RoomWanted, 'freeInFile'>, freeInFile = 0): number =>
+  spareRoom(directory, { ...wanted, freeInFile: () => freeInFile }, statRoom);
 
 const refusal = expect.objectContaining({ code: 'disk_full' }) as MeshError;
 
@@ -30,6 +31,15 @@ test('writes that a disk has room for may be made, and others are refused before
   expect(() => look({ writes: 10, bytes: 1_000 })).not.toThrow();
   expect(() => look({ writes: 1, bytes: 2 ** 60 })).toThrow(refusal);
   expect(() => look({ writes: 2 ** 50, bytes: 1 })).toThrow(refusal);
+});
+
+test('what there is beyond them is told, and nothing of a file system that tells no sizes', () => {
+  statRoom = roomOf(64 * mebibyte);
+  expect(look({ writes: 1, bytes: 1_000 })).toBe(64 * mebibyte - (128 + 8) * 1024 - 1_000);
+  statRoom = roomOf(mebibyte);
+  expect(look({ writes: 8, bytes: 100 }, mebibyte / 2)).toBeLessThan(0);
+  statRoom = () => ({ blocks: 0, bavail: 0, bsize: 4_096 });
+  expect(look({ writes: 1, bytes: 1_000 })).toBe(0);
 });
 
 test('the last mebibyte of a disk is left free, but for a few rows', () => {
@@ -48,23 +58,6 @@ test('what the file has free counts by half, and cannot stand for the last of th
   expect(() => look({ writes: 2, bytes: 100 }, 100 * mebibyte)).toThrow(refusal);
 });
 
-test.each([
-  ['plenty of room is asked once in a while', 2 ** 30, [0, 20, 45]],
-  ['less than that is asked each time', 2 ** 30 - 4_096, [0, 5, 19, 20, 39, 45]],
-])('a disk with %s', (_, bytes, expected) => {
-  let nowMs = 0;
-  const asked: number[] = [];
-  const recalled = recalledRoom(
-    (path) => {
-      asked.push(nowMs);
-      return roomOf(bytes)(path);
-    },
-    () => nowMs,
-  );
-  for (nowMs of [0, 5, 19, 20, 39, 45]) expect(recalled(directory)).toEqual(roomOf(bytes)(directory));
-  expect(asked).toEqual(expected);
-});
-
 test('a file system that tells no sizes takes every write', () => {
   statRoom = () => ({ blocks: 0, bavail: 0, bsize: 4_096 });
   expect(() => look({ writes: 10, bytes: 1_000 })).not.toThrow();
@@ -77,10 +70,9 @@ test('a directory whose room cannot be told is an error of the disk', async () =
 
 test('rows that are deleted on a full disk make room for others', async () => {
   const open = () => openDatabase(directory);
-  const database = new Database(
-    { database: await open(), open, statRoom: (path) => (statRoom ?? roomOf(2 ** 40))(path) },
-    directory,
-  );
+  const looks = { statRoom: (path: string) => (statRoom ?? roomOf(2 ** 40))(path), ample: new AmpleRoom(() => nowMs) };
+  let nowMs = 0;
+  const database = new Database({ database: await open(), open, ...looks }, directory);
   const kv = await LmdbKv.over(database, directory);
   const key = (index: number): Uint8Array => Buffer.from(`key ${String(index).padStart(8, '0')}`);
   const put = (from: number): Promise<void> =>
@@ -91,6 +83,7 @@ test('rows that are deleted on a full disk make room for others', async () => {
   for (let index = 0; index < filled; index += 20) await put(index);
   // From now on the file cannot grow by more than is left free for small batches.
   statRoom = roomOf(mebibyte);
+  nowMs += 1_000;
   await expect(put(filled)).rejects.toMatchObject({ code: 'disk_full' });
   for (let index = 0; index < filled / 2; index += 2) {
     await kv.transact((transaction) => {
