@@ -66,6 +66,8 @@ const tickMs = 1_000;
 const hedgeAfterMs = 2_000;
 /** Needs looked at in vain before a dispatch gives up: their holders are all busy. */
 const busyNeedsMax = 32;
+/** A holder that owes all it may is asked for more when it owes only so much of that: then for several blobs at once. */
+const againShare = 3 / 4;
 
 interface Need extends BlobWant {
   readonly groups: Set<HolderGroup>;
@@ -80,6 +82,8 @@ interface Need extends BlobWant {
   read: boolean;
   /** Somebody counts on the fetcher to store it. */
   store: boolean;
+  /** `#changes` when its holders were all found busy. */
+  busyAt: number | undefined;
 }
 
 /**
@@ -97,6 +101,10 @@ export class BlobFetcher {
   readonly #sessions = new Map<PeerId, HolderSession>();
   readonly #needs = new Map<BlobHash, Need>();
   readonly #queues: readonly Set<Need>[] = [new Set(), new Set(), new Set()];
+  /** Holders that owe all they may, until they owe less again. */
+  readonly #full = new Set<HolderSession>();
+  /** How often something changed that may let a need find a holder whose holders were all busy. */
+  #changes = 0;
   #dispatchPlanned = false;
   #cancelTick: (() => void) | undefined;
   #closed = false;
@@ -119,6 +127,7 @@ export class BlobFetcher {
     if (this.#closed || signal?.aborted === true) return Promise.resolve(undefined);
     const need = this.#needs.get(want.hash) ?? this.#addNeed(want);
     need.groups.add(options.holders);
+    need.busyAt = undefined;
     need.waiters += 1;
     need.read ||= options.storeOnly !== true;
     need.store ||= options.unstored !== true;
@@ -138,6 +147,7 @@ export class BlobFetcher {
   peerConnected(peer: PeerId): void {
     this.#scores.connected(peer);
     this.#cameMs = this.#dependencies.clock.monotonicMs();
+    this.#changes += 1;
     this.#planDispatch();
   }
 
@@ -166,6 +176,7 @@ export class BlobFetcher {
       waiters: 0,
       read: false,
       store: false,
+      busyAt: undefined,
     };
     this.#needs.set(need.hash, need);
     this.#enqueue(need, priority.normal);
@@ -175,6 +186,7 @@ export class BlobFetcher {
   #enqueue(need: Need, level: Priority): void {
     this.#queues[need.priority]?.delete(need);
     need.priority = level;
+    need.busyAt = undefined;
     this.#queues[level]?.add(need);
   }
 
@@ -210,13 +222,21 @@ export class BlobFetcher {
     let busy = 0;
     for (const queue of this.#queues) {
       for (const need of queue) {
-        const session = this.#sessionFor(need);
-        if (session === 'busy') busy += 1;
-        else if (session === 'none') this.#finish(need, undefined);
-        else this.#ask(session, need);
+        const session = this.#isStillBusy(need) ? 'busy' : this.#sessionFor(need);
+        if (session === 'none') this.#finish(need, undefined);
+        else if (session !== 'busy') this.#ask(session, need);
+        else {
+          busy += 1;
+          need.busyAt = this.#changes;
+        }
         if (busy >= busyNeedsMax) return;
       }
     }
+  }
+
+  /** Going through the holders of a need again would come to the same. What a reader waits for is tried all the same. */
+  #isStillBusy({ busyAt, priority: level }: Need): boolean {
+    return busyAt === this.#changes && level !== priority.urgent;
   }
 
   #ask(session: HolderSession, need: Need): void {
@@ -250,9 +270,23 @@ export class BlobFetcher {
     const session = this.#sessions.get(best.peer);
     if (session === undefined) return this.#openSession(best.peer);
     if (session.outstanding === 0) return session;
+    if (this.#full.has(session) && need.priority !== priority.urgent) return 'busy';
     const hasRoom =
       session.outstandingBytes + need.sizeBytes <= holderWindowBytes(best.score) && session.outstanding < wantHashesMax;
-    return hasRoom ? session : 'busy';
+    if (hasRoom) return session;
+    this.#full.add(session);
+    return 'busy';
+  }
+
+  /** A holder that owed all it might owes less: once that is enough for several blobs, it is asked for more. */
+  #owesLess(session: HolderSession): void {
+    const { peer, outstanding, outstandingBytes } = session;
+    const isEnough =
+      outstandingBytes <= againShare * holderWindowBytes(this.#scores.of(peer)) &&
+      outstanding <= againShare * wantHashesMax;
+    if (outstanding > 0 && !(this.#full.has(session) && isEnough)) return;
+    this.#full.delete(session);
+    this.#changes += 1;
   }
 
   #openSession(peer: PeerId): HolderSession | 'busy' {
@@ -279,6 +313,7 @@ export class BlobFetcher {
   #onAnswer(session: HolderSession, want: BlobWant, blob: Uint8Array<ArrayBuffer> | undefined): void {
     this.#planDispatch();
     this.#scores.success(session.peer);
+    this.#owesLess(session);
     if (blob !== undefined) this.#receivedBytes.add(blob.length);
     const need = this.#needs.get(want.hash);
     // A second holder's answer to what the first has delivered meanwhile, or nobody waits any more.
@@ -308,6 +343,8 @@ export class BlobFetcher {
 
   #onSessionEnd(session: HolderSession, error: MeshError | undefined, unanswered: readonly BlobWant[]): void {
     if (this.#sessions.get(session.peer) === session) this.#sessions.delete(session.peer);
+    this.#full.delete(session);
+    this.#changes += 1;
     if (this.#closed) return;
     if (error !== undefined) this.#scores.failure(session.peer, error);
     for (const want of unanswered) {
@@ -320,6 +357,8 @@ export class BlobFetcher {
   /** Once a second while there are sessions: gives up silent holders, doubles what is overdue, closes what is idle. */
   #tick(): void {
     this.#cancelTick = undefined;
+    // Who is to be left alone for a while, and what is known of the holders, change by themselves.
+    this.#changes += 1;
     const nowMs = this.#dependencies.clock.monotonicMs();
     for (const session of [...this.#sessions.values()]) {
       session.checkStall();

@@ -268,6 +268,42 @@ describe('fetching blobs', () => {
     await scene.run(Promise.all(all));
   });
 
+  it('asks a holder that owed all it might for several blobs at once, and not for each that it answers', async () => {
+    const scene = await Scene.start();
+    const blobs = Array.from({ length: 60 }, () => scene.blob(200 * kibibyte));
+    const asked: number[] = [];
+    await scene.scripted('alice', async (channel, hashes) => {
+      asked.push(hashes.length);
+      for (const hash of hashes) {
+        await scene.clock.sleep(1);
+        await send(channel, [blobs.find((blob) => blob.hash === hash)?.bytes]);
+      }
+    });
+    const holders = scene.group('alice');
+    await scene.run(Promise.all(blobs.map((blob) => scene.fetcher.fetch(blob, { holders }))));
+    expect(scene.stored.size).toBe(60);
+    // Four MiB at first, and then about one each time.
+    expect(asked[0]).toBe(20);
+    expect(asked.length).toBeLessThan(12);
+  });
+
+  it('asks who comes at once for what had found its holders busy', async () => {
+    const scene = await Scene.start();
+    const blobs = Array.from({ length: 30 }, () => scene.blob(200 * kibibyte));
+    await scene.scripted('silent', async () => undefined);
+    const { served } = await scene.honest('bob', blobs);
+    const names = ['silent'];
+    const holders = new HolderGroup(() => names as PeerId[]);
+    for (const blob of blobs) void scene.fetcher.fetch(blob, { holders });
+    await scene.clock.advance(100);
+    expect(served).toEqual([]);
+    names.push('bob');
+    scene.fetcher.peerConnected('bob' as PeerId);
+    await scene.clock.advance(300);
+    expect(served).toContain(blobs.at(-1)?.hash);
+    scene.fetcher.close();
+  });
+
   it('lets go of what was aborted, and ends quiet sessions', async () => {
     const scene = await Scene.start();
     const blob = scene.blob(1_000);
