@@ -1,7 +1,10 @@
 import type { PeerId } from '../../crdt/ids.ts';
 
-/** For how long a list of peers is good: what it is made of is on disk, and every blob asks for it. */
-const peersMs = 250;
+/**
+ * For how long a list of peers is good: what it is made of is on disk, and every blob asks for it. All that are connected
+ * are on it, and whoever comes has it made afresh; only who of them is the likeliest may have changed meanwhile.
+ */
+const peersMs = 1_000;
 /** How long a holder's "I lack this" stands for the rest of the content: it may be receiving it itself. */
 const lackMs = 1_000;
 
