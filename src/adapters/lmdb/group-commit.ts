@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { KvTransaction } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { PendingRows, RowReader } from './pending-rows.ts';
@@ -91,6 +92,9 @@ export class GroupCommit {
     // Lets callers of the same turn share the batch.
     await null;
     while (this.#fill(idleDiskTransactionsMax)) {
+      // What follows from these in the same turn, as a vote from the record it is on, shares their flush.
+      await nextTurn();
+      this.#fill(idleDiskTransactionsMax);
       const batch = this.#filling as Batch;
       this.#filling = undefined;
       this.#writing = batch;

@@ -12,10 +12,13 @@ const keysOf = (reader: Pick<KvReader, 'range'>): string[] =>
 let committed: PendingRows;
 let batches: number[];
 let failures: number;
+/** Resolves when the first batch is on its way. */
+let begun: PromiseWithResolvers<void>;
 let commits: GroupCommit;
 
 beforeEach(() => {
   [committed, batches, failures] = [new PendingRows(), [], 0];
+  begun = Promise.withResolvers();
   const nothing = { range: () => [] };
   commits = new GroupCommit({
     base: {
@@ -27,6 +30,7 @@ beforeEach(() => {
     },
     write: async (rows) => {
       batches.push(rows.size);
+      begun.resolve();
       await new Promise((resolve) => setImmediate(resolve));
       if (failures-- > 0) throw new Error('the disk fails');
       for (const row of rows.rows()) committed.set(keyText(row.key), row);
@@ -41,10 +45,26 @@ describe('commits in groups', () => {
   it('share one write among the transactions that wait for it', async () => {
     const first = put('first');
     // The first batch is on its way when the others ask.
-    await null;
-    await null;
+    await begun.promise;
     await Promise.all([first, ...Array.from({ length: 100 }, (_, index) => put(`key ${index}`))]);
     expect(batches).toEqual([1, 100]);
+  });
+
+  it('share the write of what they follow from in the same turn', async () => {
+    const ran = Promise.withResolvers<void>();
+    const record = commits.transact((transaction) => {
+      transaction.put(key('record'), key('record'));
+      ran.resolve();
+    });
+    await ran.promise;
+    for (let step = 0; step < 20; step += 1) await null;
+    const seen = commits.transact((transaction) => {
+      transaction.put(key('vote'), key('vote'));
+      return keysOf(transaction);
+    });
+    expect(await seen).toEqual(['record', 'vote']);
+    await record;
+    expect(batches).toEqual([2]);
   });
 
   it('hold at most so many transactions', async () => {
@@ -69,13 +89,13 @@ describe('commits in groups', () => {
       throw new Error('no');
     });
     await expect(thrown).rejects.toThrow('no');
+    await commits.idle();
     expect(batches).toEqual([0, 0]);
   });
 
   it('run while the one before is being written, on top of what it writes', async () => {
     const first = put('first');
-    await null;
-    await null;
+    await begun.promise;
     const seen = commits.transact((transaction) => transaction.get(key('first'))?.length);
     const listed = commits.transact((transaction) => keysOf(transaction));
     const second = commits.transact((transaction) => transaction.delete(key('first')));
@@ -89,8 +109,7 @@ describe('commits in groups', () => {
   it('fail with the one before that they ran on top of, and the next begins anew', async () => {
     failures = 1;
     const first = put('first');
-    await null;
-    await null;
+    await begun.promise;
     const copy = (transaction: KvTransaction) =>
       transaction.put(key('copy'), transaction.get(key('first')) as Uint8Array);
     const onTop = commits.transact(copy);
