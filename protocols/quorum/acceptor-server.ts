@@ -82,10 +82,11 @@ export class Acceptor {
     for (const item of request.items) this.#checkFirst(item);
     this.#hear(from, request.own);
     const { heads } = await takeInEnclosed(request.items.map(enclosingItem), from, this.#dependencies);
-    const held = await Promise.all(request.items.map((item) => isTakenIn(item, heads) || this.#hold(item, from)));
+    const isComing = request.items.map((item) => this.#isComing(item, heads));
+    const held = await Promise.all(request.items.map((item, at) => isComing[at] || this.#hold(item, from)));
     const result = await this.#transact(request, (transaction) => {
       const votes = request.items.map((item, at) => {
-        const isHeld = isTakenIn(item, heads) ? transaction.holds(item.register, item.value.head) : held[at];
+        const isHeld = isComing[at] ? isSeen(transaction, item) : held[at];
         return isHeld ? vote(transaction, item, request.epoch) : undefined;
       });
       const { answers, batch, whole } = this.#sign(request, votes);
@@ -162,6 +163,13 @@ export class Acceptor {
     return decline('not_a_coordinator', view.epoch);
   }
 
+  /** True of a head that is in the store, though perhaps not on disk: it came along now, or just before. */
+  #isComing(item: VoteItem, heads: ReadonlySet<string>): boolean {
+    if (item.t === 'prepare') return false;
+    const { register, value } = item;
+    return heads.has(value.head) || this.#dependencies.kindOf(register).isArriving?.(value.head) === true;
+  }
+
   async #hold(item: VoteItem, from: PeerId): Promise<boolean> {
     if (item.t === 'prepare') return true;
     const { register, value } = item;
@@ -235,8 +243,8 @@ export class Acceptor {
   }
 }
 
-function isTakenIn(item: VoteItem, heads: ReadonlySet<string>): item is Extract<VoteItem, { t: 'accept' }> {
-  return item.t === 'accept' && heads.has(item.value.head);
+function isSeen(transaction: AcceptorTransaction, item: VoteItem): boolean {
+  return item.t === 'accept' && transaction.holds(item.register, item.value.head);
 }
 
 function enclosingItem(item: VoteItem): EnclosingItem {

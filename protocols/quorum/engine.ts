@@ -158,8 +158,7 @@ export class QuorumEngine {
   /** Answers a request of a member, or of this node's own proposer. */
   async answer(request: QuorumRequest, from: PeerId): Promise<QuorumResponse> {
     if (request.t === 'confirm') {
-      // What is proposed is read from the store without a transaction.
-      await (await takeInEnclosed(request.items, from, this.#dependencies)).flushed;
+      await takeInEnclosed(request.items, from, this.#dependencies);
       const outcomes = await Promise.all(request.items.map((item) => this.#confirm(item, from)));
       return { t: 'confirm', outcomes: outcomes.map(wireOutcome) };
     }

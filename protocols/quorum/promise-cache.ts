@@ -27,6 +27,10 @@ export class PromiseCache {
     return promise?.epoch === epoch ? promise : undefined;
   }
 
+  has(register: string): boolean {
+    return this.#promises.has(register);
+  }
+
   put(register: string, promise: CachedPromise): void {
     this.#promises.delete(register);
     this.#promises.set(register, promise);

@@ -85,14 +85,16 @@ export class RegisterProposer {
    */
   async decide(register: string, candidate: Candidate | null, signal: AbortSignal): Promise<Decision> {
     const { clock, random } = this.#dependencies;
-    if (candidate !== null && !(await this.#holdCandidate(register, candidate, signal))) {
-      return { kind: 'unavailable', reason: 'missing' };
-    }
+    let isHeld = candidate === null;
     let mayBeChosen = false;
     for (let failures = 0; ; ) {
       signal.throwIfAborted();
       const view = this.#dependencies.view();
       if (!this.hasMajority(view)) return { kind: 'unavailable', reason: mayBeChosen ? 'lost' : 'no_majority' };
+      if (candidate !== null && !isHeld && !(failures === 0 && this.#mayBeginUnflushed(view, register, candidate))) {
+        isHeld = await this.#holdCandidate(register, candidate, signal);
+        if (!isHeld) return { kind: 'unavailable', reason: mayBeChosen ? 'lost' : 'missing' };
+      }
       const result = await this.#attempt(view, register, candidate, { mayBegin: failures === 0, signal });
       if (result === 'again') continue;
       if (result !== 'retry' && result !== 'lost') return result;
@@ -149,6 +151,15 @@ export class RegisterProposer {
     const { nodeId, certificates } = this.#dependencies;
     if (!view.carried || certificates.latest(register) !== null) return false;
     return stickyOrder(register, view.coordinators)[0]?.nodeId === nodeId;
+  }
+
+  /**
+   * Whether a candidate that is still on its way to disk may be proposed: in a first round, of which nobody hears before
+   * this node's own vote is on disk, and with it the candidate. Any other is compared first with what there is.
+   */
+  #mayBeginUnflushed(view: QuorumView, register: string, { head }: Candidate): boolean {
+    const isArriving = this.#dependencies.kindOf(register).isArriving?.(head) === true;
+    return isArriving && !this.#promises.has(register) && this.#mayBegin(view, register);
   }
 
   #begin(view: QuorumView, register: string): PreparedRound {

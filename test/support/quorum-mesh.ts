@@ -92,6 +92,9 @@ export class QuorumNode {
   readonly unstorable = new Set<string>();
   /** Heads whose enclosure is lost between the store and the disk. */
   readonly unflushable = new Set<string>();
+  /** How long what is enclosed is on its way to this node's disk. */
+  arrivalMs = 0;
+  readonly arriving = new Map<string, Promise<void>>();
   readonly aheadOf: number[] = [];
   /** Certificates are not kept in the transaction of a vote, as those of the control log. */
   certifiesApart = false;
@@ -127,7 +130,8 @@ export class QuorumNode {
       log: this.log,
       store: wrap(
         new KvAcceptorStore(this.kv, {
-          holds: (_reader, _register, head) => !this.withheld.has(head),
+          holds: (_reader, _register, head) =>
+            !this.withheld.has(head) || (this.arriving.has(head) && !this.unflushable.has(head)),
           certify: (_transaction, certificate) =>
             this.certifiesApart ? undefined : () => void this.book.keep(certificate),
         }),
@@ -174,6 +178,7 @@ export class QuorumNode {
       },
       hold: async (register, value, from) => {
         this.held.push({ register, value, from });
+        await this.arriving.get(value.head);
         return !this.withheld.has(value.head);
       },
       enclose: (head) => [Buffer.from(head)],
@@ -183,12 +188,23 @@ export class QuorumNode {
           if (this.unstorable.has(head)) throw new MeshError('disk_full', 'no room');
           if (from === this.peerId || Buffer.from(enclosed[0] ?? []).toString() !== head) continue;
           this.takenIn.push({ head, from });
-          if (!this.unflushable.has(head)) this.withheld.delete(head);
           taken.add(head);
+          if (this.arrivalMs === 0) this.#arrived(head);
+          else
+            this.arriving.set(
+              head,
+              this.mesh.clock.sleep(this.arrivalMs).then(() => this.#arrived(head)),
+            );
         }
-        return { heads: taken, flushed: Promise.resolve() };
+        return { heads: taken, flushed: Promise.all(this.arriving.values()).then(() => undefined) };
       },
+      isArriving: (head) => this.arriving.has(head),
     };
+  }
+
+  #arrived(head: string): void {
+    this.arriving.delete(head);
+    if (!this.unflushable.has(head)) this.withheld.delete(head);
   }
 }
 

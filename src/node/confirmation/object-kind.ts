@@ -29,6 +29,8 @@ export interface ObjectKindDependencies {
  */
 export class ObjectKind implements RegisterKind {
   readonly #dependencies: ObjectKindDependencies;
+  /** Heads that were taken in and are not on disk yet, with what came along. */
+  readonly #arriving = new Map<string, { readonly enclosed: Enclosed; readonly flushed: Promise<void> }>();
 
   constructor(dependencies: ObjectKindDependencies) {
     this.#dependencies = dependencies;
@@ -52,6 +54,12 @@ export class ObjectKind implements RegisterKind {
   async hold(register: string, value: RegisterValue, from: PeerId, signal: AbortSignal): Promise<boolean> {
     const { localPeer, pull } = this.#dependencies;
     if (this.#holds(register, value.head)) return true;
+    const arriving = this.#arriving.get(value.head);
+    if (arriving !== undefined) {
+      // What went wrong is told to who took it in.
+      await arriving.flushed.catch(() => undefined);
+      if (this.#holds(register, value.head)) return true;
+    }
     if (from === localPeer) return false;
     await pull(from, register as DocId, signal);
     return this.#holds(register, value.head);
@@ -59,6 +67,8 @@ export class ObjectKind implements RegisterKind {
 
   /** The record, and its content when that is small. */
   enclose(head: string): Enclosed | undefined {
+    const arriving = this.#arriving.get(head);
+    if (arriving !== undefined) return arriving.enclosed;
     const { kv, objects, content } = this.#dependencies;
     const version = objects.sound(kv, head as VersionId);
     if (version === undefined) return undefined;
@@ -74,7 +84,7 @@ export class ObjectKind implements RegisterKind {
     const contents: Uint8Array[] = [];
     for (const { head, enclosed } of heads) {
       const [record, ...along] = enclosed;
-      if (record === undefined || objects.holds(kv, head as VersionId)) continue;
+      if (record === undefined || this.#arriving.has(head) || objects.holds(kv, head as VersionId)) continue;
       records.push(record);
       contents.push(...along);
     }
@@ -84,7 +94,21 @@ export class ObjectKind implements RegisterKind {
     const flushed = received.then(({ added }) => propagation.arrived(added, 'quorum'));
     // Where no record was good enough for the store, nothing is placed.
     const none = flushed.then(() => new Set<string>());
-    return { heads: await Promise.race([placed.promise, none]), flushed };
+    const placedHeads = await Promise.race([placed.promise, none]);
+    for (const { head, enclosed } of heads) if (placedHeads.has(head)) this.#arrives(head, { enclosed, flushed });
+    return { heads: placedHeads, flushed };
+  }
+
+  isArriving(head: string): boolean {
+    return this.#arriving.has(head);
+  }
+
+  #arrives(head: string, arriving: { readonly enclosed: Enclosed; readonly flushed: Promise<void> }): void {
+    this.#arriving.set(head, arriving);
+    const end = (): void => {
+      if (this.#arriving.get(head) === arriving) this.#arriving.delete(head);
+    };
+    arriving.flushed.then(end, end);
   }
 
   #holds(register: string, head: string): boolean {

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { linkHash } from '../../../crdt/certificate.ts';
 import { stickyOrder } from '../../../protocols/quorum/sticky-order.ts';
 import { coordinatorOf, headOf, QuorumMesh, registerOf } from '../../support/quorum-mesh.ts';
@@ -142,6 +142,52 @@ test('what a fresh head names goes along with the votes on it, and nobody has to
   const [first, ...others] = order(three) as [string, string, string];
   expect(mesh.node(first).takenIn).toEqual([{ head: a, from: mesh.node('agent').peerId }]);
   for (const name of others) expect(mesh.node(name).takenIn).toEqual([{ head: a, from: mesh.node(first).peerId }]);
+});
+
+describe('what came along and is still on its way to disk', () => {
+  const arrivalMs = 1_000;
+  /** An agent's fresh head at a proposer whose disk takes a second for it. */
+  const proposed = async (head: string) => {
+    const startMs = mesh.clock.monotonicMs();
+    const outcome = await mesh.run(mesh.node('agent').engine.propose(register, head, { isFresh: true }));
+    return { outcome, ms: mesh.clock.monotonicMs() - startMs };
+  };
+
+  test('is voted on in the first round, and goes on to the others with the question', async () => {
+    mesh = await QuorumMesh.start([...three, 'agent'], 3);
+    const [first, ...others] = order(three) as [string, string, string];
+    for (const name of three) mesh.node(name).withheld.add(a);
+    mesh.node(first).arrivalMs = arrivalMs;
+    const { outcome, ms } = await proposed(a);
+    expect(outcome).toMatchObject({ kind: 'confirmed' });
+    expect(ms).toBeLessThan(arrivalMs);
+    expect(mesh.node(first).held).toEqual([]);
+    for (const name of others) expect(mesh.node(name).takenIn).toEqual([{ head: a, from: mesh.node(first).peerId }]);
+  });
+
+  test('is waited for where there is a head to compare it with', async () => {
+    mesh = await QuorumMesh.start([...three, 'agent'], 3);
+    const [first] = order(three) as [string];
+    await proposed(a);
+    mesh.node(first).withheld.add(ab);
+    mesh.node(first).arrivalMs = arrivalMs;
+    const { outcome, ms } = await proposed(ab);
+    expect(outcome).toMatchObject({ kind: 'confirmed' });
+    expect(ms).toBeGreaterThanOrEqual(arrivalMs);
+  });
+
+  test('is proposed to nobody when it gets lost there, and the next coordinator proposes it', async () => {
+    mesh = await QuorumMesh.start([...three, 'agent'], 3);
+    const [first, second, third] = order(three) as [string, string, string];
+    mesh.node(first).withheld.add(a);
+    mesh.node(first).unflushable.add(a);
+    mesh.node(first).arrivalMs = arrivalMs;
+    const { outcome } = await proposed(a);
+    expect(outcome).toMatchObject({ kind: 'confirmed' });
+    const [certificate] = mesh.certificates();
+    expect(certificate?.statement.ballot.proposer.split('.')[0]).toBe(mesh.node(second).nodeId);
+    expect(mesh.node(third).takenIn).toEqual([{ head: a, from: mesh.node(second).peerId }]);
+  });
 });
 
 test('nothing goes along with a head that others can be expected to hold', async () => {

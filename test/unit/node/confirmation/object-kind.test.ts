@@ -52,3 +52,92 @@ describe('a candidate for the confirmed head', () => {
     expect(judged('left', 'right', kindWith(['elsewhere']))).toBe('damaged');
   });
 });
+
+describe('a head that came along', () => {
+  const bob = 'bob' as PeerId;
+  const [record, content] = [Buffer.from('record'), Buffer.from('content')];
+  const value: RegisterValue = { position: 1, head: 'left', previous: null };
+
+  /** A kind whose disk takes what comes when it is told to. */
+  function kindOnSlowDisk() {
+    const flushed = Promise.withResolvers<{ added: readonly never[] }>();
+    const stored = new Set<string>();
+    const pulled: string[] = [];
+    const received: unknown[] = [];
+    const objects = {
+      holds: () => false,
+      sound: (_reader: unknown, head: string) =>
+        stored.has(head) ? { record: { ns: 'ns', key: 'key' }, text: '' } : undefined,
+      documentId: () => 'register',
+    };
+    const kind = new ObjectKind({
+      objects,
+      localPeer: 'alice' as PeerId,
+      intake: {
+        receive: (
+          records: unknown,
+          _from: unknown,
+          _contents: unknown,
+          told: { placed: (ids: Set<string>) => void },
+        ) => {
+          received.push(records);
+          told.placed(new Set(['left']));
+          return flushed.promise;
+        },
+      },
+      propagation: { arrived: () => undefined },
+      pull: async (peer: string) => void pulled.push(peer),
+    } as unknown as ObjectKindDependencies);
+    const taken = kind.takeIn(
+      [
+        { head: 'left', enclosed: [record, content] },
+        { head: 'right', enclosed: [record] },
+      ],
+      bob,
+    );
+    return { kind, taken, stored, pulled, received, flushed };
+  }
+  const { signal } = new AbortController();
+
+  test('is on its way until it is on disk, and is held then', async () => {
+    const { kind, taken, stored, flushed, pulled } = kindOnSlowDisk();
+    expect((await taken).heads).toEqual(new Set(['left']));
+    expect([kind.isArriving('left'), kind.isArriving('right')]).toEqual([true, false]);
+    let isHeld: boolean | undefined;
+    const held = kind.hold('register', value, bob, signal).then((is) => {
+      isHeld = is;
+    });
+    for (let turn = 0; turn < 20; turn += 1) await null;
+    expect(isHeld).toBeUndefined();
+    stored.add('left');
+    flushed.resolve({ added: [] });
+    await held;
+    expect(isHeld).toBe(true);
+    expect(kind.isArriving('left')).toBe(false);
+    expect(pulled).toEqual([]);
+  });
+
+  test('goes on to others as it came, before it can be read', async () => {
+    const { kind, taken } = kindOnSlowDisk();
+    await taken;
+    expect(kind.enclose('left')).toEqual([record, content]);
+  });
+
+  test('is not taken in again while it is on its way, as with this node’s own vote', async () => {
+    const { kind, taken, received } = kindOnSlowDisk();
+    await taken;
+    expect((await kind.takeIn([{ head: 'left', enclosed: [record] }], bob)).heads).toEqual(new Set());
+    expect(received).toHaveLength(1);
+  });
+
+  test('is asked for when the disk did not take it', async () => {
+    const { kind, taken, flushed, pulled } = kindOnSlowDisk();
+    const { flushed: told } = await taken;
+    const held = kind.hold('register', value, bob, signal);
+    flushed.reject(new Error('the disk fails'));
+    await expect(told).rejects.toThrow('the disk fails');
+    expect(await held).toBe(false);
+    expect(kind.isArriving('left')).toBe(false);
+    expect(pulled).toEqual([bob]);
+  });
+});
