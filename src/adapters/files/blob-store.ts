@@ -3,9 +3,9 @@ import { dirname, join } from 'node:path';
 import { blobBytesMax } from '../../../crdt/chunking.ts';
 import { isHash } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
+import { AmpleRoom } from '../../ports/ample-room.ts';
 import type { BlobStore, GetOptions, PutOptions } from '../../ports/blob-store.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
-import { AmpleRoom } from './ample-room.ts';
 import { syncDirectory } from './atomic-file.ts';
 import { DirectWriter } from './direct-writer.ts';
 import { codeOf, fileError } from './file-error.ts';
@@ -44,7 +44,7 @@ const quarantinedMax = 256;
 export async function openFileBlobStore(
   directory: string,
   files: BlobFiles = systemFiles,
-  ample: AmpleRoom = new AmpleRoom(),
+  ample: AmpleRoom = new AmpleRoom(() => performance.now()),
 ): Promise<BlobStore> {
   const store = new FileBlobStore(directory, files, ample);
   await store.open();

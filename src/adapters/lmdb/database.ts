@@ -1,7 +1,7 @@
 import { open, type RangeOptions, type RootDatabase } from 'lmdb';
+import { AmpleRoom } from '../../ports/ample-room.ts';
 import type { KvKey, KvRange, KvReader } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
-import { AmpleRoom } from '../files/ample-room.ts';
 import { prepareDatabaseFile, syncNewDatabase } from './database-file.ts';
 import { commitErrorOf, readError, writeError } from './errors.ts';
 import type { Row } from './pending-rows.ts';
@@ -127,7 +127,7 @@ export class Database implements KvReader {
     this.#database = deps.database;
     this.#open = deps.open;
     this.#statRoom = deps.statRoom;
-    this.#ample = deps.ample ?? new AmpleRoom();
+    this.#ample = deps.ample ?? new AmpleRoom(() => performance.now());
     this.#path = path;
   }
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { AmpleRoom } from '../../../src/adapters/files/ample-room.ts';
+import { AmpleRoom } from '../../../src/ports/ample-room.ts';
 
 const gibibyte = 2 ** 30;
 

@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { blobBytesMax } from '../../../crdt/chunking.ts';
 import { blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
-import { AmpleRoom } from '../../../src/adapters/files/ample-room.ts';
 import { type BlobFiles, openFileBlobStore, systemFiles } from '../../../src/adapters/files/blob-store.ts';
+import { AmpleRoom } from '../../../src/ports/ample-room.ts';
 import {
   injectedSmallFileSystem,
   mountSmallFileSystem,

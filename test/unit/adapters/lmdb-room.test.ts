@@ -2,10 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { AmpleRoom } from '../../../src/adapters/files/ample-room.ts';
 import { Database, openDatabase } from '../../../src/adapters/lmdb/database.ts';
 import { LmdbKv } from '../../../src/adapters/lmdb/kv.ts';
 import { type RoomWanted, type StatRoom, spareRoom } from '../../../src/adapters/lmdb/room.ts';
+import { AmpleRoom } from '../../../src/ports/ample-room.ts';
 import type { MeshError } from '../../../src/ports/mesh-error.ts';
 
 const mebibyte = 2 ** 20;

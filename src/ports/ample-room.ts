@@ -7,7 +7,7 @@ export class AmpleRoom {
   readonly #monotonicMs: () => number;
   #untilMs = Number.NEGATIVE_INFINITY;
 
-  constructor(monotonicMs: () => number = () => performance.now()) {
+  constructor(monotonicMs: () => number) {
     this.#monotonicMs = monotonicMs;
   }
 
