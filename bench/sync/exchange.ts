@@ -50,6 +50,7 @@ export async function exchange<T>(
     confirmedOf: (doc) => asker.view.confirmedOf(doc),
     receiveCertificates: async () => undefined,
     nowMs: () => clock.nowMs(),
+    turn: () => Promise.resolve(),
     heardTime: () => undefined,
     async receive(texts) {
       for (const text of texts) recordBytes += text.length;

@@ -24,6 +24,8 @@ import {
 
 /** Messages of records being stored while the next one is read. */
 const messagesAheadMax = 4;
+/** Documents that are looked up in one turn of the event loop. */
+const lookedAtPerTurnMax = 256;
 /** Questions for records that the peer has beside the one it is answering. */
 const questionsAheadMax = 1;
 /**
@@ -47,6 +49,8 @@ export interface SyncSink {
   confirmedOf(doc: DocId): ConfirmedLink | undefined;
   /** Milliseconds since the epoch here, for display. */
   nowMs(): number;
+  /** Lets others have the event loop in the midst of something long. */
+  turn(): Promise<void>;
   /** The peer said what time it is: `peerMs`, asked and answered at these points of `nowMs`. */
   heardTime(sample: { readonly sentMs: number; readonly peerMs: number; readonly receivedMs: number }): void;
   /**
@@ -206,7 +210,8 @@ export class SyncClient {
   async #pullChanged(items: readonly Item[], kept?: SlotSet): Promise<void> {
     const docs: DocId[] = [];
     const absent = new Set<DocId>();
-    for (const { key, value } of items) {
+    for (const [at, { key, value }] of items.entries()) {
+      if (at > 0 && at % lookedAtPerTurnMax === 0) await this.#sink.turn();
       const doc = idOf<DocId>(key);
       if (kept?.has(this.#sink.slotOf(doc)) === false) continue;
       const ours = this.#sink.digestOf(doc);

@@ -29,6 +29,7 @@ export function syncSink(
     headsOf: (doc) => view.headsOf(doc),
     confirmedOf: (doc) => view.confirmedOf(doc),
     nowMs: () => clock.nowMs(),
+    turn: () => clock.sleep(0),
     heardTime: (sample) => propagation.heardTime(peer, sample),
     receive: async (texts, contents) => {
       const report = await take(texts, contents);

@@ -20,6 +20,8 @@ import type { UnprovedCopies } from './unproved-copies.ts';
 const unprovedMax = 8_192;
 const suspectsMax = 4_096;
 const drawnMax = 256;
+/** Contents that are looked up in one turn of the event loop. */
+const lookedAtPerTurnMax = 512;
 
 /** How many checks came to what. */
 export type CheckCounts = Readonly<Record<ProofResult, number>>;
@@ -101,14 +103,11 @@ export class SpotChecks {
    * to the next audit again. Never rejects but when the node stops.
    */
   async run(signal: AbortSignal): Promise<CheckCounts> {
-    const { kv, shelf } = this.#dependencies;
     const counts: Record<ProofResult, number> = { proved: 0, lacking: 0, wrong: 0, unreachable: 0 };
     const run: Run = { counts, signal, silent: new Set() };
     // Suspects come last: a node that falls silent over them is asked for nothing else for a while.
     const checks = [...this.#unproved, ...this.#drawn.checks, ...this.#suspects.checks];
-    const { here = [], elsewhere = [] } = Object.groupBy(checks, ({ content }) =>
-      shelf.sizeOf(kv, content.manifest) === undefined ? 'elsewhere' : 'here',
-    );
+    const { here, elsewhere } = await this.#byPlace(checks);
     const own = Map.groupBy(here, ({ node }) => node);
     const byOthers = Map.groupBy(elsewhere, (check) => this.#checkerOf(check));
     await Promise.all([
@@ -123,6 +122,20 @@ export class SpotChecks {
       }),
     ]);
     return counts;
+  }
+
+  /** Those of contents that are here, and those of others; a few are looked at in each turn of the event loop. */
+  async #byPlace(
+    checks: readonly Check[],
+  ): Promise<{ readonly here: readonly Check[]; readonly elsewhere: readonly Check[] }> {
+    const { kv, shelf, clock } = this.#dependencies;
+    const here: Check[] = [];
+    const elsewhere: Check[] = [];
+    for (const [index, check] of checks.entries()) {
+      if (index > 0 && index % lookedAtPerTurnMax === 0) await clock.sleep(0);
+      (shelf.sizeOf(kv, check.content.manifest) === undefined ? elsewhere : here).push(check);
+    }
+    return { here, elsewhere };
   }
 
   /** Another holder that can be reached; without one the node itself, which is then looked at. */

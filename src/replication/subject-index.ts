@@ -25,7 +25,7 @@ const versionsPerTurnMax = 128;
 /** Documents with a damaged record that are gone through again at once. */
 const unsoundMax = 1_024;
 /** Subjects read in one turn of a walk. */
-const walkedPerTurnMax = 256;
+const walkedPerTurnMax = 64;
 /** Changed documents that a transaction goes through. */
 const newDocumentsMax = 256;
 /** Versions with one content that are looked at: the same bytes under more names than this are taken for wanted everywhere. */

@@ -51,6 +51,7 @@ class SlowDisk {
     kept: () => held.kept,
     slotOf: () => 0,
     nowMs: () => 0,
+    turn: () => clock.sleep(0),
     heardTime: () => undefined,
     trees: () => Promise.resolve((): TreeReader => ({ row: () => undefined })),
     digestOf: () => undefined,
