@@ -15,6 +15,10 @@ export interface ChangeAnswer {
 export class Ledger {
   /** Acknowledged versions and the node that answered. */
   readonly acknowledged = new Map<VersionId, string>();
+  /** Those of them that were called confirmed. */
+  readonly confirmed = new Set<VersionId>();
+  /** Contents, by their BLAKE3 in hex, of writes that asked to be confirmed at once: that does not wait for copies. */
+  readonly hurried = new Set<string>();
   /**
    * Versions, and contents by their manifest, whose every sound copy was on a disk that was rolled back, wiped or
    * rotted: the exception that invariant 1 names. They may survive all the same.

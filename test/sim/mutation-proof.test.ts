@@ -39,6 +39,7 @@ const proofs: readonly Proof[] = [
   // That every node takes fewer for a majority, and that only who proposes does.
   { fault: 'confirm-without-majority', kind: 'source', seeds: 1, scenario: 'coordinators', finders: ['confirmations'] },
   { fault: 'count-too-few-accepts', kind: 'source', seeds: 1, scenario: 'coordinators', finders: ['confirmations'] },
+  { fault: 'call-any-write-confirmed', kind: 'source', seeds: 1, scenario: 'quorum', finders: ['quorum-writes'] },
   { fault: 'admin-entry-without-majority', kind: 'source', seeds: 2, scenario: 'coordinators', finders: ['control'] },
   { fault: 'forget-promises-at-start', kind: 'source', seeds: 1, scenario: 'coordinators', finders: ['votes'] },
   { fault: 'vote-on-when-restored', kind: 'source', seeds: 2, scenario: 'coordinators', finders: ['votes'] },

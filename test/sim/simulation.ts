@@ -1,13 +1,22 @@
 import type { BlobHash, DocId, VersionId } from '../../crdt/ids.ts';
 import { documentId } from '../../crdt/object-document.ts';
 import type { Version } from '../../crdt/version.ts';
-import type { AskedOperation, CommittedChange, ObjectGraph, Outcome, WrittenVersion } from '../../src/node/api.ts';
+import type {
+  AskedOperation,
+  CommitMode,
+  CommittedChange,
+  ObjectGraph,
+  Outcome,
+  Refusal,
+  WrittenVersion,
+} from '../../src/node/api.ts';
 import type { Node } from '../../src/node/mesh-node.ts';
 import type { ObjectRow } from '../../src/node/rows.ts';
 import { listingKey, objectKey, versionKey } from '../../src/node/storage-keys.ts';
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { ControlHistory } from './checkers/control-history.ts';
 import { strangeness } from './checkers/membership.ts';
+import { isConfirmedOn } from './checkers/quorum-writes.ts';
 import { unsettledReplicas } from './checkers/replicas.ts';
 import { FaultyMesh } from './faulty-mesh.ts';
 import type { Holdings } from './holdings.ts';
@@ -30,6 +39,11 @@ const pollMs = 1_000;
 
 /** What a client sends: text, or bytes in pieces. */
 export type Body = string | readonly Uint8Array[];
+
+export interface WriteOptions {
+  readonly author?: string;
+  readonly commit?: CommitMode;
+}
 
 /** Nodes, faults and the clients that call them: what scenarios are written in. */
 export class Simulation extends FaultyMesh {
@@ -112,11 +126,12 @@ export class Simulation extends FaultyMesh {
     key: string,
     body: Body,
     parents?: readonly string[],
-    author = 'admin',
+    { author = 'admin', commit = 'local' }: WriteOptions = {},
   ): Promise<Outcome<WrittenVersion>> {
     const pieces = typeof body === 'string' ? [Buffer.from(body)] : body;
-    const target = { ns: namespace, key, author, body: pieces, ...(parents === undefined ? {} : { parents }) };
-    return this.acknowledge(name, this.node(name).put(target), true);
+    const target = { ns: namespace, key, author, commit, body: pieces, ...(parents === undefined ? {} : { parents }) };
+    // While it is being confirmed a node may give up content that is not placed on it.
+    return this.acknowledge(name, this.node(name).put(target), commit === 'local');
   }
 
   /** Enters what a node acknowledges into the ledger, at the moment it does. */
@@ -127,13 +142,18 @@ export class Simulation extends FaultyMesh {
   ): Promise<Outcome<WrittenVersion>> {
     const machine = this.get(name);
     const outcome = await answer;
-    if (!outcome.ok) return outcome;
-    const { version } = outcome.value;
+    const version = outcome.ok ? outcome.value.version : storedAllTheSame(outcome.error);
+    if (version === undefined) return outcome;
     this.ledger.acknowledged.set(version, name);
     machine.owed.add(version);
     const known = this.library.get(version);
     if (known === undefined && this.isWatched)
       this.violate('no-loss', `${name} acknowledged ${version}, which it never stored`);
+    if (outcome.ok && outcome.value.state === 'confirmed') {
+      this.ledger.confirmed.add(version);
+      if (known !== undefined && this.isWatched && !isConfirmedOn(machine, known, this.library))
+        this.violate('quorum-writes', `${name} called ${version} confirmed, which it is not there`);
+    }
     const manifest = known?.version.record.content?.manifest;
     if (ownContent && manifest !== undefined) machine.owedContents.add(manifest);
     return outcome;
@@ -368,6 +388,12 @@ export class Simulation extends FaultyMesh {
 }
 
 /** The end of an object's confirmed chain as a node knows it, and which head it calls confirmed. */
+/** The version of a write that waited to be confirmed, was not, and is stored. */
+function storedAllTheSame({ code, detail }: Refusal): VersionId | undefined {
+  if (code !== 'not_a_descendant' && code !== 'quorum_unavailable') return undefined;
+  return detail?.version as VersionId | undefined;
+}
+
 function lastLink({ kv }: Machine, doc: DocId): string {
   const statement = certificatesOf(kv, doc)?.latest.statement;
   if (statement === undefined) return 'no position';

@@ -1,5 +1,5 @@
 import { blake3, toHex } from '../../crdt/digest.ts';
-import type { Outcome, RefusalCode, WrittenVersion } from '../../src/node/api.ts';
+import type { CommitMode, Outcome, RefusalCode, WrittenVersion } from '../../src/node/api.ts';
 import type { Node } from '../../src/node/mesh-node.ts';
 import { MeshError, type MeshErrorCode } from '../../src/ports/mesh-error.ts';
 import type { Draw } from './draw.ts';
@@ -14,6 +14,8 @@ export interface WorkloadOptions {
   /** Shares of bodies that are a file of their own, and that are several chunks long. */
   readonly filesShare: number;
   readonly largeShare: number;
+  /** The share of writes that wait until they are confirmed; none when absent. */
+  readonly quorumShare?: number;
 }
 
 export const usualWorkload: WorkloadOptions = {
@@ -33,6 +35,8 @@ const expectedRefusals: ReadonlySet<RefusalCode> = new Set([
   'unknown_parent',
   'version_not_found',
 ]);
+/** And who waits until a write is confirmed. */
+const unconfirmed: ReadonlySet<RefusalCode> = new Set(['not_a_descendant', 'quorum_unavailable']);
 const expectedErrors: ReadonlySet<MeshErrorCode> = new Set([
   'content_unavailable',
   'corrupt',
@@ -79,26 +83,33 @@ export class Workload {
     const draw = this.#draw;
     const body = this.#body();
     const heads = this.#sim.headsOf(name, key);
+    const options = { author, commit: this.#commitMode() };
+    const hurried = (b3: string | undefined): void => {
+      if (options.commit === 'quorum' && b3 !== undefined) this.#sim.ledger.hurried.add(b3);
+    };
+    hurried(b3Of(body));
     switch (kind) {
       case 'put':
-        return this.#wrote(await this.#sim.put(name, key, body, undefined, author), body);
+        return this.#wrote(await this.#sim.put(name, key, body, undefined, options), body);
       case 'branch': {
         const parents = this.#someVersions(name, key);
-        return this.#wrote(await this.#sim.put(name, key, body, parents, author), body, parents);
+        return this.#wrote(await this.#sim.put(name, key, body, parents, options), body, parents);
       }
       case 'mergeByHand': {
         const parents = heads.length === 0 ? undefined : heads;
-        return this.#wrote(await this.#sim.put(name, key, body, parents, author), body, parents);
+        return this.#wrote(await this.#sim.put(name, key, body, parents, options), body, parents);
       }
       case 'pick': {
         const node = this.#sim.node(name);
-        if (heads.length < 2) return this.#wrote(await this.#sim.put(name, key, body, undefined, author), body);
-        const input = { ns: namespace, key, parents: heads, pick: draw.pick(heads), author };
+        if (heads.length < 2) return this.#wrote(await this.#sim.put(name, key, body, undefined, options), body);
+        const picked = draw.pick(heads);
+        hurried(this.#sim.library.get(picked)?.version.record.content?.b3);
+        const input = { ns: namespace, key, parents: heads, pick: picked, ...options };
         return this.#wrote(await this.#sim.acknowledge(name, node.merge(input)), undefined, heads);
       }
       case 'remove': {
         const parents = draw.chance(0.3) ? this.#someVersions(name, key) : undefined;
-        const target = { ns: namespace, key, author, ...(parents === undefined ? {} : { parents }) };
+        const target = { ns: namespace, key, ...options, ...(parents === undefined ? {} : { parents }) };
         const answer = this.#sim.acknowledge(name, this.#sim.node(name).delete(target));
         return this.#wrote(await answer, undefined, parents);
       }
@@ -109,6 +120,11 @@ export class Workload {
       case 'list':
         return this.#list(name);
     }
+  }
+
+  #commitMode(): CommitMode {
+    const { quorumShare = 0 } = this.#options;
+    return quorumShare > 0 && this.#draw.chance(quorumShare) ? 'quorum' : 'local';
   }
 
   #wrote(outcome: Outcome<WrittenVersion>, body?: readonly Uint8Array[], named?: readonly string[]): string {
@@ -204,7 +220,9 @@ export class Workload {
   #refused(code: RefusalCode): string {
     this.refused += 1;
     const isElsewhere = this.#sim.isPlaced && code === 'metadata_unavailable';
-    if (!isElsewhere && !expectedRefusals.has(code)) this.#sim.violate('workload', `a client was refused with ${code}`);
+    const isUnconfirmed = this.#options.quorumShare !== undefined && unconfirmed.has(code);
+    if (!isElsewhere && !isUnconfirmed && !expectedRefusals.has(code))
+      this.#sim.violate('workload', `a client was refused with ${code}`);
     return code;
   }
 

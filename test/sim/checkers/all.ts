@@ -12,6 +12,7 @@ import { membership } from './membership.ts';
 import { noLoss } from './no-loss.ts';
 import { patience } from './patience.ts';
 import { proofs } from './proofs.ts';
+import { quorumWrites } from './quorum-writes.ts';
 import { recovery } from './recovery.ts';
 import { replicas } from './replicas.ts';
 import { uniqueDots } from './unique-dots.ts';
@@ -37,4 +38,5 @@ export const allCheckers: readonly CheckerFactory[] = [
   proofs,
   replicas,
   patience,
+  quorumWrites,
 ];

@@ -111,6 +111,7 @@ function checkConfirmed(
   const writer = machines.find(({ member }) => member.nodeId === record?.node);
   // With its disk it forgot that there was something to wait for.
   if (record === undefined || record.content === null || writer === undefined || writer.hadAnotherDisk) return;
+  if (world.ledger.hurried.has(record.content.b3)) return;
   const desired = Array.from(maps, (map) => map.desired(record.ns, record.key).holders.length);
   const had = copiesEver(record.content.manifest, world);
   if (had < Math.min(backingCopies, ...desired))

@@ -57,6 +57,11 @@ export const sourceFaults = {
     find: 'return Math.floor(coordinators / 2) + 1;',
     replace: 'return Math.min(1, coordinators);',
   },
+  'call-any-write-confirmed': {
+    module: 'src/node/confirmation/confirmations.ts',
+    find: "return refused ?? ok({ ...written, state: 'confirmed' });",
+    replace: "return refused === undefined || refused ? ok({ ...written, state: 'confirmed' }) : refused;",
+  },
   'count-too-few-accepts': {
     module: 'crdt/quorum/proposer.ts',
     find: 'const majority = majorityOf(round.settings.coordinators.length);',
