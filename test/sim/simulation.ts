@@ -16,7 +16,7 @@ import { listingKey, objectKey, versionKey } from '../../src/node/storage-keys.t
 import { MeshError } from '../../src/ports/mesh-error.ts';
 import { ControlHistory } from './checkers/control-history.ts';
 import { strangeness } from './checkers/membership.ts';
-import { isConfirmedOn } from './checkers/quorum-writes.ts';
+import { isCertifiedOn } from './checkers/quorum-writes.ts';
 import { unsettledReplicas } from './checkers/replicas.ts';
 import { FaultyMesh } from './faulty-mesh.ts';
 import type { Holdings } from './holdings.ts';
@@ -151,8 +151,8 @@ export class Simulation extends FaultyMesh {
       this.violate('no-loss', `${name} acknowledged ${version}, which it never stored`);
     if (outcome.ok && outcome.value.state === 'confirmed') {
       this.ledger.confirmed.add(version);
-      if (known !== undefined && this.isWatched && !isConfirmedOn(machine, known, this.library))
-        this.violate('quorum-writes', `${name} called ${version} confirmed, which it is not there`);
+      if (known !== undefined && this.isWatched && !isCertifiedOn(machine, known, this.library))
+        this.violate('quorum-writes', `${name} called ${version} confirmed, and has no certificate of it`);
     }
     const manifest = known?.version.record.content?.manifest;
     if (ownContent && manifest !== undefined) machine.owedContents.add(manifest);
