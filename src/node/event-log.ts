@@ -38,6 +38,8 @@ export class EventLog {
 
   /** Writes events; call `publish` with the returned number once the transaction is on disk. */
   append(transaction: KvTransaction, events: readonly EventBody[]): number {
+    // The last number may be of a transaction that failed: no row has it, and readers would look for one for ever.
+    if (events.length === 0) return this.#lastFlushed;
     const before = this.#lastWritten;
     for (let start = 0; start < events.length; start += eventsPerRowMax) {
       const row = events.slice(start, start + eventsPerRowMax);
@@ -69,13 +71,17 @@ export class EventLog {
   async *read(after: number, signal: AbortSignal): AsyncGenerator<MeshEvent> {
     let seen = after > this.#lastFlushed ? 0 : after;
     while (!signal.aborted) {
+      const last = this.#lastFlushed;
       const page = this.#page(seen);
       for (const event of page) {
         yield event;
         seen = event.id;
         if (signal.aborted) return;
       }
-      if (page.length === 0) await this.#more(seen, signal);
+      if (page.length > 0) continue;
+      // Numbers up to there that no row has are of transactions that failed.
+      seen = last;
+      await this.#more(seen, signal);
     }
   }
 

@@ -124,6 +124,30 @@ it('numbers on after a restart, and shows nothing that is not published', async 
   await reading;
 });
 
+it('goes on past numbers of a transaction that failed, also where the next one tells of nothing', async () => {
+  const log = new EventLog(kv);
+  await append(log, 1);
+  const stopped = new AbortController();
+  const seen: number[] = [];
+  const reading = (async () => {
+    for await (const { id } of log.read(0, stopped.signal)) seen.push(id);
+  })();
+  await clock.run(clock.sleep(1), 1_000);
+  const failed = kv.transact((transaction) => {
+    log.append(transaction, [bodyOf(1)]);
+    throw new Error('the disk is full');
+  });
+  await expect(clock.run(failed, 1_000)).rejects.toThrow('the disk is full');
+  await append(log, 0);
+  expect(log.last()).toBe(1);
+  await clock.run(clock.sleep(1), 1_000);
+  await append(log, 2);
+  await clock.run(clock.sleep(1), 1_000);
+  expect(seen).toEqual([1, 3, 4]);
+  stopped.abort();
+  await reading;
+});
+
 it('gives all there is to who names a number that was never given out, and then goes on', async () => {
   const log = new EventLog(kv);
   await append(log, 2);
