@@ -231,8 +231,10 @@ export class SyncClient {
     const answered = async (): Promise<void> => {
       const batch = asked.shift() ?? [];
       const answer = await this.#receiveRecords();
-      // An answer is bounded: the question is asked again until it is complete or brings nothing new.
-      if (answer.more && answer.received > 0) await ask(batch.map(({ doc }) => this.#wanted(doc)));
+      // An answer is bounded: the question is asked again until it is complete or brings nothing new. Others may have brought
+      // meanwhile what it was about, and then another one brings what is behind that.
+      const goesOn = answer.more && (answer.received > 0 || batch.some((wanted) => this.#hasCome(wanted)));
+      if (goesOn) await ask(batch.map(({ doc }) => this.#wanted(doc)));
       else partial.push(...at(batch, answer.partial).map(({ doc }) => doc));
     };
     const ask = async (all: readonly Wanted[]): Promise<void> => {
@@ -258,6 +260,11 @@ export class SyncClient {
   /** Looks at what is here of each when its turn comes. */
   *#wantedOf(docs: readonly DocId[], absent: ReadonlySet<DocId>): Generator<Wanted> {
     for (const doc of docs) yield absent.has(doc) ? { doc, want: { doc: rawHash(doc), have: [] } } : this.#wanted(doc);
+  }
+
+  /** True of a document that was not here when it was asked for, and is now. */
+  #hasCome({ doc, want }: Wanted): boolean {
+    return want.have.length === 0 && this.#sink.headsOf(doc).length > 0;
   }
 
   #wanted(doc: DocId): Wanted {

@@ -1,10 +1,15 @@
 import { expect, it } from 'vitest';
-import { rawHash } from '../../../crdt/digest.ts';
+import { rawHash, toBase32 } from '../../../crdt/digest.ts';
 import type { Item, TreeReader } from '../../../crdt/fingerprint-tree.ts';
-import type { DocId, VersionId } from '../../../crdt/ids.ts';
+import type { DocId, PeerId, VersionId } from '../../../crdt/ids.ts';
 import { SlotSet } from '../../../crdt/slot-set.ts';
 import { SyncClient, type SyncSink } from '../../../protocols/sync/client.ts';
+import { decodeSyncRequest, encodeSyncMessage } from '../../../protocols/sync/messages.ts';
 import type { SyncSource } from '../../../protocols/sync/server.ts';
+import { Channel } from '../../../protocols/wire/channel.ts';
+import { packChanges } from '../../../protocols/wire/item-sets.ts';
+import { serveRequests } from '../../../protocols/wire/requests.ts';
+import { MemoryStream } from '../../../src/adapters/memory/byte-stream.ts';
 import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
 import { MemoryLog } from '../../../src/adapters/memory/log.ts';
 import { SystemClock } from '../../../src/adapters/system/clock.ts';
@@ -140,6 +145,52 @@ it('asks for what changed of a document that is here from what is here of it', a
   await pulled;
   expect(disk.lookedUp.every(isHere)).toBe(true);
   expect(disk.lookedUp).not.toEqual([]);
+  await channel.end();
+  await served;
+});
+
+it('asks again for the rest of an answer that was cut short, when others brought meanwhile what was in it', async () => {
+  const docs = [1, 2].map((byte) => new Uint8Array(32).fill(byte));
+  const here = toBase32(docs[0] as Uint8Array) as string as VersionId;
+  const asked: number[][] = [];
+  const end = (name: string): MemoryStream =>
+    new MemoryStream(name as PeerId, (_, arrive) => void setImmediate(arrive), {
+      onClosed: () => undefined,
+      splitAt: () => 0,
+    });
+  const [near, far] = [end('far'), end('near')];
+  MemoryStream.join(near, far);
+  const served = serveRequests(
+    far,
+    {
+      protocol: 'sync',
+      decode: decodeSyncRequest,
+      answer: async (peer, request) => {
+        if (request.t === 'feed') {
+          const entries = packChanges(docs.map((key) => ({ key, value: key })));
+          await peer.send(encodeSyncMessage({ t: 'feed', feed: 'feed', last: 2, through: 2, entries }));
+        }
+        if (request.t !== 'records') return;
+        asked.push(request.wants.map(({ have }) => have.length));
+        await peer.send(encodeSyncMessage({ t: 'records', texts: [new Uint8Array(1)] }));
+        await peer.send(encodeSyncMessage({ t: 'done', more: asked.length === 1 }));
+      },
+    },
+    { clock },
+  );
+  const disk = new SlowDisk();
+  const sink: SyncSink = {
+    ...disk.sink,
+    // The first came from another peer once it was asked for.
+    headsOf: (doc) => (asked.length > 0 && Buffer.compare(rawHash(doc), docs[0] as Uint8Array) === 0 ? [here] : []),
+    receive: () => Promise.resolve(asked.length > 1 ? 1 : 0),
+  };
+  const channel = new Channel(near, { clock });
+  await new SyncClient(channel, sink).pullFeed({ feed: 'feed', change: 0 });
+  expect(asked).toEqual([
+    [0, 0],
+    [1, 0],
+  ]);
   await channel.end();
   await served;
 });
