@@ -131,14 +131,14 @@ export class Simulation extends FaultyMesh {
     const pieces = typeof body === 'string' ? [Buffer.from(body)] : body;
     const target = { ns: namespace, key, author, commit, body: pieces, ...(parents === undefined ? {} : { parents }) };
     // While it is being confirmed a node may give up content that is not placed on it.
-    return this.acknowledge(name, this.node(name).put(target), commit === 'local');
+    return this.acknowledge(name, this.node(name).put(target), { commit, ownContent: commit === 'local' });
   }
 
   /** Enters what a node acknowledges into the ledger, at the moment it does. */
   async acknowledge(
     name: string,
     answer: Promise<Outcome<WrittenVersion>>,
-    ownContent = false,
+    { commit = 'local', ownContent = false }: { readonly commit?: CommitMode; readonly ownContent?: boolean } = {},
   ): Promise<Outcome<WrittenVersion>> {
     const machine = this.get(name);
     const outcome = await answer;
@@ -149,6 +149,8 @@ export class Simulation extends FaultyMesh {
     const known = this.library.get(version);
     if (known === undefined && this.isWatched)
       this.violate('no-loss', `${name} acknowledged ${version}, which it never stored`);
+    if (outcome.ok && commit === 'quorum' && outcome.value.state !== 'confirmed')
+      this.violate('quorum-writes', `${name} did not wait until ${version} is confirmed`);
     if (outcome.ok && outcome.value.state === 'confirmed') {
       this.ledger.confirmed.add(version);
       if (known !== undefined && this.isWatched && !isCertifiedOn(machine, known, this.library))

@@ -105,12 +105,12 @@ export class Workload {
         const picked = draw.pick(heads);
         hurried(this.#sim.library.get(picked)?.version.record.content?.b3);
         const input = { ns: namespace, key, parents: heads, pick: picked, ...options };
-        return this.#wrote(await this.#sim.acknowledge(name, node.merge(input)), undefined, heads);
+        return this.#wrote(await this.#sim.acknowledge(name, node.merge(input), options), undefined, heads);
       }
       case 'remove': {
         const parents = draw.chance(0.3) ? this.#someVersions(name, key) : undefined;
         const target = { ns: namespace, key, ...options, ...(parents === undefined ? {} : { parents }) };
-        const answer = this.#sim.acknowledge(name, this.#sim.node(name).delete(target));
+        const answer = this.#sim.acknowledge(name, this.#sim.node(name).delete(target), options);
         return this.#wrote(await answer, undefined, parents);
       }
       case 'read':
