@@ -167,7 +167,7 @@ export class Acceptor {
   #isComing(item: VoteItem, heads: ReadonlySet<string>): boolean {
     if (item.t === 'prepare') return false;
     const { register, value } = item;
-    return heads.has(value.head) || this.#dependencies.kindOf(register).isArriving?.(value.head) === true;
+    return heads.has(value.head) || this.#dependencies.kindOf(register).isArriving?.(register, value.head) === true;
   }
 
   async #hold(item: VoteItem, from: PeerId): Promise<boolean> {

@@ -40,10 +40,10 @@ export interface RegisterKind {
    */
   takeIn?(heads: readonly EnclosedHead[], from: PeerId): Promise<TakenIn>;
   /**
-   * True of a head that was taken in and is on its way to disk: transactions that are asked for from now on come after it, as
+   * True of a head of this register that was taken in and is on its way to disk: transactions that are asked for from now on come after it, as
    * `TakenIn.heads` has it. `hold` waits until it is there. Never true of a kind without it.
    */
-  isArriving?(head: string): boolean;
+  isArriving?(register: string, head: string): boolean;
 }
 
 /** What was enclosed and taken in, on its way to disk. */

@@ -158,7 +158,7 @@ export class RegisterProposer {
    * this node's own vote is on disk, and with it the candidate. Any other is compared first with what there is.
    */
   #mayBeginUnflushed(view: QuorumView, register: string, { head }: Candidate): boolean {
-    const isArriving = this.#dependencies.kindOf(register).isArriving?.(head) === true;
+    const isArriving = this.#dependencies.kindOf(register).isArriving?.(register, head) === true;
     return isArriving && !this.#promises.has(register) && this.#mayBegin(view, register);
   }
 

@@ -55,7 +55,7 @@ interface Checked {
 interface ReceiveOptions {
   /** They do not wait for those that came before them. */
   readonly isUrgent?: boolean;
-  readonly placed?: ((ids: ReadonlySet<VersionId>) => void) | undefined;
+  readonly placed?: ((versions: ReadonlyMap<VersionId, Version>) => void) | undefined;
 }
 
 interface StoreOptions extends Pick<ReceiveOptions, 'placed'> {
@@ -373,20 +373,26 @@ export class RecordIntake {
 /** Gathers which records are in the store, and tells once the transactions of all have run. */
 class InStore {
   readonly #objects: Pick<ObjectStore, 'holds'>;
-  readonly #tell: (ids: ReadonlySet<VersionId>) => void;
-  readonly #ids = new Set<VersionId>();
+  readonly #tell: (versions: ReadonlyMap<VersionId, Version>) => void;
+  readonly #versions = new Map<VersionId, Version>();
   #left: number;
 
-  constructor(objects: Pick<ObjectStore, 'holds'>, records: number, tell: (ids: ReadonlySet<VersionId>) => void) {
+  constructor(
+    objects: Pick<ObjectStore, 'holds'>,
+    records: number,
+    tell: (versions: ReadonlyMap<VersionId, Version>) => void,
+  ) {
     this.#objects = objects;
     this.#left = records;
     this.#tell = tell;
   }
 
   ran(reader: KvReader, batch: readonly Version[]): void {
-    for (const { id } of batch) if (this.#objects.holds(reader, id)) this.#ids.add(id);
+    for (const version of batch) {
+      if (this.#objects.holds(reader, version.id)) this.#versions.set(version.id, version);
+    }
     this.#left -= batch.length;
-    if (this.#left === 0) this.#tell(this.#ids);
+    if (this.#left === 0) this.#tell(this.#versions);
   }
 }
 

@@ -198,7 +198,7 @@ export class QuorumNode {
         }
         return { heads: taken, flushed: Promise.all(this.arriving.values()).then(() => undefined) };
       },
-      isArriving: (head) => this.arriving.has(head),
+      isArriving: (_register, head) => this.arriving.has(head),
     };
   }
 

@@ -1,6 +1,7 @@
 import type { RegisterValue } from '../../../crdt/certificate.ts';
 import type { DocId, PeerId, VersionId } from '../../../crdt/ids.ts';
 import type { Verdict } from '../../../crdt/quorum/proposer.ts';
+import type { Version } from '../../../crdt/version.ts';
 import type { Enclosed, EnclosedHead, RegisterKind, TakenIn } from '../../../protocols/quorum/register-kind.ts';
 import type { Kv, KvReader } from '../../ports/kv.ts';
 import type { ContentPlane } from '../content/content-plane.ts';
@@ -10,6 +11,15 @@ import type { RecordIntake } from '../record-intake.ts';
 
 /** The largest content that is enclosed with its record: asking for it would take more bytes than it has. */
 const contentBytesMax = 1_024;
+
+/** A head on its way to disk. */
+interface Arriving {
+  /** Its object. */
+  readonly register: string;
+  /** Its record, and what came along. */
+  readonly enclosed: Enclosed;
+  readonly flushed: Promise<void>;
+}
 
 /** What the registers of objects need of the node around them. */
 export interface ObjectKindDependencies {
@@ -29,8 +39,8 @@ export interface ObjectKindDependencies {
  */
 export class ObjectKind implements RegisterKind {
   readonly #dependencies: ObjectKindDependencies;
-  /** Heads that were taken in and are not on disk yet, with what came along. */
-  readonly #arriving = new Map<string, { readonly enclosed: Enclosed; readonly flushed: Promise<void> }>();
+  /** Heads that were taken in and are not on disk yet. */
+  readonly #arriving = new Map<string, Arriving>();
 
   constructor(dependencies: ObjectKindDependencies) {
     this.#dependencies = dependencies;
@@ -89,21 +99,28 @@ export class ObjectKind implements RegisterKind {
       contents.push(...along);
     }
     if (records.length === 0) return { heads: new Set(), flushed: Promise.resolve() };
-    const placed = Promise.withResolvers<ReadonlySet<string>>();
+    const placed = Promise.withResolvers<ReadonlyMap<string, Version>>();
     const received = intake.receive(records, from, contents, { isUrgent: true, placed: placed.resolve });
     const flushed = received.then(({ added }) => propagation.arrived(added, 'quorum'));
     // Where no record was good enough for the store, nothing is placed.
-    const none = flushed.then(() => new Set<string>());
-    const placedHeads = await Promise.race([placed.promise, none]);
-    for (const { head, enclosed } of heads) if (placedHeads.has(head)) this.#arrives(head, { enclosed, flushed });
-    return { heads: placedHeads, flushed };
+    const none = flushed.then(() => new Map<string, Version>());
+    const versions = await Promise.race([placed.promise, none]);
+    for (const { head, enclosed } of heads) {
+      const version = versions.get(head);
+      if (version === undefined) continue;
+      const { ns, key } = version.record;
+      // What is said to be its record may be another's.
+      const sound = [Buffer.from(version.text), ...enclosed.slice(1)];
+      this.#arrives(head, { register: objects.documentId(ns, key), enclosed: sound, flushed });
+    }
+    return { heads: new Set(versions.keys()), flushed };
   }
 
-  isArriving(head: string): boolean {
-    return this.#arriving.has(head);
+  isArriving(register: string, head: string): boolean {
+    return this.#arriving.get(head)?.register === register;
   }
 
-  #arrives(head: string, arriving: { readonly enclosed: Enclosed; readonly flushed: Promise<void> }): void {
+  #arrives(head: string, arriving: Arriving): void {
     this.#arriving.set(head, arriving);
     const end = (): void => {
       if (this.#arriving.get(head) === arriving) this.#arriving.delete(head);

@@ -78,10 +78,10 @@ describe('a head that came along', () => {
           records: unknown,
           _from: unknown,
           _contents: unknown,
-          told: { placed: (ids: Set<string>) => void },
+          told: { placed: (versions: Map<string, unknown>) => void },
         ) => {
           received.push(records);
-          told.placed(new Set(['left']));
+          told.placed(new Map([['left', { record: { ns: 'ns', key: 'key' }, text: 'record' }]]));
           return flushed.promise;
         },
       },
@@ -102,7 +102,7 @@ describe('a head that came along', () => {
   test('is on its way until it is on disk, and is held then', async () => {
     const { kind, taken, stored, flushed, pulled } = kindOnSlowDisk();
     expect((await taken).heads).toEqual(new Set(['left']));
-    expect([kind.isArriving('left'), kind.isArriving('right')]).toEqual([true, false]);
+    expect([kind.isArriving('register', 'left'), kind.isArriving('register', 'right')]).toEqual([true, false]);
     let isHeld: boolean | undefined;
     const held = kind.hold('register', value, bob, signal).then((is) => {
       isHeld = is;
@@ -113,7 +113,7 @@ describe('a head that came along', () => {
     flushed.resolve({ added: [] });
     await held;
     expect(isHeld).toBe(true);
-    expect(kind.isArriving('left')).toBe(false);
+    expect(kind.isArriving('register', 'left')).toBe(false);
     expect(pulled).toEqual([]);
   });
 
@@ -121,6 +121,12 @@ describe('a head that came along', () => {
     const { kind, taken } = kindOnSlowDisk();
     await taken;
     expect(kind.enclose('left')).toEqual([record, content]);
+  });
+
+  test('is not on its way to another register', async () => {
+    const { kind, taken } = kindOnSlowDisk();
+    await taken;
+    expect(kind.isArriving('another register', 'left')).toBe(false);
   });
 
   test('is not taken in again while it is on its way, as with this node’s own vote', async () => {
@@ -137,7 +143,7 @@ describe('a head that came along', () => {
     flushed.reject(new Error('the disk fails'));
     await expect(told).rejects.toThrow('the disk fails');
     expect(await held).toBe(false);
-    expect(kind.isArriving('left')).toBe(false);
+    expect(kind.isArriving('register', 'left')).toBe(false);
     expect(pulled).toEqual([bob]);
   });
 });
