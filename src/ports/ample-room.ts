@@ -16,8 +16,8 @@ export class AmpleRoom {
     return this.#monotonicMs() < this.#untilMs;
   }
 
-  /** What a look has shown beyond what was wanted. */
+  /** What a look has shown beyond what was wanted; the last one counts. */
   saw(spareBytes: number): void {
-    if (spareBytes >= ampleBytes) this.#untilMs = this.#monotonicMs() + believedMs;
+    this.#untilMs = spareBytes >= ampleBytes ? this.#monotonicMs() + believedMs : Number.NEGATIVE_INFINITY;
   }
 }

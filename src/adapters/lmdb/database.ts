@@ -175,7 +175,8 @@ export class Database implements KvReader {
   async write({ rows, size, bytes }: RowBatch): Promise<void> {
     // First, since what is read needs no room.
     if (!this.#usable()) await this.#reopen();
-    this.assertRoom({ size, bytes });
+    // By a look: these are many rows at once, and LMDB must not find a full disk itself, however lately there was room.
+    this.#lookForRoom({ size, bytes });
     try {
       const database = this.#opened();
       await database.batch(() => {
@@ -194,8 +195,12 @@ export class Database implements KvReader {
 
   /** Throws `MeshError` `disk_full` unless so many rows have room. */
   assertRoom({ size, bytes }: Omit<RowBatch, 'rows'>): void {
-    if (this.#ample.isThere) return;
+    if (!this.#ample.isThere) this.#lookForRoom({ size, bytes });
+  }
+
+  #lookForRoom({ size, bytes }: Omit<RowBatch, 'rows'>): void {
     const wanted = { writes: size, bytes, freeInFile: () => this.#freeInFile() };
+    this.#ample.saw(0);
     this.#ample.saw(spareRoom(this.#path, wanted, this.#statRoom));
   }
 

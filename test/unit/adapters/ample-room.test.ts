@@ -15,4 +15,7 @@ it('is believed for a quarter of a second after plenty was seen, and for no mome
   expect(ample.isThere).toBe(true);
   nowMs = 250;
   expect(ample.isThere).toBe(false);
+  ample.saw(4 * gibibyte);
+  ample.saw(1);
+  expect(ample.isThere).toBe(false);
 });

@@ -68,6 +68,21 @@ test('a directory whose room cannot be told is an error of the disk', async () =
   expect(() => look({ writes: 1, bytes: 1 })).toThrow(expect.objectContaining({ code: 'io_error' }));
 });
 
+test('LMDB is given rows only after a look, however lately there was plenty of room', async () => {
+  statRoom = roomOf(2 ** 36);
+  const open = () => openDatabase(directory);
+  const looks = { statRoom: (path: string) => (statRoom as StatRoom)(path), ample: new AmpleRoom(() => 0) };
+  const database = new Database({ database: await open(), open, ...looks }, directory);
+  const row = { rows: [{ key: Uint8Array.of(1), value: Uint8Array.of(2) }], size: 1, bytes: 2 };
+  database.assertRoom(row);
+  statRoom = roomOf(0);
+  expect(() => database.assertRoom(row)).not.toThrow();
+  await expect(database.write(row)).rejects.toMatchObject({ code: 'disk_full' });
+  // What that look has shown is believed before what there was.
+  expect(() => database.assertRoom(row)).toThrow(refusal);
+  await database.close();
+});
+
 test('rows that are deleted on a full disk make room for others', async () => {
   const open = () => openDatabase(directory);
   const looks = { statRoom: (path: string) => (statRoom ?? roomOf(2 ** 40))(path), ample: new AmpleRoom(() => nowMs) };
