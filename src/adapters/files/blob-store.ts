@@ -302,7 +302,8 @@ class FileBlobStore implements BlobStore {
 
   async #sizeOf(path: string): Promise<number | undefined> {
     // Asked of every blob before it comes, when it is not there: that is not worth an error.
-    return (await this.#files.stat(path, { throwIfNoEntry: false }))?.size;
+    // Node.js knows that option since 24 only, and throws before.
+    return (await absentAsUndefined(this.#files.stat(path, { throwIfNoEntry: false })))?.size;
   }
 
   #pathOf(hash: BlobHash): string {
