@@ -160,7 +160,12 @@ export class ConnectionBook {
       await stream.write(crypto.getRandomValues(new Uint8Array(pingBytes)));
       for (let received = 0; received < pingBytes; ) {
         const bytes = await stream.read();
-        if (bytes === null) throw new MeshError('stream_failed', 'the ping was cut short');
+        if (bytes === null) {
+          const cutShort = new MeshError('stream_failed', 'the ping was cut short');
+          // Else this side of it stays open, and libp2p lets there be no other ping.
+          stream.reset(cutShort);
+          throw cutShort;
+        }
         received += bytes.byteLength;
       }
       await stream.end();
