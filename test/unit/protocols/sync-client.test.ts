@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { rawHash, toBase32 } from '../../../crdt/digest.ts';
 import type { Item, TreeReader } from '../../../crdt/fingerprint-tree.ts';
-import type { DocId, PeerId, VersionId } from '../../../crdt/ids.ts';
+import type { DocId, VersionId } from '../../../crdt/ids.ts';
 import { SlotSet } from '../../../crdt/slot-set.ts';
 import { SyncClient, type SyncSink } from '../../../protocols/sync/client.ts';
 import { decodeSyncRequest, encodeSyncMessage } from '../../../protocols/sync/messages.ts';
@@ -9,7 +9,6 @@ import type { SyncSource } from '../../../protocols/sync/server.ts';
 import { Channel } from '../../../protocols/wire/channel.ts';
 import { packChanges } from '../../../protocols/wire/item-sets.ts';
 import { serveRequests } from '../../../protocols/wire/requests.ts';
-import { MemoryStream } from '../../../src/adapters/memory/byte-stream.ts';
 import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
 import { MemoryLog } from '../../../src/adapters/memory/log.ts';
 import { SystemClock } from '../../../src/adapters/system/clock.ts';
@@ -18,7 +17,7 @@ import type { Incarnation } from '../../../src/node/incarnation.ts';
 import { ObjectStore } from '../../../src/node/object-store.ts';
 import { SlotTrees } from '../../../src/node/slot-trees.ts';
 import { SyncView } from '../../../src/node/sync-view.ts';
-import { syncExchange } from '../../support/sync-exchange.ts';
+import { streamPair, syncExchange } from '../../support/sync-exchange.ts';
 import { testCluster, testNode, write } from '../../support/versions.ts';
 
 const clock = new SystemClock();
@@ -153,13 +152,7 @@ it('asks again for the rest of an answer that was cut short, when others brought
   const docs = [1, 2].map((byte) => new Uint8Array(32).fill(byte));
   const here = toBase32(docs[0] as Uint8Array) as string as VersionId;
   const asked: number[][] = [];
-  const end = (name: string): MemoryStream =>
-    new MemoryStream(name as PeerId, (_, arrive) => void setImmediate(arrive), {
-      onClosed: () => undefined,
-      splitAt: () => 0,
-    });
-  const [near, far] = [end('far'), end('near')];
-  MemoryStream.join(near, far);
+  const [near, far] = streamPair();
   const served = serveRequests(
     far,
     {
