@@ -42,6 +42,21 @@ const usual: Scenario = {
   workload: usualWorkload,
 };
 
+/** Coordinators that crash, fall apart and are slow. */
+const restlessCoordinators: FaultMix = {
+  partition: 8,
+  heal: 8,
+  cutOneWay: 5,
+  clog: 4,
+  dropConnection: 5,
+  dropAfter: 12,
+  crash: 14,
+  stop: 4,
+  pause: 3,
+  jumpClock: 3,
+  slowDown: 3,
+};
+
 export const scenarios = {
   default: usual,
   calm: { ...usual, about: 'no faults at all', faults: {}, faultsPerOperation: 0, hostile: false, steadyLinks: true },
@@ -122,17 +137,7 @@ export const scenarios = {
     ...usual,
     about: 'coordinators that crash, fall apart, are put back, and come and go, while everyone writes a few keys',
     faults: {
-      partition: 8,
-      heal: 8,
-      cutOneWay: 5,
-      clog: 4,
-      dropConnection: 5,
-      dropAfter: 12,
-      crash: 14,
-      stop: 4,
-      pause: 3,
-      jumpClock: 3,
-      slowDown: 3,
+      ...restlessCoordinators,
       changeRoles: 14,
       changeSettings: 6,
       backUp: 3,
@@ -147,17 +152,8 @@ export const scenarios = {
     ...usual,
     about: 'clients that wait until their writes are confirmed, while coordinators crash, fall apart, come and go',
     faults: {
-      partition: 8,
-      heal: 8,
-      cutOneWay: 5,
-      clog: 4,
-      dropConnection: 5,
-      dropAfter: 12,
+      ...restlessCoordinators,
       crash: 10,
-      stop: 4,
-      pause: 3,
-      jumpClock: 3,
-      slowDown: 3,
       failWrites: 4,
       failFlush: 4,
       changeRoles: 8,

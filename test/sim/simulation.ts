@@ -144,6 +144,8 @@ export class Simulation extends FaultyMesh {
     const outcome = await answer;
     const version = outcome.ok ? outcome.value.version : storedAllTheSame(outcome.error);
     if (version === undefined) return outcome;
+    if (!outcome.ok && commit === 'local')
+      this.violate('quorum-writes', `${name} had ${version} wait to be confirmed, which nobody had asked for`);
     this.ledger.acknowledged.set(version, name);
     machine.owed.add(version);
     const known = this.library.get(version);
@@ -389,13 +391,13 @@ export class Simulation extends FaultyMesh {
   }
 }
 
-/** The end of an object's confirmed chain as a node knows it, and which head it calls confirmed. */
 /** The version of a write that waited to be confirmed, was not, and is stored. */
 function storedAllTheSame({ code, detail }: Refusal): VersionId | undefined {
   if (code !== 'not_a_descendant' && code !== 'quorum_unavailable') return undefined;
   return detail?.version as VersionId | undefined;
 }
 
+/** The end of an object's confirmed chain as a node knows it, and which head it calls confirmed. */
 function lastLink({ kv }: Machine, doc: DocId): string {
   const statement = certificatesOf(kv, doc)?.latest.statement;
   if (statement === undefined) return 'no position';
