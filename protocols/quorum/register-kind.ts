@@ -40,8 +40,8 @@ export interface RegisterKind {
    */
   takeIn?(heads: readonly EnclosedHead[], from: PeerId): Promise<TakenIn>;
   /**
-   * True of a head of this register that was taken in and is on its way to disk: transactions that are asked for from now on come after it, as
-   * `TakenIn.heads` has it. `hold` waits until it is there. Never true of a kind without it.
+   * True of a head of this register that was taken in and is on its way to disk: transactions that are asked for from now on
+   * come after it, as `TakenIn.heads` has it. `hold` waits until it is there. Never true of a kind without it.
    */
   isArriving?(register: string, head: string): boolean;
 }

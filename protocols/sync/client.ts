@@ -226,7 +226,7 @@ export class SyncClient {
   /** `absent`: those of them that were just looked for here in vain, and are not looked for again. */
   async #pullRecords(docs: readonly DocId[], absent: ReadonlySet<DocId> = new Set()): Promise<DocId[]> {
     const partial: DocId[] = [];
-    const crowded: DocId[] = [];
+    const crowded = new Set<DocId>();
     const asked: (readonly Wanted[])[] = [];
     const answered = async (): Promise<void> => {
       const batch = asked.shift() ?? [];
@@ -240,7 +240,7 @@ export class SyncClient {
     const ask = async (all: readonly Wanted[]): Promise<void> => {
       const batch: Wanted[] = [];
       for (const wanted of all) {
-        if (isCrowded(wanted.want)) crowded.push(wanted.doc);
+        if (isCrowded(wanted.want)) crowded.add(wanted.doc);
         else batch.push(wanted);
       }
       if (batch.length === 0) return;
@@ -253,7 +253,7 @@ export class SyncClient {
       if (asked.length > questionsAheadMax) await answered();
     }
     while (asked.length > 0) await answered();
-    for (const doc of new Set(crowded)) partial.push(...(await this.#pullCrowded(doc)));
+    for (const doc of crowded) partial.push(...(await this.#pullCrowded(doc)));
     return partial;
   }
 

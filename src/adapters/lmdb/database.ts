@@ -200,6 +200,7 @@ export class Database implements KvReader {
 
   #lookForRoom({ size, bytes }: Omit<RowBatch, 'rows'>): void {
     const wanted = { writes: size, bytes, freeInFile: () => this.#freeInFile() };
+    // A look that throws has shown no room.
     this.#ample.saw(0);
     this.#ample.saw(spareRoom(this.#path, wanted, this.#statRoom));
   }
