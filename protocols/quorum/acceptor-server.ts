@@ -1,4 +1,4 @@
-import { batchOf, type Certificate, signBatch, signStatement } from '../../crdt/certificate.ts';
+import { batchOf, type Certificate, isSameValue, signBatch, signStatement } from '../../crdt/certificate.ts';
 import type { NodeId, PeerId } from '../../crdt/ids.ts';
 import { type AcceptorAnswer, accept, prepare } from '../../crdt/quorum/acceptor.ts';
 import { firstCounter } from '../../crdt/quorum/ballot.ts';
@@ -43,7 +43,7 @@ export interface AcceptorDependencies {
   readonly watch: Pick<VoteWatch, 'told' | 'drain' | 'notStored' | 'isRestored'>;
   /** Adds this node's votes to those that came with the question. */
   readonly learner: Pick<EarlyLearner, 'certificates' | 'learned'>;
-  readonly certificates: Pick<CertificateBook, 'keep'>;
+  readonly certificates: Pick<CertificateBook, 'keep' | 'latest'>;
   /** Somebody is in a later epoch than this node: its control log is to be fetched. */
   readonly epochAhead: (peer: PeerId, epoch: number) => void;
 }
@@ -87,7 +87,7 @@ export class Acceptor {
     const result = await this.#transact(request, (transaction) => {
       const votes = request.items.map((item, at) => {
         const isHeld = isComing[at] ? isSeen(transaction, item) : held[at];
-        return isHeld ? vote(transaction, item, request.epoch) : undefined;
+        return isHeld && !this.#isRuledOut(item) ? vote(transaction, item, request.epoch) : undefined;
       });
       const { answers, batch, whole } = this.#sign(request, votes);
       const proved = whole === undefined ? [] : this.#prove(request, from, whole);
@@ -168,6 +168,20 @@ export class Acceptor {
     if (item.t === 'prepare') return false;
     const { register, value } = item;
     return heads.has(value.head) || this.#dependencies.kindOf(register).isArriving?.(register, value.head) === true;
+  }
+
+  /**
+   * True of a value that cannot be chosen any more, by a certificate that is known here: who proposes it has forgotten that, and so
+   * have those of its majority. Not all of the others were asked for votes on what was chosen, but all learn of it.
+   */
+  #isRuledOut(item: VoteItem): boolean {
+    if (item.t === 'prepare') return false;
+    const certified = this.#dependencies.certificates.latest(item.register)?.statement;
+    if (certified === undefined || item.value.position > certified.position) return false;
+    if (isSameValue(certified, item.value)) return false;
+    const { register, ballot } = item;
+    this.#dependencies.log.error('quorum:against_certificate', { register, ballot, certified: certified.head });
+    return true;
   }
 
   async #hold(item: VoteItem, from: PeerId): Promise<boolean> {

@@ -66,6 +66,8 @@ export interface ProposeOptions {
   readonly timeoutMs?: number;
   /** Others can hardly hold yet what the head names: it is enclosed for them, when it is small. */
   readonly isFresh?: boolean;
+  /** Resolves when this node has on disk what the head names, where it has not: no other is told of it before. */
+  readonly flushed?: Promise<void>;
 }
 
 interface Links {
@@ -131,8 +133,8 @@ export class QuorumEngine {
   async propose(register: string, head: string, options: ProposeOptions = {}): Promise<Outcome> {
     const proven = this.#proven(register, head);
     if (proven !== undefined) return proven;
-    const isFresh = options.isFresh === true;
-    return this.#withinTime(options, (signal) => this.#proposeInOrder(register, { head, isFresh }, signal));
+    const { isFresh = false, flushed } = options;
+    return this.#withinTime(options, (signal) => this.#proposeInOrder(register, { head, isFresh, flushed }, signal));
   }
 
   /** Proposes every register again in the present epoch; see `carryRegisters`. Only a coordinator can. */
@@ -172,7 +174,7 @@ export class QuorumEngine {
 
   async #proposeInOrder(
     register: string,
-    { head, isFresh }: Omit<Candidate, 'from'>,
+    { head, isFresh, flushed }: Omit<Candidate, 'from'> & { readonly flushed: Promise<void> | undefined },
     signal: AbortSignal,
   ): Promise<Outcome> {
     const { view, nodeId, network, log, kindOf } = this.#dependencies;
@@ -186,6 +188,7 @@ export class QuorumEngine {
       } else {
         const links = this.#linkTo(coordinator);
         if (links === undefined) continue;
+        await flushed;
         try {
           const item = { register, head, ...(isFresh ? enclosureOf(register, head, kindOf) : {}) };
           last = await this.#askToConfirm(item, links);

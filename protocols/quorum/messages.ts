@@ -101,7 +101,7 @@ const voteAnswer = z.discriminatedUnion('t', [
   z.strictObject({ t: z.literal('outbid'), promised: ballot }),
   z.strictObject({ t: z.literal('stale_epoch'), epoch: numberFromOne }),
   z.strictObject({ t: z.literal('behind'), epoch: numberFromOne }),
-  /** What the head names could not be had in time. */
+  /** What the head names could not be had in time, or a certificate is known that rules the value out. */
   z.strictObject({ t: z.literal('missing') }),
 ]);
 

@@ -28,7 +28,7 @@ import { enclosureOf } from './enclosures.ts';
 import { PromiseCache } from './promise-cache.ts';
 import type { CertificateBook, Coordinator, Outcome, QuorumView, RegisterKind } from './register-kind.ts';
 import { stickyOrder } from './sticky-order.ts';
-import { VoteGroups } from './vote-groups.ts';
+import { type VoteAsk, VoteGroups } from './vote-groups.ts';
 
 /** Registers whose promise is kept: 4 MB at most. */
 const cachedPromisesMax = 10_000;
@@ -57,6 +57,12 @@ export interface Candidate {
   /** Who has what the head names. */
   readonly from: PeerId;
   /** The other coordinators can hardly hold yet what it names. */
+  readonly isFresh: boolean;
+}
+
+/** How a phase's votes are asked for. */
+interface AskOptions extends Pick<VoteAsk, 'ownFirst' | 'preferred'> {
+  /** Others can hardly hold yet what the value's head names: it goes along. */
   readonly isFresh: boolean;
 }
 
@@ -154,12 +160,12 @@ export class RegisterProposer {
   }
 
   /**
-   * Whether a candidate that is still on its way to disk may be proposed: in a first round, of which nobody hears before
-   * this node's own vote is on disk, and with it the candidate. Any other is compared first with what there is.
+   * Whether a candidate that is still on its way to disk may be proposed: in a round that needs no preparing, if its kind
+   * can tell what it is to the value there. Where that comes to nothing, it is waited for.
    */
   #mayBeginUnflushed(view: QuorumView, register: string, { head }: Candidate): boolean {
     const isArriving = this.#dependencies.kindOf(register).isArriving?.(register, head) === true;
-    return isArriving && !this.#promises.has(register) && this.#mayBegin(view, register);
+    return isArriving && (this.#promises.has(register) || this.#mayBegin(view, register));
   }
 
   #begin(view: QuorumView, register: string): PreparedRound {
@@ -174,7 +180,11 @@ export class RegisterProposer {
   ): Promise<PreparedRound | FailedRound> {
     const settings = settingsOf(view, register, cached?.ballot ?? this.#nextBallot());
     if (cached !== undefined) return resumeRound(settings, cached.value);
-    const round = await this.#run(view, prepareRound(settings), { isFresh: false, ownFirst: false });
+    const round = await this.#run(view, prepareRound(settings), {
+      isFresh: false,
+      ownFirst: false,
+      preferred: undefined,
+    });
     return round as PreparedRound | FailedRound;
   }
 
@@ -184,11 +194,18 @@ export class RegisterProposer {
     step: Extract<Step, { kind: 'propose' }>,
     { candidate, mayBegin }: { readonly candidate: Candidate | null; readonly mayBegin: boolean },
   ): Promise<Attempt> {
+    const { localPeer, kindOf } = this.#dependencies;
     const own = step.own ? candidate : null;
+    const asker = own === null || own.from === localPeer ? undefined : own.from;
+    // What was written here leaves this node when it is on disk, as it is with its own vote.
+    const isUnflushed =
+      own?.from === localPeer &&
+      kindOf(prepared.settings.register).isArriving?.(prepared.settings.register, own.head) === true;
     const round = await this.#run(view, proposeValue(prepared, step.value, this.#nextBallot()), {
       isFresh: own?.isFresh === true,
       // Who asked for it can add this node's vote to its own. Where this node gives none, the others are enough.
-      ownFirst: mayBegin && own !== null && own.from !== this.#dependencies.localPeer && learnsEarly(view),
+      ownFirst: isUnflushed || (mayBegin && asker !== undefined && learnsEarly(view)),
+      preferred: view.coordinators.find(({ peerId }) => peerId === asker)?.nodeId,
     });
     if (round.phase !== 'chosen') {
       this.#lost(round as FailedRound);
@@ -200,11 +217,11 @@ export class RegisterProposer {
     return step.own || candidate === null ? { kind: 'confirmed', certificate } : 'again';
   }
 
-  /** Asks every coordinator at once, and resolves as soon as the phase is decided; the rest of the answers is not waited for. */
+  /** Asks the coordinators, and resolves as soon as the phase is decided; the rest of the answers is not waited for. */
   #run(
     view: QuorumView,
     round: PreparingRound | AcceptingRound,
-    { isFresh, ownFirst }: { readonly isFresh: boolean; readonly ownFirst: boolean },
+    { isFresh, ownFirst, preferred }: AskOptions,
   ): Promise<Round> {
     const { epoch: _, ...request } = requestOf(round);
     const { register, ballot } = round.settings;
@@ -216,10 +233,13 @@ export class RegisterProposer {
         view,
         item: { register, ...request, ...enclosure },
         ownFirst: ownFirst || ballot.counter === firstCounter,
+        preferred,
         take: (from, answer, check) => {
-          if (current.phase !== round.phase) return;
+          if (current.phase !== round.phase) return true;
           current = takeAnswer(current, from, answer, check);
-          if (current.phase !== round.phase) resolve(current);
+          if (current.phase === round.phase) return false;
+          resolve(current);
+          return true;
         },
       });
     });

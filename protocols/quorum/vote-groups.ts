@@ -9,10 +9,12 @@ import {
 import type { NodeId } from '../../crdt/ids.ts';
 import type { ProposerAnswer, VoteCheck } from '../../crdt/quorum/proposer.ts';
 import type { BatchPlace, VoteBatch } from '../../crdt/vote-batch.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 import type { CoordinatorLink, LinkAnswer, LinkAnswers } from './coordinator-link.ts';
 import { learnsEarly } from './early-learner.ts';
 import { signatureUnderAll, statementOf } from './group-vote.ts';
 import { bytesOf, enclosedBytesOfVotesMax, type VoteItem, votesMax } from './messages.ts';
+import { Promptness } from './promptness.ts';
 import type { Coordinator, QuorumView } from './register-kind.ts';
 
 /**
@@ -31,25 +33,32 @@ export interface VoteAsk {
   readonly item: VoteItem;
   /** This node's own vote is flushed before any other is asked for, and goes with the question where that is of use. */
   readonly ownFirst: boolean;
-  /** Is told of each coordinator's answer; of some twice, and then the first counts. */
-  readonly take: (from: NodeId, answer: ProposerAnswer, check: VoteCheck) => void;
+  /** Who is best asked beside this node: it has what the round is about. */
+  readonly preferred?: NodeId | undefined;
+  /** Is told of each coordinator's answer; of some twice, and then the first counts. True once the round needs no other. */
+  readonly take: (from: NodeId, answer: ProposerAnswer, check: VoteCheck) => boolean;
 }
 
 type Accepted = Extract<LinkAnswer, { readonly t: 'accepted' }>;
 
 interface Dependencies {
   readonly nodeId: NodeId;
+  readonly clock: Clock;
   /** How a coordinator is asked, or undefined when it cannot be reached or must not be believed. */
   readonly linkTo: (coordinator: Coordinator) => CoordinatorLink | undefined;
 }
 
 /**
- * Gathers rounds of many registers into groups, which go to every coordinator alike: one message, one flush and one
+ * Gathers rounds of many registers into groups, which go to coordinators alike: one message, one flush and one
  * signature each, so that a coordinator's signature under the whole group serves every certificate of it. Under load
  * groups grow by themselves, as with group commit, and a single round never waits.
+ *
+ * A majority is asked, and the others only when one of those does not vote, or takes longer than usual, or when they were not
+ * asked for a while: they learn from the certificate what was decided.
  */
 export class VoteGroups {
   readonly #dependencies: Dependencies;
+  readonly #promptness: Promptness;
   #queue: VoteAsk[] = [];
   /** How many rounds each of the groups on its way has. */
   readonly #open: number[] = [];
@@ -57,9 +66,10 @@ export class VoteGroups {
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
+    this.#promptness = new Promptness(dependencies.clock);
   }
 
-  /** Every coordinator of the view answers, `lost` at the least. */
+  /** Coordinators of the view answer, `lost` at the least, until the round needs no other answer or all of them have. */
   ask(ask: VoteAsk): void {
     if (this.#queue.length < queuedMax) this.#queue.push(ask);
     else loseAll([ask]);
@@ -94,18 +104,23 @@ export class VoteGroups {
     const taken: VoteAsk[] = [];
     const left: VoteAsk[] = [];
     let enclosedBytes = 0;
+    let preferred: NodeId | undefined;
     for (const ask of this.#queue) {
-      const goesWith = ask.view.epoch === first?.view.epoch && ask.ownFirst === first.ownFirst;
+      const isSameManner = ask.view.epoch === first?.view.epoch && ask.ownFirst === first.ownFirst;
+      const goesWith = isSameManner && (ask.preferred ?? preferred) === (preferred ?? ask.preferred);
       const bytes = enclosedBytesOf(ask.item);
       const hasRoom = taken.length < votesMax && enclosedBytes + bytes <= enclosedBytesOfVotesMax;
-      if (goesWith && hasRoom) enclosedBytes += bytes;
+      if (goesWith && hasRoom) {
+        enclosedBytes += bytes;
+        preferred ??= ask.preferred;
+      }
       (goesWith && hasRoom ? taken : left).push(ask);
     }
     this.#queue = left;
     return taken;
   }
 
-  /** Resolves when a majority has answered, or nobody else will. */
+  /** Resolves when every round is decided, or nobody else will answer. */
   async #run(asks: readonly VoteAsk[]): Promise<void> {
     const [first] = asks;
     if (first === undefined) return;
@@ -116,7 +131,7 @@ export class VoteGroups {
     if (own === undefined) return loseAll(asks);
     const answers = await this.#votesOf(own, group);
     if (group.isAccepted(answers)) {
-      group.deliver(own, answers);
+      if (group.deliver(own, answers)) return;
       const others = coordinators.filter((each) => each !== own);
       const voted = learnsEarly(first.view) ? signatureUnderAll(answers.answers, answers.batch) : undefined;
       return this.#send(group, others, majorityOf(coordinators.length) - 1, voted);
@@ -134,18 +149,55 @@ export class VoteGroups {
     }
   }
 
+  /** Asks as many as are enough, and the rest when that leaves a round open or takes long. */
   #send(group: Group, coordinators: readonly Coordinator[], enough: number, voted?: Uint8Array): Promise<void> {
+    const { clock } = this.#dependencies;
+    let waiting = this.#inOrder(group, coordinators);
+    const asked = new Set<Coordinator>();
     return new Promise((resolve) => {
-      let answered = 0;
-      if (enough === 0) resolve();
-      for (const coordinator of coordinators) {
+      let cancelPatience = (): void => undefined;
+      const ask = (coordinator: Coordinator): void => {
+        const startMs = clock.monotonicMs();
+        asked.add(coordinator);
+        this.#promptness.asked(coordinator);
         void this.#votesOf(coordinator, group, voted).then((answers) => {
-          group.deliver(coordinator, answers);
-          answered += 1;
-          if (answered === enough || answered === coordinators.length) resolve();
+          asked.delete(coordinator);
+          const hasAnswered = answers.answers.some(({ t }) => t !== 'lost');
+          if (hasAnswered) this.#promptness.answered(coordinator, clock.monotonicMs() - startMs);
+          const isDecided = group.deliver(coordinator, answers);
+          if (!isDecided && (asked.size === 0 || group.hasLost(answers))) askRest();
+          if (!isDecided && asked.size > 0) return;
+          cancelPatience();
+          resolve();
+        });
+      };
+      const askRest = (): void => {
+        cancelPatience();
+        for (const coordinator of waiting.splice(0)) ask(coordinator);
+      };
+      const first = waiting.splice(0, enough);
+      const overdue = waiting.filter((each) => this.#promptness.isOverdue(each));
+      waiting = waiting.filter((each) => !overdue.includes(each));
+      if (waiting.length > 0) {
+        cancelPatience = clock.setTimer(this.#promptness.patienceMs(first), () => {
+          for (const coordinator of first) if (asked.has(coordinator)) this.#promptness.late(coordinator);
+          askRest();
         });
       }
+      for (const coordinator of [...first, ...overdue]) ask(coordinator);
     });
+  }
+
+  /** This node, then those who can be reached. Who cannot be is asked last: its votes are lost. */
+  #inOrder({ asks, preferred }: Group, coordinators: readonly Coordinator[]): Coordinator[] {
+    const { nodeId, linkTo } = this.#dependencies;
+    const own = coordinators.filter((each) => each.nodeId === nodeId);
+    const others = coordinators.filter((each) => each.nodeId !== nodeId);
+    const { reachable = [], unreachable = [] } = Object.groupBy(others, (each) =>
+      linkTo(each) === undefined ? 'unreachable' : 'reachable',
+    );
+    const register = asks[0]?.item.register ?? '';
+    return [...own, ...this.#promptness.ranked(reachable, { register, preferred }), ...unreachable];
   }
 
   async #votesOf(coordinator: Coordinator, { asks, epoch, items }: Group, voted?: Uint8Array): Promise<LinkAnswers> {
@@ -159,6 +211,7 @@ class Group {
   readonly asks: readonly VoteAsk[];
   readonly items: readonly VoteItem[];
   readonly epoch: number;
+  readonly preferred: NodeId | undefined;
   readonly check: VoteCheck;
   readonly #view: QuorumView;
   readonly #nodeId: NodeId;
@@ -174,6 +227,7 @@ class Group {
     this.items = asks.map(({ item }) => item);
     this.#view = (asks[0] as VoteAsk).view;
     this.epoch = this.#view.epoch;
+    this.preferred = asks.find((ask) => ask.preferred !== undefined)?.preferred;
     this.#nodeId = nodeId;
     for (const [at, item] of this.items.entries()) {
       const statement = statementOf(item, this.epoch);
@@ -186,12 +240,20 @@ class Group {
     return answers.every(({ t }) => t === 'accepted');
   }
 
-  /** Tells each round what the coordinator answered. */
-  deliver({ nodeId }: Coordinator, { answers, batch: signature }: LinkAnswers): void {
+  /** True when the coordinator gave no vote on something that others may give theirs on. */
+  hasLost({ answers }: LinkAnswers): boolean {
+    return answers.some(({ t }) => t === 'lost' || t === 'behind');
+  }
+
+  /** Tells each round what the coordinator answered. True when none needs any other answer. */
+  deliver({ nodeId }: Coordinator, { answers, batch: signature }: LinkAnswers): boolean {
+    let isDecided = true;
     for (const [at, ask] of this.asks.entries()) {
       const answer = answers[at] ?? { t: 'lost' };
-      ask.take(nodeId, answer.t === 'accepted' ? this.#voteOf(at, answer, signature) : answer, this.check);
+      const told = answer.t === 'accepted' ? this.#voteOf(at, answer, signature) : answer;
+      if (!ask.take(nodeId, told, this.check)) isDecided = false;
     }
+    return isDecided;
   }
 
   #voteOf(at: number, { signature }: Accepted, whole: Uint8Array | null): ProposerAnswer {

@@ -11,7 +11,9 @@ import {
   gossipTopic,
   hintOf,
 } from '../../protocols/gossip/messages.ts';
+import type { Enclosed } from '../../protocols/quorum/register-kind.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
 import type { Counter, Metrics } from '../ports/metrics.ts';
 import type { GossipVerdict, Network } from '../ports/network.ts';
@@ -30,6 +32,8 @@ import { WithheldRecords } from './withheld-records.ts';
 const intakeAtOnceMax = 64;
 /** A certificate is waited for by nobody who did not ask for it, and many share a message. */
 const certificateDelayMs = 300;
+/** The same of one whose head is news to those who were not asked for their vote. */
+const freshCertificateDelayMs = 50;
 /** The slot whose topic all changes are told on while slots are not placed. */
 const commonRoom: GossipRoom = 0;
 
@@ -39,7 +43,7 @@ interface Dependencies {
   readonly objects: ObjectStore;
   readonly view: SyncView;
   readonly intake: RecordIntake;
-  readonly certificates: Pick<Certificates, 'check' | 'keep'>;
+  readonly certificates: Pick<Certificates, 'check' | 'keep' | 'certify'>;
   /** Who votes on heads, and so is sent the records of those that are proposed. */
   readonly voters: () => readonly { readonly peerId: PeerId }[];
   readonly sync: Pick<SyncWorker, 'requestDocuments'>;
@@ -55,6 +59,8 @@ interface Dependencies {
 interface Brought {
   readonly versions: readonly Version[];
   readonly proofs: readonly Certificate[];
+  /** Records that were not looked at, since what they came with is here. */
+  readonly held: number;
 }
 
 /**
@@ -143,7 +149,8 @@ export class GossipWorker {
 
   /**
    * Tells of a version that was written here and is on disk. One that is proposed for confirmation goes to those who vote
-   * with the votes on it: when nobody else listens, it is told of only if that has not come to an end soon.
+   * with the votes on it, or with its certificate: when nobody else listens, it is told of only if that has not come to an
+   * end soon.
    */
   announce(appended: Appended, isProposed: boolean): void {
     if (this.#isUnheard()) return;
@@ -174,11 +181,23 @@ export class GossipWorker {
     return network.connectedPeers().every((peer) => voting.some(({ peerId }) => peerId === peer));
   }
 
-  /** Tells of a certificate that was made here and is on disk. */
-  announceCertificate(doc: DocId, certificate: Certificate): void {
+  /**
+   * Tells of a certificate that was made here and is on disk.
+   *
+   * @param enclosed what went along with the questions for votes on a fresh head: it goes to who was not asked as well, unless its
+   * writer tells of it
+   */
+  announceCertificate(doc: DocId, certificate: Certificate, enclosed?: Enclosed): void {
     if (this.#isUnheard()) return;
     const hint = certificateHint(doc, certificate.statement.head as VersionId, encodeCertificate(certificate));
-    this.#batcher.add('confirmed', hint, certificateDelayMs);
+    if (enclosed === undefined || !this.#isHeardByVotersOnly()) {
+      this.#batcher.add('confirmed', hint, certificateDelayMs);
+      return;
+    }
+    const [record, ...contents] = enclosed;
+    const records = record === undefined ? [] : [record];
+    this.#contents.add(contents.length, { outcome: 'sent' });
+    this.#batcher.add('confirmed', { ...hint, records, contents }, freshCertificateDelayMs);
   }
 
   /** Who comes later asks for what it missed, and so do all after a stop. */
@@ -260,9 +279,10 @@ export class GossipWorker {
   /** What the hints bring, as far as it is new; or what is wrong with it. */
   async #check(hints: readonly GossipHint[], from: PeerId): Promise<Brought | string> {
     const { intake, certificates } = this.#dependencies;
+    const { held = [], news = [] } = Object.groupBy(hints, (hint) => (this.#isHeld(hint) ? 'held' : 'news'));
     const [records, proofs] = await Promise.all([
       intake.check(
-        hints.flatMap((hint) => hint.records),
+        news.flatMap((hint) => hint.records),
         from,
       ),
       certificates.check(
@@ -271,18 +291,32 @@ export class GossipWorker {
       ),
     ]);
     const fault = records.faults[0]?.message ?? proofs.fault;
-    return fault ?? { versions: records.versions, proofs: proofs.certificates };
+    const heldRecords = held.reduce((sum, hint) => sum + hint.records.length, 0);
+    return fault ?? { versions: records.versions, proofs: proofs.certificates, held: heldRecords };
   }
 
-  async #takeIn(hints: readonly GossipHint[], { versions, proofs }: Brought, from: PeerId): Promise<void> {
+  /** True when all that the hint names is here, and so what it carries. */
+  #isHeld({ heads }: GossipHint): boolean {
+    const { view } = this.#dependencies;
+    return heads.length > 0 && heads.every((head) => view.holds(toBase32(head) as VersionId));
+  }
+
+  async #takeIn(hints: readonly GossipHint[], { versions, proofs, held }: Brought, from: PeerId): Promise<void> {
     const { intake, certificates, sync, objects, view, propagation, log } = this.#dependencies;
     try {
       const contents = hints.flatMap((hint) => hint.contents ?? []);
       this.#contents.add(contents.length, { outcome: 'received' });
-      const report = await intake.receiveChecked(versions, from, contents);
-      await Promise.all(proofs.map((certificate) => certificates.keep(certificate)));
+      // Before the records, so that a head which comes with its certificate is confirmed from the first.
+      const certify = (transaction: KvTransaction): (() => void) => {
+        const tells = proofs.map((certificate) => certificates.certify(transaction, certificate));
+        return () => {
+          for (const tell of tells) tell();
+        };
+      };
+      const report = await intake.receiveChecked(versions, from, contents, certify);
+      if (versions.length === 0) await Promise.all(proofs.map((certificate) => certificates.keep(certificate)));
       propagation.arrived(report.added, 'gossip');
-      this.#count(report, versions.length);
+      this.#count(report, versions.length + held);
       const gaps = new Set<DocId>();
       for (const { version } of report.incomplete) {
         gaps.add(objects.documentId(version.record.ns, version.record.key));

@@ -241,6 +241,7 @@ export class NodeParts {
       receive: (texts, from) => this.certificates.receive(texts, from),
       check: (texts, from) => this.certificates.check(texts, from),
       keep: (certificate) => this.certificates.keep(certificate),
+      certify: (...certified) => this.certificates.certify(...certified),
       ask: (peer, docs) => this.sync.requestDocuments(peer, docs),
     });
     const missed = this.missed;
@@ -255,7 +256,10 @@ export class NodeParts {
         metrics,
         coordinatorsOf: (epoch) => coordinatorsOfEpoch(control.state(), epoch),
         epochAhead: (peer) => missed.ahead(peer),
-        announce: (doc, certificate) => this.gossip.announceCertificate(doc, certificate),
+        announce: (doc, certificate) => {
+          const enclosed = this.objectKind.takeEnclosed(certificate.statement.head);
+          this.gossip.announceCertificate(doc, certificate, enclosed);
+        },
         changed: ({ doc, row }) => row !== undefined && this.confirmations.changed(doc, row),
       },
       { cluster, nodeId },
@@ -364,7 +368,8 @@ export class NodeParts {
           if (intent !== undefined) intents.note(transaction, intent);
         },
         announce: (appended, isProposed) => this.gossip.announce(appended, isProposed),
-        settle: (doc, written, signal) => this.confirmations.settle(doc, written, signal),
+        arrives: (...arriving) => this.objectKind.wrote(...arriving),
+        settle: (...settling) => this.confirmations.settle(...settling),
       },
       { identity, cluster },
     );

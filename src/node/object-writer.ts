@@ -20,7 +20,10 @@ import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import type { MergeInput, Outcome, PutInput, WriteTarget, WrittenVersion } from './api.ts';
 import type { Confirmations } from './confirmation/confirmations.ts';
+import type { ObjectKind } from './confirmation/object-kind.ts';
 import type { ContentPlane, StagedContent } from './content/content-plane.ts';
+import { soleChunkIn } from './content/small-content.ts';
+import { EarlyProposal } from './early-proposal.ts';
 import type { Incarnation } from './incarnation.ts';
 import type { NodeIdentity } from './node-parts.ts';
 import type { Appended, ObjectStore } from './object-store.ts';
@@ -48,7 +51,9 @@ interface Dependencies {
   readonly intend: (transaction: KvTransaction, version: Version) => void;
   /** Tells the mesh of a version once it is on disk, unless its proposal, which follows, does that. */
   readonly announce: (appended: Appended, isProposed: boolean) => void;
-  /** Waits until a version is confirmed, or is not. */
+  /** That a version is in the store and about to be proposed, though it is not on disk yet. */
+  readonly arrives: ObjectKind['wrote'];
+  /** Has a version confirmed, and waits until it is or is not. */
   readonly settle: Confirmations['settle'];
 }
 
@@ -57,8 +62,17 @@ interface Payload {
   readonly content: Content | null;
   readonly type: string;
   readonly meta: Readonly<Record<string, string>>;
+  /** The content's bytes, when they are few and were just taken in. */
+  readonly small?: Uint8Array | undefined;
   /** Puts the content into the same transaction as the version. */
   keep(transaction: KvTransaction, version: Version): void;
+}
+
+/** A version in the store, in a transaction that is not on disk yet. */
+interface Drafted {
+  readonly entry: JournalEntry;
+  readonly appended: Appended;
+  readonly payload: Payload;
 }
 
 /** A payload, or one that is known once the parents are: a merge adopts what one of them holds. */
@@ -86,7 +100,9 @@ export class ObjectWriter {
     const keep: Payload['keep'] = (transaction) => content.keep(transaction, staged.value);
     let isKept = false;
     try {
-      const written = await this.#write(input, () => ok({ ...labels, content: staged.value.content, keep }));
+      const { content: told, rows } = staged.value;
+      const small = soleChunkIn(rows, told);
+      const written = await this.#write(input, () => ok({ ...labels, content: told, small, keep }));
       isKept = written.ok;
       return written;
     } finally {
@@ -166,18 +182,36 @@ export class ObjectWriter {
   }
 
   async #write(input: WriteTarget, payloadOf: PayloadOf): Promise<Outcome<WrittenVersion>> {
-    const { kv, journal, content, announce, settle, tips } = this.#dependencies;
-    const committed = await this.#transact(kv, (transaction) => this.#append(transaction, input, payloadOf));
-    if (!committed.ok) return committed;
-    journal.publish(committed.value);
-    const [appended] = committed.value.appended;
-    if (appended === undefined) throw new Error('a write appended no version');
-    announce(appended, input.commit === 'quorum');
-    content.kick();
+    const { kv, journal, content, announce, tips } = this.#dependencies;
+    const proposal = new EarlyProposal();
+    const committed = await this.#transact(kv, (transaction) => {
+      const drafted = this.#append(transaction, input, payloadOf);
+      if (drafted.ok && input.commit === 'quorum') this.#propose(proposal, drafted.value, input);
+      return drafted;
+    }).catch((error: unknown) => {
+      proposal.notStored(error);
+      throw error;
+    });
+    if (!committed.ok) {
+      proposal.notStored(committed.error);
+      return committed;
+    }
+    const { entry, appended } = committed.value;
     const { doc, row, version } = appended;
+    journal.publish(entry);
+    announce(appended, proposal.isBegun);
+    content.kick();
     if (input.parents === undefined) tips.extended(doc, { author: input.author, change: row.change, tip: version.id });
-    const written = writtenVersion(appended);
-    return input.commit === 'quorum' ? settle(doc, written, input.signal) : ok(written);
+    return (await proposal.stored()) ?? ok(writtenVersion(appended));
+  }
+
+  #propose(proposal: EarlyProposal, { appended, payload }: Drafted, { signal }: WriteTarget): void {
+    const { arrives, settle } = this.#dependencies;
+    const { doc, version } = appended;
+    proposal.begin((flushed) => {
+      arrives(doc, version, payload.small, flushed);
+      return settle(doc, writtenVersion(appended), { signal, flushed });
+    });
   }
 
   async #transact<T>(kv: Kv, change: (transaction: KvTransaction) => Outcome<T>): Promise<Outcome<T>> {
@@ -190,14 +224,18 @@ export class ObjectWriter {
   }
 
   /** The whole of a write, within one transaction: nothing can come between reading the heads and adding to them. */
-  #append(transaction: KvTransaction, input: WriteTarget, payloadOf: PayloadOf): Outcome<JournalEntry> {
+  #append(transaction: KvTransaction, input: WriteTarget, payloadOf: PayloadOf): Outcome<Drafted> {
     const { signer, journal, intend } = this.#dependencies;
     const drafted = this.#draft(transaction, input, payloadOf);
     if (!drafted.ok) return drafted;
     const version = signVersion(drafted.value.draft, signer, this.#cluster);
-    drafted.value.payload.keep(transaction, version);
+    const { payload } = drafted.value;
+    payload.keep(transaction, version);
     intend(transaction, version);
-    return ok(journal.append(transaction, [version]));
+    const entry = journal.append(transaction, [version]);
+    const [appended] = entry.appended;
+    if (appended === undefined) throw new Error('a write appended no version');
+    return ok({ entry, appended, payload });
   }
 
   #draft(

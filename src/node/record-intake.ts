@@ -58,9 +58,13 @@ interface ReceiveOptions {
   readonly placed?: ((versions: ReadonlyMap<VersionId, Version>) => void) | undefined;
 }
 
+/** Writes what belongs to records into their transaction, before them. What it gives is called once that is on disk. */
+type Beside = (transaction: KvTransaction) => () => void;
+
 interface StoreOptions extends Pick<ReceiveOptions, 'placed'> {
   readonly from: PeerId;
   readonly along: Along;
+  readonly beside?: Beside | undefined;
   readonly asked?: () => void;
 }
 
@@ -221,20 +225,28 @@ export class RecordIntake {
     return { ...report, faults: [...faults, ...report.faults] };
   }
 
-  /** Takes in records that passed step one, and small contents that came with them. */
+  /**
+   * Takes in records that passed step one, and small contents that came with them.
+   *
+   * @param beside not called when there are no records
+   */
   receiveChecked(
     versions: readonly Version[],
     from: PeerId,
     contents: readonly Uint8Array[] = [],
+    beside?: Beside,
   ): Promise<IntakeReport> {
-    return this.#store(versions, { from, along: byHash(contents) });
+    return this.#store(versions, { from, along: byHash(contents), beside });
   }
 
   /**
    * Writes a few of them in each turn of the event loop, the next ones while the last are being flushed. `asked` is called
    * when the turn has come in which others may ask for theirs.
    */
-  async #store(versions: readonly Version[], { from, along, asked, placed }: StoreOptions): Promise<IntakeReport> {
+  async #store(
+    versions: readonly Version[],
+    { from, along, beside, asked, placed }: StoreOptions,
+  ): Promise<IntakeReport> {
     const { clock } = this.#dependencies;
     const ordered = [...versions].sort((left, right) => left.record.generation - right.record.generation);
     const underWay: Promise<Placed>[] = [];
@@ -244,7 +256,8 @@ export class RecordIntake {
       for (let start = 0; start < ordered.length; start += recordsPerTurnMax) {
         if (start > 0) await clock.sleep(0);
         if (underWay.length >= turnsAheadMax) done.push(await (underWay.shift() as Promise<Placed>));
-        const committed = this.#commit(ordered.slice(start, start + recordsPerTurnMax), along, inStore);
+        const batch = ordered.slice(start, start + recordsPerTurnMax);
+        const committed = this.#commit(batch, { along, inStore, beside: start === 0 ? beside : undefined });
         committed.catch(() => undefined);
         underWay.push(committed);
       }
@@ -262,9 +275,14 @@ export class RecordIntake {
     };
   }
 
-  async #commit(batch: readonly Version[], along: Along, inStore?: InStore): Promise<Placed> {
+  async #commit(
+    batch: readonly Version[],
+    { along, inStore, beside }: Pick<StoreOptions, 'along' | 'beside'> & { readonly inStore: InStore | undefined },
+  ): Promise<Placed> {
     const { kv, journal, content } = this.#dependencies;
+    let tell: (() => void) | undefined;
     const committed = await kv.transact((transaction) => {
+      tell = beside?.(transaction);
       const placing = this.#place(transaction, batch);
       const entry = journal.append(transaction, placing.versions);
       for (const { version, dotReused } of entry.appended) {
@@ -280,6 +298,7 @@ export class RecordIntake {
       journal.publish(committed.entry);
       content.kick();
     }
+    tell?.();
     return committed;
   }
 

@@ -66,6 +66,8 @@ interface ConfirmOptions {
   readonly signal?: AbortSignal | undefined;
   /** The version was written just now, and others can hardly hold it yet. */
   readonly isFresh?: boolean;
+  /** Resolves when the version is on disk and was told of here, and rejects when it will not be: nobody else is asked before. */
+  readonly flushed?: Promise<void>;
 }
 
 /**
@@ -156,11 +158,14 @@ export class ConfirmationWorker {
    * the outcome is `unavailable`, and this goes on in the background.
    */
   async confirm(doc: DocId, head: VersionId, options: ConfirmOptions = {}): Promise<Outcome> {
-    const { signal } = options;
+    const { signal, flushed } = options;
+    const proposed = this.#propose(doc, head, options);
+    proposed.catch(() => undefined);
+    await flushed;
     const isClaimed = this.#queue.claim(doc);
     let isSettled = false;
     try {
-      const outcome = await this.#propose(doc, head, options);
+      const outcome = await proposed;
       isSettled = outcome.kind !== 'unavailable';
       return outcome;
     } catch (error) {
@@ -271,12 +276,17 @@ export class ConfirmationWorker {
     return confirmed === undefined || (version !== confirmed.id && isAncestor(confirmed.id, version));
   }
 
-  async #propose(doc: DocId, head: VersionId, { signal, isFresh = false }: ConfirmOptions = {}): Promise<Outcome> {
+  async #propose(
+    doc: DocId,
+    head: VersionId,
+    { signal, isFresh = false, flushed }: ConfirmOptions = {},
+  ): Promise<Outcome> {
     const stopping = this.#stopping.signal;
     const decided = await this.#dependencies.engine.propose(doc, head, {
       signal: signal === undefined ? stopping : AbortSignal.any([signal, stopping]),
       timeoutMs: confirmMsMax,
       isFresh,
+      ...(flushed === undefined ? {} : { flushed }),
     });
     // Only this refusal is for good; any other is of whoever judged.
     const isFinal = decided.kind !== 'refused' || decided.refusal.code === 'not_a_descendant';

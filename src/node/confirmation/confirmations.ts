@@ -35,6 +35,13 @@ interface Dependencies {
   readonly copies: ProvedContent;
 }
 
+/** A write that waits for its confirmation. */
+export interface FreshWrite {
+  readonly signal?: AbortSignal | undefined;
+  /** Resolves when the version is on disk and was told of here, and rejects when it will not be. */
+  readonly flushed: Promise<void>;
+}
+
 /** The confirmed heads of objects, as the node's callers see them: asking for one, waiting for one, and how it stands. */
 export class Confirmations {
   readonly #dependencies: Dependencies;
@@ -86,9 +93,9 @@ export class Confirmations {
     return { ...this.#watch.state(), pending: this.#worker.pending, waitingForCopies: this.#worker.waitingForCopies };
   }
 
-  /** Has a version confirmed that was just written with commit mode `quorum`; it is stored whatever the answer. */
-  async settle(doc: DocId, written: WrittenVersion, signal?: AbortSignal): Promise<Outcome<WrittenVersion>> {
-    const decided = await this.#worker.confirm(doc, written.version, { signal, isFresh: true });
+  /** Has a version confirmed that is being written with commit mode `quorum`: see `FreshWrite`. */
+  async settle(doc: DocId, written: WrittenVersion, fresh: FreshWrite): Promise<Outcome<WrittenVersion>> {
+    const decided = await this.#worker.confirm(doc, written.version, { ...fresh, isFresh: true });
     const refused = refusalOf(decided, written.version, { ...written });
     return refused ?? ok({ ...written, state: 'confirmed' });
   }

@@ -1,11 +1,12 @@
 import { type Certificate, decodeCertificate } from '../../../crdt/certificate.ts';
 import type { DocId, PeerId } from '../../../crdt/ids.ts';
+import type { KvTransaction } from '../../ports/kv.ts';
 import type { Certificates, CheckedCertificates } from './certificates.ts';
 
 /** Documents that are remembered, of all peers together; what is beyond is found by the next comparison with the peer. */
 const docsMax = 4_096;
 
-interface Dependencies extends Pick<Certificates, 'receive' | 'check' | 'keep'> {
+interface Dependencies extends Pick<Certificates, 'receive' | 'check' | 'keep' | 'certify'> {
   /** The last epoch that is known here. */
   readonly epoch: () => number;
   /** Fetches a peer's control log. */
@@ -18,7 +19,7 @@ interface Dependencies extends Pick<Certificates, 'receive' | 'check' | 'keep'> 
  * Stands before the certificates as they are received. One of an epoch that is not known here cannot be judged, and is
  * not kept; once the control log has come that far, its document is asked for again, from the peer that had it.
  */
-export class MissedCertificates implements Pick<Certificates, 'receive' | 'check' | 'keep'> {
+export class MissedCertificates implements Pick<Certificates, 'receive' | 'check' | 'keep' | 'certify'> {
   readonly #dependencies: Dependencies;
   /** The epochs of certificates that were not taken, by who sent them and by document. */
   readonly #missed = new Map<PeerId, Map<DocId, number>>();
@@ -55,6 +56,11 @@ export class MissedCertificates implements Pick<Certificates, 'receive' | 'check
   /** See `Certificates.keep`. */
   keep(certificate: Certificate): Promise<void> {
     return this.#dependencies.keep(certificate);
+  }
+
+  /** See `Certificates.certify`. */
+  certify(transaction: KvTransaction, certificate: Certificate): () => void {
+    return this.#dependencies.certify(transaction, certificate);
   }
 
   /** The control log knows the coordinators of an epoch now. */

@@ -1,3 +1,4 @@
+import { contextHas } from '../../../crdt/causality.ts';
 import type { RegisterValue } from '../../../crdt/certificate.ts';
 import type { DocId, PeerId, VersionId } from '../../../crdt/ids.ts';
 import type { Verdict } from '../../../crdt/quorum/proposer.ts';
@@ -9,6 +10,9 @@ import type { ObjectStore } from '../object-store.ts';
 import type { PropagationMonitor } from '../propagation.ts';
 import type { RecordIntake } from '../record-intake.ts';
 
+/** Heads of which it is remembered what was enclosed with questions about them, 2 KiB each at most; the oldest are forgotten first. */
+const enclosedKeptMax = 1_024;
+
 /** The largest content that is enclosed with its record: asking for it would take more bytes than it has. */
 const contentBytesMax = 1_024;
 
@@ -16,6 +20,7 @@ const contentBytesMax = 1_024;
 interface Arriving {
   /** Its object. */
   readonly register: string;
+  readonly version: Version;
   /** Its record, and what came along. */
   readonly enclosed: Enclosed;
   readonly flushed: Promise<void>;
@@ -41,15 +46,20 @@ export class ObjectKind implements RegisterKind {
   readonly #dependencies: ObjectKindDependencies;
   /** Heads that were taken in and are not on disk yet. */
   readonly #arriving = new Map<string, Arriving>();
+  /** What was enclosed for others lately, by its head. */
+  readonly #enclosed = new Map<string, Enclosed>();
 
   constructor(dependencies: ObjectKindDependencies) {
     this.#dependencies = dependencies;
   }
 
-  check(_register: string, current: RegisterValue | null, candidate: string): Verdict {
+  check(register: string, current: RegisterValue | null, candidate: string): Verdict {
     if (current === null) return 'accept';
     if (candidate === current.head) return 'held';
     const { kv, objects } = this.#dependencies;
+    const arriving = this.#arriving.get(candidate);
+    // Only that it follows can be told of a version that is not to be read yet: any other is waited for, or was.
+    if (arriving?.register === register && this.#follows(arriving, current.head as VersionId)) return 'accept';
     const isAncestor = objects.ancestry(kv);
     if (isAncestor(candidate as VersionId, current.head as VersionId)) return 'held';
     if (isAncestor(current.head as VersionId, candidate as VersionId)) return 'accept';
@@ -77,8 +87,21 @@ export class ObjectKind implements RegisterKind {
 
   /** The record, and its content when that is small. */
   enclose(head: string): Enclosed | undefined {
-    const arriving = this.#arriving.get(head);
-    if (arriving !== undefined) return arriving.enclosed;
+    const enclosed = this.#arriving.get(head)?.enclosed ?? this.#read(head);
+    if (enclosed === undefined) return undefined;
+    this.#enclosed.set(head, enclosed);
+    if (this.#enclosed.size > enclosedKeptMax) this.#enclosed.delete(this.#enclosed.keys().next().value as string);
+    return enclosed;
+  }
+
+  /** Gives what was enclosed for some of the coordinators, once: others have to be told of it. */
+  takeEnclosed(head: string): Enclosed | undefined {
+    const enclosed = this.#enclosed.get(head);
+    this.#enclosed.delete(head);
+    return enclosed;
+  }
+
+  #read(head: string): Enclosed | undefined {
     const { kv, objects, content } = this.#dependencies;
     const version = objects.sound(kv, head as VersionId);
     if (version === undefined) return undefined;
@@ -86,6 +109,20 @@ export class ObjectKind implements RegisterKind {
     const small = told === null ? undefined : content.small(told, contentBytesMax);
     const record = Buffer.from(version.text);
     return small === undefined ? [record] : [record, small];
+  }
+
+  /**
+   * A version was written here, and is in the store but not on disk yet: it can be proposed like one that came along with a
+   * request, until `flushed` resolves.
+   *
+   * @param small its content, when that is small and this node has just taken it in
+   */
+  wrote(register: DocId, version: Version, small: Uint8Array | undefined, flushed: Promise<void>): void {
+    const record = Buffer.from(version.text);
+    const told = version.record.content;
+    const along = small ?? (told === null ? undefined : this.#dependencies.content.small(told, contentBytesMax));
+    const enclosed = along === undefined || along.length > contentBytesMax ? [record] : [record, along];
+    this.#arrives(version.id, { register, version, enclosed, flushed });
   }
 
   async takeIn(heads: readonly EnclosedHead[], from: PeerId): Promise<TakenIn> {
@@ -111,13 +148,21 @@ export class ObjectKind implements RegisterKind {
       const { ns, key } = version.record;
       // What is said to be its record may be another's.
       const sound = [Buffer.from(version.text), ...enclosed.slice(1)];
-      this.#arrives(head, { register: objects.documentId(ns, key), enclosed: sound, flushed });
+      this.#arrives(head, { register: objects.documentId(ns, key), version, enclosed: sound, flushed });
     }
     return { heads: new Set(versions.keys()), flushed };
   }
 
   isArriving(register: string, head: string): boolean {
     return this.#arriving.get(head)?.register === register;
+  }
+
+  /** True when an arriving version is known to descend from one that is stored. */
+  #follows({ register, version }: Arriving, head: VersionId): boolean {
+    const { kv, objects } = this.#dependencies;
+    const elder = objects.sound(kv, head);
+    if (elder === undefined || !contextHas(version.context, elder.record.dot)) return false;
+    return objects.hasUniqueDots(kv, register as DocId, [version]);
   }
 
   #arrives(head: string, arriving: Arriving): void {

@@ -46,6 +46,12 @@ export function soleChunkOf({ manifest, size, b3 }: Content): SoleChunk | undefi
   return undefined;
 }
 
+/** The bytes of a content that is one small chunk, among the blobs that were made of it. */
+export function soleChunkIn(blobs: readonly ManifestBlob[], content: Content): Uint8Array | undefined {
+  const chunk = likelyChunkOf(content);
+  return blobs.find(({ hash }) => hash === chunk)?.bytes;
+}
+
 /** Manifest and chunk of a content of one small chunk, when the bytes are that chunk. */
 export function smallBlobsOf(content: Content, { bytes, b3 }: HashedBytes): ManifestBlob[] | undefined {
   if (bytes.length !== content.size || b3 !== content.b3) return undefined;

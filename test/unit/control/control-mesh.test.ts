@@ -303,9 +303,10 @@ describe('a coordinator whose disk was put back', () => {
     await mesh.stopNode('c');
     const backup = mesh.get('c').kv.snapshot();
     await mesh.startNode('c');
-    await mesh.settle();
+    // So long that it is asked for its vote whoever answers faster.
+    await mesh.settle(6_000);
     await mesh.change('a', policy(3));
-    await mesh.settle();
+    await mesh.settle(6_000);
     await mesh.stopNode('c');
     mesh.get('c').kv = mesh.get('c').kv.restore(backup, { unnoticed: true });
     await mesh.startNode('c');

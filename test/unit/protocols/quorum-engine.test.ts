@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { linkHash } from '../../../crdt/certificate.ts';
+import { type Certificate, linkHash } from '../../../crdt/certificate.ts';
 import { stickyOrder } from '../../../protocols/quorum/sticky-order.ts';
-import { coordinatorOf, headOf, QuorumMesh, registerOf } from '../../support/quorum-mesh.ts';
+import { coordinatorOf, headOf, QuorumMesh, type QuorumNode, registerOf } from '../../support/quorum-mesh.ts';
 import { testCluster } from '../../support/versions.ts';
 
 let mesh: QuorumMesh;
@@ -141,7 +141,8 @@ test('what a fresh head names goes along with the votes on it, and nobody has to
   await mesh.clock.advance(100);
   const [first, ...others] = order(three) as [string, string, string];
   expect(mesh.node(first).takenIn).toEqual([{ head: a, from: mesh.node('agent').peerId }]);
-  for (const name of others) expect(mesh.node(name).takenIn).toEqual([{ head: a, from: mesh.node(first).peerId }]);
+  // One of them is asked, which makes a majority.
+  expect(others.flatMap((name) => mesh.node(name).takenIn)).toEqual([{ head: a, from: mesh.node(first).peerId }]);
 });
 
 describe('what came along and is still on its way to disk', () => {
@@ -162,15 +163,35 @@ describe('what came along and is still on its way to disk', () => {
     expect(outcome).toMatchObject({ kind: 'confirmed' });
     expect(ms).toBeLessThan(arrivalMs);
     expect(mesh.node(first).held).toEqual([]);
-    for (const name of others) expect(mesh.node(name).takenIn).toEqual([{ head: a, from: mesh.node(first).peerId }]);
+    expect(others.flatMap((name) => mesh.node(name).takenIn)).toEqual([{ head: a, from: mesh.node(first).peerId }]);
   });
 
-  test('is waited for where there is a head to compare it with', async () => {
+  test('is voted on where a promise is at hand, if it is known to follow the head there is', async () => {
     mesh = await QuorumMesh.start([...three, 'agent'], 3);
     const [first] = order(three) as [string];
     await proposed(a);
     mesh.node(first).withheld.add(ab);
     mesh.node(first).arrivalMs = arrivalMs;
+    const { outcome, ms } = await proposed(ab);
+    expect(outcome).toMatchObject({ kind: 'confirmed' });
+    expect(ms).toBeLessThan(arrivalMs);
+    expect(mesh.node(first).held.map(({ value }) => value.head)).not.toContain(ab);
+  });
+
+  test('is waited for where that cannot be told, or the round has to be prepared', async () => {
+    mesh = await QuorumMesh.start([...three, 'agent'], 3);
+    const [first] = order(three) as [string];
+    await proposed(a);
+    mesh.node(first).arrivalMs = arrivalMs;
+    const other = headOf('b');
+    mesh.node(first).withheld.add(other);
+    const refused = await proposed(other);
+    expect(refused.outcome).toMatchObject({ kind: 'refused' });
+    expect(refused.ms).toBeGreaterThanOrEqual(arrivalMs);
+    mesh.node(first).crash();
+    await mesh.node(first).start();
+    await mesh.clock.advance(1_000);
+    mesh.node(first).withheld.add(ab);
     const { outcome, ms } = await proposed(ab);
     expect(outcome).toMatchObject({ kind: 'confirmed' });
     expect(ms).toBeGreaterThanOrEqual(arrivalMs);
@@ -278,18 +299,29 @@ test('votes survive a crash of every coordinator, and the next proposer certifie
   });
 });
 
+/** Who gave the other vote under the last certificate. */
+function voterBeside(proposer: string): QuorumNode {
+  const signatures = mesh.certificates().at(-1)?.signatures ?? [];
+  const name = three.find(
+    (each) => each !== proposer && signatures.some(([nodeId]) => nodeId === mesh.node(each).nodeId),
+  );
+  return mesh.node(name as string);
+}
+
 test('a coordinator on an older disk is rejected, and says so itself from then on', async () => {
   mesh = await QuorumMesh.start(three);
-  const [first, second, third] = order(three) as [string, string, string];
+  const [first, ...others] = order(three) as [string, string, string];
   await mesh.node(first).propose(register, a);
-  const victim = mesh.node(second);
-  const backup = victim.kv.snapshot();
+  const backups = new Map(others.map((name) => [name, mesh.node(name).kv.snapshot()]));
   await mesh.node(first).propose(register, ab);
+  const victim = voterBeside(first);
+  const third = others.find((name) => name !== victim.name) as string;
   await mesh.clock.advance(1_000);
   await victim.stop();
-  victim.kv = victim.kv.restore(backup, { unnoticed: true });
+  victim.kv = victim.kv.restore(backups.get(victim.name) as ReturnType<typeof victim.kv.snapshot>, { unnoticed: true });
   await victim.start();
-  await mesh.clock.advance(1_000);
+  // By then it is asked again, whoever answers faster.
+  await mesh.clock.advance(6_000);
   expect(await mesh.node(first).propose(register, abc)).toMatchObject({ kind: 'confirmed' });
   await mesh.clock.advance(1_000);
   expect(mesh.node(first).engine.restoredCoordinators()).toEqual([victim.nodeId]);
@@ -305,15 +337,36 @@ test('a coordinator on an older disk is rejected, and says so itself from then o
   await mesh.node(third).start();
 });
 
+test('who holds a certificate gives no vote on another head in its place, though it was never asked for one before', async () => {
+  mesh = await QuorumMesh.start(three);
+  const [first, ...others] = order(three) as [string, string, string];
+  const forgotten = mesh.node(first).kv.snapshot();
+  await mesh.node(first).propose(register, a);
+  const voter = voterBeside(first);
+  const third = others.find((name) => name !== voter.name) as string;
+  await mesh.node(third).book.keep(mesh.certificates()[0] as Certificate);
+  await voter.stop();
+  await mesh.node(first).stop();
+  mesh.node(first).kv = mesh.node(first).kv.restore(forgotten, { unnoticed: true });
+  mesh.node(first).book.forget();
+  await mesh.node(first).start();
+  await mesh.clock.advance(1_000);
+  expect(await mesh.node(first).propose(register, headOf('b'), 3_000)).toMatchObject({ kind: 'unavailable' });
+  expect(mesh.node(third).log.lines.map(({ event }) => event)).toContain('quorum:against_certificate');
+  await voter.start();
+  await mesh.clock.advance(1_000);
+  expect(mesh.faults()).toEqual([]);
+});
+
 test('a coordinator whose directory was copied gives no vote', async () => {
   mesh = await QuorumMesh.start(three);
   await mesh.node('north').propose(register, a);
-  const [first, second] = order(three) as [string, string];
-  const victim = mesh.node(second);
+  const [first] = order(three) as [string];
+  const victim = voterBeside(first);
   await victim.stop();
   victim.kv = victim.kv.restore(victim.kv.snapshot());
   await victim.start();
-  await mesh.clock.advance(100);
+  await mesh.clock.advance(6_000);
   expect(await mesh.node(first).propose(register, ab)).toMatchObject({ kind: 'confirmed' });
   await mesh.clock.advance(1_000);
   expect(mesh.node(first).engine.restoredCoordinators()).toEqual([victim.nodeId]);

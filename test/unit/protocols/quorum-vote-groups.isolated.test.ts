@@ -15,6 +15,7 @@ import type { QuorumRequest, QuorumResponse, VoteAnswer, VotesRequest } from '..
 import type { Coordinator, QuorumView } from '../../../protocols/quorum/register-kind.ts';
 import { VoteGroups } from '../../../protocols/quorum/vote-groups.ts';
 import { VoteWatch } from '../../../protocols/quorum/vote-watch.ts';
+import { VirtualClock } from '../../../src/adapters/memory/clock.ts';
 import { MemoryLog } from '../../../src/adapters/memory/log.ts';
 import { coordinatorOf, headOf, registerOf } from '../../support/quorum-mesh.ts';
 import { actorOf, testCluster, testNode } from '../../support/versions.ts';
@@ -95,14 +96,17 @@ class FakeCoordinator {
 
 let mesh: Record<(typeof names)[number], FakeCoordinator>;
 let reachable: Set<string>;
+let clock: VirtualClock;
 let groups: VoteGroups;
 
 beforeEach(() => {
   vi.mocked(signatures.verifySignature).mockClear();
   mesh = { north: new FakeCoordinator(north), east: new FakeCoordinator(east), south: new FakeCoordinator(south) };
   reachable = new Set(names);
+  clock = new VirtualClock();
   groups = new VoteGroups({
     nodeId: own.nodeId,
+    clock,
     linkTo: ({ nodeId }) => {
       const found = Object.values(mesh).find(({ link }) => link.coordinator.nodeId === nodeId);
       return found !== undefined && reachable.has(found.name) ? found.link : undefined;
@@ -112,13 +116,18 @@ beforeEach(() => {
 
 const value = (name: string): RegisterValue => ({ position: 1, head: headOf(name), previous: null });
 
+/** How a round is asked for; the preferred coordinator is east, beside north itself. */
+interface VoteOptions {
+  readonly ownFirst?: boolean;
+  readonly epoch?: number;
+  readonly enclosed?: Uint8Array[];
+  readonly preferred?: (typeof names)[number] | null;
+}
+
 /** Runs the second phase of a register's round; resolves with how it ended. */
-function vote(
-  name: string,
-  options: { readonly ownFirst?: boolean; readonly epoch?: number; readonly enclosed?: Uint8Array[] } = {},
-): Promise<Round> {
+function vote(name: string, options: VoteOptions = {}): Promise<Round> {
   const view = viewOf(options.epoch ?? 1);
-  const { ownFirst = false } = options;
+  const { ownFirst = false, preferred = east } = options;
   const ballot = { counter: ownFirst ? 0 : 1, proposer: actorOf(testNode(north)) };
   const settings = {
     register: registerOf(name),
@@ -132,15 +141,17 @@ function vote(
       view,
       item: { t: 'accept', register: settings.register, ballot, value: value(name), next, enclosed: options.enclosed },
       ownFirst,
+      preferred: preferred === null ? undefined : coordinatorOf(preferred).nodeId,
       take: (from, answer, check) => {
         round = takeAnswer(round, from, answer, check);
         if (round.phase !== 'accepting') resolve(round);
+        return round.phase !== 'accepting';
       },
     });
   });
 }
 
-const all = (count: number, options: Parameters<typeof vote>[1] = {}): Promise<Round[]> =>
+const all = (count: number, options: VoteOptions = {}): Promise<Round[]> =>
   Promise.all(Array.from({ length: count }, (_, at) => vote(`r${at}`, options)));
 
 const endOf = (round: Round): string => (round.phase === 'failed' ? round.reason : round.phase);
@@ -160,17 +171,16 @@ const turns = async (): Promise<void> => {
 };
 
 describe('rounds asked in one turn', () => {
-  test('go to every coordinator as one group, and each is proved by its place in it', async () => {
+  test('go to a majority as one group, and each is proved by its place in it', async () => {
     const rounds = await all(5);
-    await turns();
-    for (const name of names) expect(mesh[name].groups).toEqual([5]);
+    await clock.advance(4_000);
+    expect([mesh.north.groups, mesh.east.groups, mesh.south.groups]).toEqual([[5], [5], []]);
     const places = rounds.map((round) => certificateOf(round).batch);
     expect(places.map((place) => place?.index)).toEqual([0, 1, 2, 3, 4]);
     expect(places.every((place) => place?.size === 5)).toBe(true);
   });
 
   test('are proved by one signature a coordinator, verified once, and this node’s own not at all', async () => {
-    mesh.south.meddle = () => never;
     const rounds = await all(100);
     expect(signatures.verifySignature).toHaveBeenCalledTimes(1);
     expect(new Set(rounds.map((round) => JSON.stringify(certificateOf(round).signatures))).size).toBe(1);
@@ -181,10 +191,13 @@ describe('rounds asked in one turn', () => {
     const later = new Promise<void>((resolve) => {
       answer = resolve;
     });
-    mesh.south.meddle = (votes) => later.then(() => votes);
-    await all(3);
+    mesh.east.meddle = (votes) => later.then(() => votes);
+    const voted = all(3);
+    await clock.advance(1_000);
+    await voted;
     answer();
     await turns();
+    expect([mesh.east.groups, mesh.south.groups]).toEqual([[3], [3]]);
     expect(signatures.verifySignature).toHaveBeenCalledTimes(1);
   });
 
@@ -195,6 +208,15 @@ describe('rounds asked in one turn', () => {
       [2, 1],
       [1, 1],
     ]);
+  });
+
+  test('go apart when others are best asked for them; those for which anybody will do go with the first', async () => {
+    const options: VoteOptions[] = [{ preferred: null }, {}, { preferred: south }, { preferred: null }, {}];
+    await Promise.all(options.map((each, at) => vote(`r${at}`, each)));
+    const asked = (name: 'east' | 'south') =>
+      mesh[name].asked.map(({ items }) => items.map(({ register }) => register));
+    expect(asked(east)).toEqual([['r0', 'r1', 'r3', 'r4'].map(registerOf)]);
+    expect(asked(south)).toEqual([[registerOf('r2')]]);
   });
 
   test('alone in a group is signed by itself', async () => {
@@ -236,14 +258,18 @@ describe('a coordinator', () => {
 
   test('that accepts a part spoils nothing when a majority has signed the whole', async () => {
     mesh.east.outbid.add(registerOf('r1'));
-    mesh.east.meddle = (votes) => turns().then(() => votes);
-    for (const round of await all(3)) expect(certificateOf(round).batch?.size).toBe(3);
+    mesh.east.meddle = (votes) => clock.sleep(500).then(() => votes);
+    const voted = all(3);
+    await clock.advance(1_000);
+    for (const round of await voted) expect(certificateOf(round).batch?.size).toBe(3);
   });
 
   test('that accepts a part makes certificates with another that does', async () => {
     for (const name of [east, south] as const) mesh[name].outbid.add(registerOf('r1'));
-    mesh.north.meddle = (votes) => turns().then(() => votes);
-    const rounds = await all(3);
+    mesh.north.meddle = (votes) => clock.sleep(500).then(() => votes);
+    const voted = all(3);
+    await clock.advance(1_000);
+    const rounds = await voted;
     expect(endOf(rounds[1] as Round)).toBe('outbid');
     for (const at of [0, 2]) {
       const certificate = certificateOf(rounds[at]);
@@ -252,13 +278,54 @@ describe('a coordinator', () => {
     }
   });
 
-  test('that never answers is left behind by 64 groups, and the others go on', async () => {
+  test('that does not vote is made up for at once by the next', async () => {
+    mesh.east.meddle = () => Promise.reject(new Error('no'));
+    for (const round of await all(3)) expect(signersOf(certificateOf(round)).sort()).toEqual([north, south]);
+    expect(clock.monotonicMs()).toBe(0);
+  });
+
+  test('that takes long is made up for by the next, and asked last for a while', async () => {
+    const heldBack: (() => void)[] = [];
+    mesh.east.meddle = (votes) => new Promise((resolve) => heldBack.push(() => resolve(votes)));
+    const voted = all(2);
+    await clock.advance(240);
+    expect(mesh.south.groups).toEqual([]);
+    await clock.advance(20);
+    for (const round of await voted) expect(signersOf(certificateOf(round)).sort()).toEqual([north, south]);
+    for (const round of await all(2)) expect(signersOf(certificateOf(round)).sort()).toEqual([north, south]);
+    expect([mesh.east.groups, mesh.south.groups]).toEqual([[2], [2, 2]]);
+    // What was asked of it is answered in the end: from then on it is asked as before.
+    mesh.east.meddle = (votes) => votes;
+    for (const answer of heldBack) answer();
+    await turns();
+    await all(2);
+    expect([mesh.east.groups, mesh.south.groups]).toEqual([
+      [2, 2],
+      [2, 2],
+    ]);
+  });
+
+  test('that was not asked for five seconds is asked too, and is not waited for', async () => {
     mesh.south.meddle = () => never;
+    await all(1);
+    await clock.advance(4_900);
+    await all(1);
+    expect(mesh.south.groups).toEqual([]);
+    await clock.advance(100);
+    expect((await all(1)).map(endOf)).toEqual(['chosen']);
+    expect((await all(1)).map(endOf)).toEqual(['chosen']);
+    expect([mesh.east.groups, mesh.south.groups]).toEqual([[1, 1, 1, 1], [1]]);
+  });
+
+  test('that never answers is asked no more than 64 groups', async () => {
+    mesh.east.meddle = () => never;
+    const item = { t: 'prepare', register: registerOf('r'), ballot: next } as const;
+    const lost: number[] = [];
     for (let group = 0; group < 70; group += 1) {
-      for (const round of await all(2)) expect(signersOf(certificateOf(round)).sort()).toEqual([east, north]);
+      void mesh.east.link.votes(1, [item]).then(({ answers }) => answers[0]?.t === 'lost' && lost.push(group));
     }
-    expect(mesh.south.groups).toEqual([2]);
-    expect(mesh.east.groups).toHaveLength(70);
+    await turns();
+    expect(lost).toEqual([64, 65, 66, 67, 68, 69]);
   });
 });
 
@@ -274,14 +341,14 @@ describe('a first round', () => {
     expect([mesh.north.groups, mesh.east.groups, mesh.south.groups]).toEqual([[3], [], []]);
     give();
     for (const round of await voted) expect(certificateOf(round).batch?.size).toBe(3);
-    expect([mesh.north.groups, mesh.east.groups, mesh.south.groups]).toEqual([[3], [3], [3]]);
+    expect([mesh.north.groups, mesh.east.groups, mesh.south.groups]).toEqual([[3], [3], []]);
   });
 
   test('that this node’s own acceptor refuses ends at once, and those beside it go on in a group of their own', async () => {
     mesh.north.outbid.add(registerOf('r1'));
     const rounds = await all(4, { ownFirst: true });
     expect(rounds.map(endOf)).toEqual(['chosen', 'outbid', 'chosen', 'chosen']);
-    expect([mesh.north.groups, mesh.east.groups, mesh.south.groups]).toEqual([[4, 3], [3], [3]]);
+    expect([mesh.north.groups, mesh.east.groups, mesh.south.groups]).toEqual([[4, 3], [3], []]);
     for (const at of [0, 2, 3]) expect(certificateOf(rounds[at]).batch?.size).toBe(3);
   });
 
@@ -366,14 +433,17 @@ describe('groups', () => {
     const lost: number[] = [];
     const item = { t: 'prepare', register: registerOf('r'), ballot: next } as const;
     for (let at = 0; at < 8_193; at += 1) {
-      groups.ask({ view: viewOf(1), item, ownFirst: false, take: (_from, { t }) => t === 'lost' && lost.push(at) });
+      const take = (_from: unknown, { t }: { readonly t: string }): boolean => t === 'lost' && lost.push(at) === 3;
+      groups.ask({ view: viewOf(1), item, ownFirst: false, take });
     }
     await turns();
     expect(lost).toEqual([8_192, 8_192, 8_192]);
   });
 
   test('go on when a coordinator is slow and a majority has answered', async () => {
-    mesh.south.meddle = () => never;
-    expect((await all(500)).map(endOf)).toEqual(Array.from({ length: 500 }, () => 'chosen'));
+    mesh.east.meddle = () => never;
+    const voted = all(500);
+    await clock.advance(1_000);
+    expect((await voted).map(endOf)).toEqual(Array.from({ length: 500 }, () => 'chosen'));
   });
 });

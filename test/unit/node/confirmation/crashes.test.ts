@@ -58,9 +58,38 @@ test('a vote on a head that came along with it does not wait for the flush of it
     }
   }
   expect((await written).ok).toBe(true);
-  expect(names.map((name) => votedSince.has(name))).toEqual(names.map(() => true));
-  // Those that were asked for their votes, and not who wrote it or proposes it.
+  expect(names.map((name) => heldSince.has(name))).toEqual(names.map(() => true));
+  // A majority is asked for its votes: the other one learns of it by the certificate.
+  expect(votedSince.size).toBe(2);
   expect(names.some((name) => votedSince.get(name) === heldSince.get(name))).toBe(true);
+  await mesh.stop();
+});
+
+test('a version leaves its writer when it is on disk there, and the writer’s own vote goes to disk with it', async () => {
+  const mesh = await Mesh.start(names, 'own vote', names);
+  const ownVotes: boolean[] = [];
+  for (let at = 0; at < 12; at += 1) {
+    const key = `own-${at}`;
+    const body = [Buffer.from('text')];
+    const written = mesh.get('bob').node.put({ ns: 'test', key, author: 'admin', body, commit: 'quorum' });
+    let flushed: number | undefined;
+    let voted: number | undefined;
+    for (let step = 0; step < 200; step += 1) {
+      await mesh.settle(0.25);
+      const durable = mesh.get('bob').kv.durable();
+      const known = names.map((name) => mesh.heads(name, key)[0]).find((head) => head !== undefined) as VersionId;
+      if (known === undefined) continue;
+      const isFlushed = durable.get(versionKey(known)) !== undefined;
+      const others = names.filter((name) => name !== 'bob' && mesh.heads(name, key).length > 0);
+      if (!isFlushed) expect(others).toEqual([]);
+      if (isFlushed) flushed ??= step;
+      if (votedFor(durable).heads.includes(known)) voted ??= step;
+    }
+    expect((await written).ok).toBe(true);
+    ownVotes.push(voted !== undefined && voted === flushed);
+  }
+  // Of the objects whose proposer is the writer's own node.
+  expect(ownVotes.filter(Boolean).length).toBeGreaterThan(0);
   await mesh.stop();
 });
 

@@ -37,6 +37,7 @@ function setUp(known = 1) {
       for (const text of texts) refuse(text, from);
       return { certificates: [], fault: undefined };
     },
+    certify: () => () => undefined,
     keep: async () => undefined,
     ask: (peer, docs) => asked.push([peer, docs]),
   });

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import type { DotContext } from '../../../../crdt/causality.ts';
 import type { RegisterValue } from '../../../../crdt/certificate.ts';
-import type { PeerId } from '../../../../crdt/ids.ts';
+import type { Actor, DocId, PeerId } from '../../../../crdt/ids.ts';
+import type { Version } from '../../../../crdt/version.ts';
 import { ObjectKind, type ObjectKindDependencies } from '../../../../src/node/confirmation/object-kind.ts';
 
 /** first is the parent of left and right, and both is their merge. */
@@ -134,6 +136,49 @@ describe('a head that came along', () => {
     await taken;
     expect((await kind.takeIn([{ head: 'left', enclosed: [record] }], bob)).heads).toEqual(new Set());
     expect(received).toHaveLength(1);
+  });
+
+  describe('and follows another', () => {
+    const dot = { actor: 'writer.one' as Actor, counter: 1 };
+    const arriving = (context: DotContext) =>
+      ({ id: 'right', text: 'record', context, record: { ns: 'ns', key: 'key', content: null } }) as unknown as Version;
+    const elder = { record: { ns: 'ns', key: 'key', dot }, text: '' };
+
+    function verdictOf(context: DotContext, { hasUniqueDots = true, of = 'register' } = {}) {
+      const objects = {
+        sound: (_reader: unknown, id: string) => (id === 'left' ? elder : undefined),
+        hasUniqueDots: () => hasUniqueDots,
+        ancestry: () => () => false,
+        damaged: () => [],
+      };
+      const kind = new ObjectKind({
+        objects,
+        content: { small: () => undefined },
+      } as unknown as ObjectKindDependencies);
+      kind.wrote(of as DocId, arriving(context), undefined, new Promise(() => undefined));
+      const verdict = kind.check('register', value, 'right');
+      return typeof verdict === 'string' ? verdict : verdict.code;
+    }
+
+    test('is accepted by what its own record says, though it cannot be read yet', () => {
+      expect(verdictOf(new Map([[dot.actor, [[1, 1]]]]))).toBe('accept');
+    });
+
+    test('is not known to follow by dots that were issued twice, of another register, or by no dot', () => {
+      const context: DotContext = new Map([[dot.actor, [[1, 1]]]]);
+      expect(verdictOf(context, { hasUniqueDots: false })).toBe('not_a_descendant');
+      expect(verdictOf(context, { of: 'another register' })).toBe('not_a_descendant');
+      expect(verdictOf(new Map())).toBe('not_a_descendant');
+    });
+  });
+
+  test('is given once more to whoever tells the others of it', async () => {
+    const { kind, taken } = kindOnSlowDisk();
+    await taken;
+    expect(kind.takeEnclosed('left')).toBeUndefined();
+    kind.enclose('left');
+    expect(kind.takeEnclosed('left')).toEqual([record, content]);
+    expect(kind.takeEnclosed('left')).toBeUndefined();
   });
 
   test('is asked for when the disk did not take it', async () => {
