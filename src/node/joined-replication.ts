@@ -89,6 +89,7 @@ function replicatedContent(
     drop: (transaction, manifest) => content.drop(transaction, manifest),
     dropped: () => content.kick(),
     fetchFrom: (...asked) => content.fetchFrom(...asked),
+    fetchedUntilMs: () => content.fetchedUntilMs(),
     reconsider: () => {
       content.reconsider().catch((error: unknown) => log.warn('content:not_reconsidered', { error }));
     },

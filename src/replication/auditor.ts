@@ -9,6 +9,7 @@ import type { Absent, NodeLiveness } from './absences.ts';
 import type { IndexFollower } from './index-follower.ts';
 import type { PlacementDirectory } from './placement-directory.ts';
 import { type CopyView, type PlannedPull, type RepairPlan, RepairPlanner, type RepairView } from './plan.ts';
+import { QuietTime } from './quiet-time.ts';
 import type { RepairProgress, RepairQueue } from './repair-queue.ts';
 import type { CopyRecord, ReplicaIndex } from './replica-index.ts';
 import { type CheckCounts, type SpotCheckDependencies, SpotChecks } from './spot-checks.ts';
@@ -82,6 +83,8 @@ export interface AuditorDependencies {
   readonly coordinators: () => readonly NodeId[];
   readonly slotOf: (doc: DocId) => number;
   readonly checks: SpotCheckDependencies;
+  /** Until when this node has been fetching contents, as `QuietTime` is told. */
+  readonly fetchedUntilMs: () => number | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -106,6 +109,7 @@ export class ReplicationAuditor {
   readonly #audits: Counter;
   readonly #fullNodes: Gauge;
   readonly #stopping = new AbortController();
+  readonly #quiet: QuietTime;
   #unsubscribe: () => void = () => undefined;
   #cancelTimer: (() => void) | undefined;
   #cancelGather: (() => void) | undefined;
@@ -121,6 +125,8 @@ export class ReplicationAuditor {
   #next: { readonly reason: AuditReason; readonly result: Promise<AuditReport> } | undefined;
   /** Ends the checks that go on, and what does so once they have been waited for. */
   #checking: AbortController | undefined;
+  /** They have not begun yet. */
+  #isCheckPutOff = false;
   #cancelHurry: (() => void) | undefined;
   /** How long an audit that waits leaves the checks that go on. */
   #patienceMs = patienceMs;
@@ -131,6 +137,7 @@ export class ReplicationAuditor {
     this.#dependencies = dependencies;
     this.#self = self;
     this.#everyMs = auditEveryMs ?? auditEveryMsDefault;
+    this.#quiet = new QuietTime(dependencies);
     this.#audits = dependencies.metrics.counter({
       name: 'anabranch_replication_audits_total',
       help: 'Audits of replication by this coordinator, by what caused them.',
@@ -279,19 +286,28 @@ export class ReplicationAuditor {
     const checking = this.#checking;
     if (checking === undefined) return;
     const hurried = new Error('another audit waits');
-    if (reason === 'repaired') checking.abort(hurried);
+    if (reason === 'repaired' || this.#isCheckPutOff) checking.abort(hurried);
     else this.#cancelHurry ??= this.#dependencies.clock.setTimer(this.#patienceMs, () => checking.abort(hurried));
   }
 
-  /** Makes the checks, until they are done or another audit has waited for them; what was not looked at is offered again. */
-  async #check(spotChecks: SpotChecks): Promise<CheckCounts> {
+  /**
+   * Makes the checks, until they are done or another audit has waited for them; what was not looked at is offered again. Those
+   * that nobody asked for leave disks and processors to the contents that are being fetched: what has come just now was
+   * verified as it came, and what it says of its holder is the more the longer it has been there.
+   */
+  async #check(spotChecks: SpotChecks, isAskedFor: boolean): Promise<CheckCounts> {
     const checking = new AbortController();
     this.#checking = checking;
+    this.#isCheckPutOff = !isAskedFor && !this.#quiet.isHere;
     if (this.#next !== undefined) this.#hurry(this.#next.reason);
     try {
-      return await spotChecks.run(checking.signal);
-    } finally {
+      if (!isAskedFor && !(await this.#quiet.come(checking.signal))) return noChecks;
+      this.#isCheckPutOff = false;
+      const counts = await spotChecks.run(checking.signal);
       this.#patienceMs = checking.signal.aborted ? Math.min(2 * this.#patienceMs, patienceMsMax) : patienceMs;
+      return counts;
+    } finally {
+      this.#isCheckPutOff = false;
       this.#checking = undefined;
       this.#cancelHurry?.();
       this.#cancelHurry = undefined;
@@ -347,7 +363,7 @@ export class ReplicationAuditor {
     // Making copies comes before looking at those there are; the audit after the repairs looks at all of them. Whoever is
     // suspect is looked at all the same: it may have what it is asked to fetch, and is not believed to.
     const hasToRepair = !isThorough && suspects === 0 && plan.pulls.some(({ isWaiting }) => !isWaiting);
-    const counts = hasToRepair ? noChecks : await this.#check(spotChecks);
+    const counts = hasToRepair ? noChecks : await this.#check(spotChecks, isThorough);
     const report = reportOf(counts);
     this.#last = report;
     const level = plan.totals.subjects === 0 ? 'debug' : 'info';

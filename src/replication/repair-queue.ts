@@ -10,6 +10,9 @@ import type { ReplicaPeers } from './replica-peers.ts';
 
 /** How often the queue has the nodes that fetch asked what has arrived, and orders what is next. */
 const turnEveryMs = 250;
+/** Sooner when the last ones are about to arrive, after such a share of the time that is left: what waits for them waits little longer. */
+const endShare = 1 / 4;
+const endTurnMsMin = 50;
 /** Looking for what has arrived keeps to a tenth of a node's time: a turn rests for so many times as long as that took. */
 const restShare = 9;
 /** Orders of one node that are under way; more are sent as these arrive. */
@@ -64,6 +67,8 @@ export class RepairQueue {
   #turning: Promise<void> = Promise.resolve();
   #bytesPerSecond = 0;
   #lastTurnMs: number | undefined;
+  /** The last look found something. */
+  #hasArrived = false;
   /** How long the last look took. */
   #lookedMs = 0;
   #running = false;
@@ -125,9 +130,16 @@ export class RepairQueue {
         .catch((error: unknown) => this.#dependencies.log.warn('repairs:turn_failed', { error }))
         .then(() => {
           this.#cancelTimer = undefined;
-          this.#plan(Math.max(turnEveryMs, restShare * this.#lookedMs));
+          this.#plan(Math.max(this.#restMs(), restShare * this.#lookedMs));
         });
     });
+  }
+
+  /** What does not arrive says nothing of when it will. */
+  #restMs(): number {
+    const { etaMs } = this.progress();
+    if (!this.#hasArrived || etaMs === null) return turnEveryMs;
+    return Math.min(turnEveryMs, Math.max(endTurnMsMin, etaMs * endShare));
   }
 
   async #turn(): Promise<void> {
@@ -165,6 +177,7 @@ export class RepairQueue {
       this.#entries.delete(name);
       arrivedBytes += pull.subject.sizeBytes;
     }
+    this.#hasArrived = arrivedBytes > 0;
     const nowMs = clock.monotonicMs();
     if (this.#lastTurnMs !== undefined && nowMs > this.#lastTurnMs) {
       const rate = (arrivedBytes / (nowMs - this.#lastTurnMs)) * 1_000;

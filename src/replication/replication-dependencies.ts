@@ -34,6 +34,8 @@ export interface ReplicatedContent extends ContentShelf {
   dropped(): void;
   /** The verified bytes of a blob from exactly this peer; undefined when it has none. See `ContentPlane.fetchFrom`. */
   fetchFrom(peer: PeerId, hash: BlobHash, sizeBytes: number): Promise<Uint8Array | undefined>;
+  /** Monotonic point until which contents have been fetched, now while some are; undefined when none ever was. */
+  fetchedUntilMs(): number | undefined;
   /** What this node should hold is not what it was. */
   reconsider(): void;
 }

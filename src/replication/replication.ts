@@ -207,6 +207,7 @@ export class Replication {
         repairs: this.#repairs,
         liveness: dependencies.liveness,
         absent,
+        fetchedUntilMs: () => content.fetchedUntilMs(),
         full: () => fullNodes(state().members.keys(), dependencies.freeBytesOf),
         members: () => new Set(state().members.keys()),
         coordinators: () => this.#coordinators(),

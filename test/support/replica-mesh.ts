@@ -156,6 +156,8 @@ export class TestContents implements ReplicatedContent {
 
   dropped(): void {}
 
+  fetchedUntilMs(): undefined {}
+
   reconsider(): void {}
 
   /** Stores a content in one transaction, with whatever else belongs to it. */

@@ -293,6 +293,11 @@ export class ContentPlane {
     return 'dropped';
   }
 
+  /** See `Puller.fetchedUntilMs`. */
+  fetchedUntilMs(): number | undefined {
+    return this.#puller.fetchedUntilMs();
+  }
+
   /** See `Upkeep.reconsider`: to be called when what `shouldHold` says has changed. */
   reconsider(): Promise<number> {
     return this.#upkeep.reconsider();

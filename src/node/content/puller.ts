@@ -95,6 +95,8 @@ export class Puller {
   #cancelTimer: (() => void) | undefined;
   #pauses = 0;
   #pausedUntilMs: number | undefined;
+  /** When the last attempt ended. */
+  #endedMs: number | undefined;
   #running = false;
 
   constructor(dependencies: PullerDependencies, options: PullerOptions) {
@@ -164,6 +166,11 @@ export class Puller {
   /** Monotonic point at which a blob of this content was last stored by its job, if that is under way. */
   lastProgressMs(manifest: BlobHash): number | undefined {
     return this.#active.get(manifest)?.pull.lastProgressMs;
+  }
+
+  /** Monotonic point until which contents were being fetched, now while some are; undefined when none ever was. */
+  fetchedUntilMs(): number | undefined {
+    return this.#active.size > 0 ? this.#dependencies.clock.monotonicMs() : this.#endedMs;
   }
 
   /** True while an attempt at a content is under way; one for which there is no job any more is told to end. */
@@ -265,6 +272,7 @@ export class Puller {
       settle = await this.#onFault(pull, before, error instanceof Error ? error : new Error(String(error)));
     }
     this.#active.delete(pull.job.hash);
+    this.#endedMs = this.#dependencies.clock.monotonicMs();
     this.#activeWeight -= weight;
     settle();
     this.kick();

@@ -38,6 +38,7 @@ function start(options: { readonly auditEveryMs?: number; readonly coordinators?
     full: () => new Set(),
     members: () => new Set([self]),
     coordinators: () => options.coordinators ?? [self],
+    fetchedUntilMs: () => undefined,
     slotOf: () => 0,
     checks: { ...adapters, shelf: { sizeOf: () => undefined } },
   } as unknown as AuditorDependencies;

@@ -33,6 +33,7 @@ let challenges: number;
 let answer: string;
 let isSilent: boolean;
 let full: Set<NodeId>;
+let fetchedUntilMs: number | undefined;
 let liveness: () => void;
 let coordinators: NodeId[];
 let slot: number;
@@ -50,6 +51,7 @@ beforeEach(() => {
   answer = 'proved';
   isSilent = false;
   full = new Set();
+  fetchedUntilMs = undefined;
   coordinators = [self];
   slot = 0;
   const prover = {
@@ -91,6 +93,7 @@ beforeEach(() => {
     full: () => full,
     members: () => new Set([self, other, third]),
     coordinators: () => coordinators,
+    fetchedUntilMs: () => fetchedUntilMs,
     slotOf: () => slot,
     checks: {
       ...adapters,
@@ -248,6 +251,67 @@ test('copies that were proved are proved again on demand and by the timer, and n
   expect(challenges).toBe(2);
   await clock.run(auditor.audit('demand'), patienceMs);
   expect(challenges).toBe(4);
+});
+
+describe('while contents are being fetched', () => {
+  const [doc, version, manifest] = ['d' as DocId, 'v' as VersionId, 'm' as BlobHash];
+  const fetchFor = async (ms: number): Promise<void> => {
+    for (const endMs = clock.monotonicMs() + ms; clock.monotonicMs() < endMs; ) {
+      fetchedUntilMs = clock.monotonicMs() + 100;
+      await clock.advance(100);
+    }
+  };
+  beforeEach(() => {
+    subjects = [{ doc, version, ns: 'docs', key: 'a', manifest, sizeBytes: 10 }];
+    copy = { ...copy, provedMs: undefined };
+    fetchedUntilMs = clock.monotonicMs();
+  });
+
+  test('copies are not looked at, and soon after they are', async () => {
+    auditor.repaired();
+    await fetchFor(10_000);
+    expect([planned.length, challenges]).toEqual([1, 0]);
+    expect(auditor.status().running?.phase).toBe('checks');
+    await clock.advance(1_900);
+    expect(challenges).toBe(0);
+    await clock.advance(200);
+    expect(challenges).toBe(1);
+    expect(auditor.status()).toMatchObject({ running: null, last: { checks: { proved: 1 } } });
+  });
+
+  test('they are looked at all the same after half a minute, however many audits are made meanwhile', async () => {
+    for (let second = 0; second < 25; second += 5) {
+      auditor.repaired();
+      await fetchFor(5_000);
+    }
+    expect([planned.length, challenges]).toEqual([5, 0]);
+    await fetchFor(6_000);
+    expect(challenges).toBe(1);
+    // From then on it is half a minute again.
+    auditor.repaired();
+    await fetchFor(25_000);
+    expect(challenges).toBe(1);
+    await fetchFor(6_000);
+    expect(challenges).toBe(2);
+  });
+
+  test('an audit on demand looks at them, and waits for none that does not', async () => {
+    auditor.repaired();
+    await fetchFor(1_000);
+    expect([planned.length, challenges]).toEqual([1, 0]);
+    const demanded = auditor.audit('demand');
+    await fetchFor(100);
+    expect([planned.length, challenges]).toEqual([2, 1]);
+    expect((await clock.run(demanded, patienceMs)).checks.proved).toBe(1);
+  });
+
+  test('a stop ends the wait', async () => {
+    auditor.repaired();
+    await fetchFor(1_000);
+    await clock.run(auditor.stop(), patienceMs);
+    expect(challenges).toBe(0);
+    expect(auditor.status().running).toBeNull();
+  });
 });
 
 describe('checks of a holder that never answers', () => {

@@ -13,11 +13,13 @@ const sizeBytes = 1_000_000;
 let clock: VirtualClock;
 let arrived: Set<BlobHash>;
 let done: number;
+let refreshedMs: number[];
 let queue: RepairQueue;
 beforeEach(() => {
   clock = new VirtualClock();
   arrived = new Set();
   done = 0;
+  refreshedMs = [];
   queue = new RepairQueue({
     index: { holds: (_node, manifest) => arrived.has(manifest) },
     // Every order is to this node itself.
@@ -25,7 +27,9 @@ beforeEach(() => {
     peerOf: () => 'nobody' as PeerId,
     self,
     takeOwn: async (orders) => orders.length,
-    refresh: async () => undefined,
+    refresh: async () => {
+      refreshedMs.push(clock.monotonicMs());
+    },
     onDone: () => {
       done += 1;
     },
@@ -57,4 +61,25 @@ test('the rate is that of repairs under way: nobody is told one when there are n
   expect(pulls).toBe(1);
   expect(bytesPerSecond).toBeGreaterThan(0);
   expect(etaMs).toBe(Math.ceil((sizeBytes / bytesPerSecond) * 1_000));
+});
+
+test('the last ones are looked for often while they arrive, and four times a second while they do not', async () => {
+  const names = Array.from({ length: 101 }, (_, index) => `content ${index}`);
+  queue.replace(names.map((name) => pullOf(name)));
+  // One every 20 ms, and the last one much later.
+  for (const name of names.slice(0, -1)) {
+    await clock.advance(20);
+    arrived.add(name as BlobHash);
+  }
+  const [early, endMs] = [refreshedMs.filter((ms) => ms < 1_000).length, clock.monotonicMs()];
+  expect(early).toBeLessThanOrEqual(4);
+  expect(refreshedMs.filter((ms) => ms >= endMs - 500).length).toBeGreaterThanOrEqual(6);
+  await clock.advance(300);
+  expect(queue.progress().pulls).toBe(1);
+  refreshedMs = [];
+  await clock.advance(2_000);
+  expect(refreshedMs.length).toBeLessThanOrEqual(8);
+  arrived.add(names.at(-1) as BlobHash);
+  await clock.advance(250);
+  expect(done).toBe(1);
 });
