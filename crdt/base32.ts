@@ -8,9 +8,13 @@ const notInAlphabet = 0xff;
 const values = new Uint8Array(128).fill(notInAlphabet);
 for (const [value, code] of alphabet.entries()) values[code] = value;
 
+/** Texts are put together here: one of a hash has 52 characters. */
+const scratch = Buffer.allocUnsafeSlow(64);
+
 /** The text of `bytes`. */
 export function encodeBase32(bytes: Uint8Array): string {
-  const text = Buffer.allocUnsafe(Math.ceil((bytes.length * 8) / 5));
+  const length = Math.ceil((bytes.length * 8) / 5);
+  const text = length <= scratch.length ? scratch : Buffer.allocUnsafe(length);
   let at = 0;
   let bits = 0;
   let held = 0;
@@ -22,7 +26,7 @@ export function encodeBase32(bytes: Uint8Array): string {
     }
   }
   if (bits > 0) text[at] = alphabet[(held << (5 - bits)) & 31] as number;
-  return text.toString('latin1');
+  return text.toString('latin1', 0, length);
 }
 
 /** The bytes of a text that `encodeBase32` gives, or undefined for any other: two texts never stand for the same bytes. */

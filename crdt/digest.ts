@@ -181,9 +181,22 @@ export function isHash(text: string): boolean {
   return text.length === hashTextLength && hashPattern.test(text);
 }
 
-/** The 32 bytes an id or hash stands for. The text must be one that was checked: anything else is a bug. */
+/** Hashes whose bytes are kept: a power of two. A write names some eight, each of them several times. */
+const rawKept = 256;
+const keptTexts: string[] = new Array(rawKept).fill('');
+const keptBytes: Uint8Array[] = new Array(rawKept).fill(new Uint8Array(0));
+
+/**
+ * The 32 bytes an id or hash stands for, which the caller must not change: who asks next may be given the same. The text must
+ * be one that was checked: anything else is a bug.
+ */
 export function rawHash(id: string): Uint8Array {
+  // A hash is as good as random, so its first two characters are its place; the last one that had it is kept there.
+  const place = ((id.charCodeAt(0) << 5) ^ id.charCodeAt(1)) & (rawKept - 1);
+  if (keptTexts[place] === id && id !== '') return keptBytes[place] as Uint8Array;
   const bytes = fromBase32(id);
   assert(bytes !== undefined && bytes.length === hashBytes, `not a hash: ${id}`);
+  keptTexts[place] = id;
+  keptBytes[place] = bytes;
   return bytes;
 }

@@ -13,7 +13,7 @@ import { rawHash } from '../../crdt/digest.ts';
 import { type DocumentState, documentDigest } from '../../crdt/document-digest.ts';
 import { isReachable, missingVersions } from '../../crdt/graph-difference.ts';
 import type { ClusterId, DocId, Result, VersionId } from '../../crdt/ids.ts';
-import { buildChange, documentId, slotOf } from '../../crdt/object-document.ts';
+import { buildChange, slotOf } from '../../crdt/object-document.ts';
 import { type AncestryLookup, recallVersion, type Version } from '../../crdt/version.ts';
 import { nextHeads } from '../../crdt/version-graph.ts';
 import type { KvReader, KvTransaction } from '../ports/kv.ts';
@@ -21,11 +21,12 @@ import { MeshError } from '../ports/mesh-error.ts';
 import { changeFeed, FeedNumbers } from './change-feed.ts';
 import { certificateRows } from './confirmation/certificate-rows.ts';
 import { DamagedRecords } from './damaged-records.ts';
+import { DocumentIds } from './document-ids.ts';
 import { count, countsOf, indexObject, unindexObject } from './object-index.ts';
+import { ObjectRows } from './object-rows.ts';
 import {
   type ConfirmedRow,
   type CountsRow,
-  decodeRow,
   encodeRow,
   foldedHashOf,
   foldedRow,
@@ -79,15 +80,14 @@ type ChangeWitness = (
  * within one transaction.
  */
 export class ObjectStore {
-  readonly #cluster: ClusterId;
   readonly #slots: number;
   readonly #changed: ChangeWitness;
   readonly #cache = new VersionCache(versionsCachedMax);
   readonly #digests = new StateDigests(digestsKeptMax);
   readonly #feedNumbers = new FeedNumbers();
   readonly #damaged: DamagedRecords;
-  /** The name hashed last: a write asks for the same one several times in a row. */
-  #named = { ns: '', key: '', doc: '' as DocId };
+  readonly #ids: DocumentIds;
+  readonly #rows = new ObjectRows();
 
   constructor(options: {
     readonly cluster: ClusterId;
@@ -96,15 +96,13 @@ export class ObjectStore {
     readonly damaged?: DamagedRecords;
   }) {
     this.#damaged = options.damaged ?? new DamagedRecords();
-    this.#cluster = options.cluster;
+    this.#ids = new DocumentIds(options.cluster);
     this.#slots = options.slots;
     this.#changed = options.changed ?? (() => undefined);
   }
 
   documentId(ns: string, key: string): DocId {
-    if (this.#named.key !== key || this.#named.ns !== ns)
-      this.#named = { ns, key, doc: documentId(this.#cluster, ns, key) };
-    return this.#named.doc;
+    return this.#ids.of(ns, key);
   }
 
   slotOf(doc: DocId): number {
@@ -113,13 +111,13 @@ export class ObjectStore {
 
   object(reader: KvReader, doc: DocId): ObjectRow | undefined {
     const bytes = reader.get(objectKey(doc));
-    return bytes && rowOf(doc, bytes);
+    return bytes && this.#rows.of(doc, bytes);
   }
 
   /** The digest of an object's state, which sync compares; undefined when it is not here. */
   digestOf(reader: KvReader, doc: DocId): Uint8Array | undefined {
     const bytes = reader.get(objectKey(doc));
-    return bytes && this.#digests.of(doc, bytes, () => documentDigest(doc, stateOf(rowOf(doc, bytes))));
+    return bytes && this.#digests.of(doc, bytes, () => documentDigest(doc, stateOf(this.#rows.of(doc, bytes))));
   }
 
   counts(reader: KvReader): CountsRow {
@@ -425,7 +423,9 @@ export class ObjectStore {
 
   /** Puts an object's row at the end of the feed, from which the slots' trees take it. */
   #putRow(transaction: KvTransaction, doc: DocId, before: ObjectRow | undefined, after: ObjectRow): void {
-    transaction.put(objectKey(doc), encodeRow(after));
+    const bytes = encodeRow(after);
+    transaction.put(objectKey(doc), bytes);
+    this.#rows.wrote(doc, bytes, after);
     changeFeed.append(transaction, rawHash(doc), after.change, before?.change);
   }
 
@@ -439,10 +439,6 @@ export class ObjectStore {
     const gained = missingVersions([head.id], [last], lookup).length;
     return isReachable(last, head.id, lookup) ? gained : gained - missingVersions([last], [head.id], lookup).length;
   }
-}
-
-function rowOf(doc: DocId, bytes: Uint8Array): ObjectRow {
-  return decodeRow<ObjectRow>(bytes, `object ${doc}`);
 }
 
 /** The dots of the versions held of an object. */

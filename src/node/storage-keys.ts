@@ -1,4 +1,4 @@
-import { rawHash } from '../../crdt/digest.ts';
+import { hashBytes, rawHash } from '../../crdt/digest.ts';
 import type { Prefix } from '../../crdt/fingerprint-tree.ts';
 import type { DocId, PeerId, VersionId } from '../../crdt/ids.ts';
 import type { KvKey } from '../ports/kv.ts';
@@ -30,24 +30,24 @@ export function metaKey(name: 'format' | 'incarnation' | 'clean-stop' | 'counts'
 
 /** One row an object: its heads and what summarises its graph. */
 export function objectKey(doc: DocId): KvKey {
-  return withRoom(room.object, rawHash(doc));
+  return hashKey(room.object, doc);
 }
 
 /** One row a version, see `ObjectStore`. */
 export function versionKey(version: VersionId): KvKey {
-  return withRoom(room.version, rawHash(version));
+  return hashKey(room.version, version);
 }
 
 /** That a version's record was found damaged. */
 export function damagedKey(version: VersionId): KvKey {
-  return withRoom(room.damaged, rawHash(version));
+  return hashKey(room.damaged, version);
 }
 
 export const damagedRange = { start: Uint8Array.of(room.damaged), end: Uint8Array.of(room.damaged + 1) } as const;
 
 /** A document's snapshot. */
 export function snapshotKey(doc: DocId): KvKey {
-  return withRoom(room.snapshot, rawHash(doc));
+  return hashKey(room.snapshot, doc);
 }
 
 /** The objects of a namespace that are listed, in the order of their keys' UTF-8 bytes. */
@@ -84,7 +84,7 @@ export function treeKey(slot: number, prefix: Prefix): KvKey {
 
 /** The newest change of each document, by the number this node gave it. */
 export function feedKey(change: number): KvKey {
-  return withRoom(room.feed, uint64(change));
+  return numberKey(room.feed, change);
 }
 
 export function feedRange(after: number): { start: KvKey; end: KvKey } {
@@ -98,7 +98,7 @@ export function feedCursorKey(peer: PeerId): KvKey {
 
 /** Events that were written together, by the number of the last of them. */
 export function eventKey(id: number): KvKey {
-  return withRoom(room.event, uint64(id));
+  return numberKey(room.event, id);
 }
 
 export function eventRange(after: number): { start: KvKey; end: KvKey } {
@@ -147,8 +147,20 @@ function uint16(value: number): Uint8Array {
   return Uint8Array.of(value >> 8, value & 0xff);
 }
 
-function uint64(value: number): Uint8Array {
-  const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(value));
-  return bytes;
+function hashKey(byte: number, hash: DocId | VersionId): KvKey {
+  const key = new Uint8Array(1 + hashBytes);
+  key[0] = byte;
+  key.set(rawHash(hash), 1);
+  return key;
+}
+
+/** Without a DataView, for which the few bytes would be moved to memory of their own. */
+function numberKey(byte: number, value: number): KvKey {
+  const key = new Uint8Array(1 + 8);
+  key[0] = byte;
+  for (let at = 8, rest = value; at > 0; at -= 1) {
+    key[at] = rest % 256;
+    rest = Math.floor(rest / 256);
+  }
+  return key;
 }

@@ -4,7 +4,7 @@ import type { KvKey, KvRange, KvReader } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import { prepareDatabaseFile, syncNewDatabase } from './database-file.ts';
 import { commitErrorOf, readError, writeError } from './errors.ts';
-import type { Row } from './pending-rows.ts';
+import { keyOfText, type Row } from './pending-rows.ts';
 import { type StatRoom, spareRoom } from './room.ts';
 
 /**
@@ -180,7 +180,8 @@ export class Database implements KvReader {
     try {
       const database = this.#opened();
       await database.batch(() => {
-        for (const { key, value } of rows) {
+        for (const [text, value] of rows) {
+          const key = keyOfText(text);
           if (value === null) database.remove(key);
           else database.put(key, value);
         }

@@ -125,7 +125,7 @@ export class LmdbKv implements Kv {
       if (!(error instanceof MeshError) || error.code !== 'disk_full') throw error;
       // What the log has no room for, the free pages of the database's file may have.
       await this.#startLogAnew();
-      await database.write({ rows: rows.rows(), size: rows.size, bytes: rows.bytes });
+      await database.write({ rows, size: rows.size, bytes: rows.bytes });
     }
   }
 

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import type { Row } from './pending-rows.ts';
+import { type Row, type RowTable, writeKeyOfText } from './pending-rows.ts';
 
 // A record of the write-ahead log, which is a batch of rows. Numbers have their least byte first:
 //
@@ -40,17 +40,16 @@ export function logRecordBytesMax({ size, bytes }: { readonly size: number; read
   return pagesOf(headerBytes + size * rowHeaderBytes + bytes);
 }
 
-/** A record of some rows, in whole pages, put together in memory of the length that is asked for. */
+/** A record of some rows, which are gone through twice, in whole pages, put together in memory of the length that is asked for. */
 export function encodeLogRecord(
   header: LogRecordHeader,
-  rows: Iterable<Row>,
+  rows: RowTable,
   memory: (length: number) => Buffer = Buffer.allocUnsafeSlow,
 ): Uint8Array {
-  const list = [...rows];
-  const payloadBytes = list.reduce(
-    (sum, { key, value }) => sum + rowHeaderBytes + key.length + (value?.length ?? 0),
-    0,
-  );
+  let payloadBytes = 0;
+  rows.forEach((value, text) => {
+    payloadBytes += rowHeaderBytes + text.length + (value?.length ?? 0);
+  });
   const record = memory(pagesOf(headerBytes + payloadBytes));
   record.writeUInt32LE(magic, 0);
   record.writeBigUInt64LE(BigInt(header.generation), 8);
@@ -59,13 +58,16 @@ export function encodeLogRecord(
   record.writeUInt32LE(header.index, 32);
   record.writeUInt32LE(payloadBytes, 36);
   let at = headerBytes;
-  for (const { key, value } of list) {
-    record.writeUInt16LE(key.length, at);
+  rows.forEach((value, text) => {
+    record.writeUInt16LE(text.length, at);
     record.writeUInt32LE(value === null ? deletion : value.length, at + 2);
-    record.set(key, at + rowHeaderBytes);
-    if (value !== null) record.set(value, at + rowHeaderBytes + key.length);
-    at += rowHeaderBytes + key.length + (value?.length ?? 0);
-  }
+    at += rowHeaderBytes;
+    writeKeyOfText(record, text, at);
+    at += text.length;
+    if (value === null) return;
+    record.set(value, at);
+    at += value.length;
+  });
   record.fill(0, at);
   record.writeUInt32LE(crc32(record.subarray(checksummedFrom, at)), 4);
   return record;
@@ -73,7 +75,7 @@ export function encodeLogRecord(
 
 /**
  * The record that begins where the bytes do, of a generation when its nonce is named; undefined when no whole and sound one does.
- * Its rows are views of the bytes.
+ * Its values are views of the bytes.
  */
 export function decodeLogRecord(bytes: Uint8Array, nonce?: bigint): LogRecord | undefined {
   const record = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -100,9 +102,15 @@ function decodeRows(payload: Buffer): Row[] {
     const value = key + payload.readUInt16LE(at);
     const length = payload.readUInt32LE(at + 2);
     at = value + (length === deletion ? 0 : length);
-    rows.push({ key: payload.subarray(key, value), value: length === deletion ? null : payload.subarray(value, at) });
+    const text = payload.toString('latin1', key, value);
+    rows.push([text, length === deletion ? null : plainBytes(payload.subarray(value, at))]);
   }
   return rows;
+}
+
+/** Readers are given these, and a Buffer's `slice` shares memory where a Uint8Array's copies. */
+function plainBytes({ buffer, byteOffset, length }: Buffer): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, length);
 }
 
 function pagesOf(bytes: number): number {

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
-import { type KvKey, type KvRange, type KvReader, kvKeyBytesMax } from '../../ports/kv.ts';
+import type { KvKey, KvRange, KvReader } from '../../ports/kv.ts';
 import { SortedKeys } from './sorted-keys.ts';
 
-/** A row that is written. */
-export interface Row {
-  readonly key: KvKey;
-  /** Null deletes the key. */
-  readonly value: Uint8Array | null;
-}
+/** A row that is written: its key as text, see `keyText`, and its value; null deletes the key. */
+export type Row = readonly [text: string, value: Uint8Array | null];
+
+/** Rows that are gone through by calls, since an iteration makes an array of each. */
+export type RowTable = Pick<ReadonlyMap<string, Uint8Array | null>, 'forEach'>;
 
 type Entry = readonly [KvKey, Uint8Array];
 
@@ -20,23 +19,36 @@ export interface RowReader extends Pick<KvReader, 'range'> {
 /** Greater than the text of any key, whose characters are bytes. */
 const beyondEveryKey = '\u0100';
 
-/** Lets a key that is looked up be read as text without a view of its own. */
-const scratch = Buffer.allocUnsafeSlow(kvKeyBytesMax);
+/** Node's own conversions, without a Buffer around the key, which would cost more than the text. */
+const { latin1Slice, latin1Write } = Buffer.prototype as unknown as {
+  latin1Slice(this: Uint8Array, start: number, end: number): string;
+  latin1Write(this: Uint8Array, text: string, at: number, length: number): number;
+};
 
 /** One character a byte: strings of these compare as their bytes do. */
 export function keyText(key: KvKey): string {
-  // The bounds of a range may be longer than any key.
-  if (key.length > scratch.length) return Buffer.from(key).toString('latin1');
-  scratch.set(key);
-  return scratch.toString('latin1', 0, key.length);
+  return latin1Slice.call(key, 0, key.length);
+}
+
+/** The key whose text this is. */
+export function keyOfText(text: string): KvKey {
+  const key = new Uint8Array(text.length);
+  writeKeyOfText(key, text, 0);
+  return key;
+}
+
+/** Writes the key whose text this is. */
+export function writeKeyOfText(target: Uint8Array, text: string, at: number): void {
+  latin1Write.call(target, text, at, text.length);
 }
 
 /**
  * Rows that were written and are not in the database yet, one a key, which stand before what the database holds. They are put
- * in order when they are first listed, and kept so from then on.
+ * in order when they are first listed, and kept so from then on. Of each there is no more than its text and its value, since
+ * tens of thousands wait, and each thing that waits is moved by the garbage collector.
  */
-export class PendingRows {
-  readonly #rows = new Map<string, Row>();
+export class PendingRows implements Iterable<Row> {
+  readonly #rows = new Map<string, Uint8Array | null>();
   #sorted: SortedKeys | undefined;
   #bytes = 0;
   #changes = 0;
@@ -50,17 +62,17 @@ export class PendingRows {
     return this.#bytes;
   }
 
-  /** By the text of its key. */
-  get(text: string): Row | undefined {
+  /** What was written under the key of that text; undefined when nothing was, null when it was deleted. */
+  get(text: string): Uint8Array | null | undefined {
     return this.#rows.get(text);
   }
 
-  /** Keeps the row itself, whose bytes may not change from now on. */
-  set(text: string, row: Row): void {
+  /** Keeps the value itself, whose bytes may not change from now on. */
+  set(text: string, value: Uint8Array | null): void {
     const before = this.#rows.size;
     this.#changes += 1;
-    this.#rows.set(text, row);
-    this.#bytes += row.key.length + (row.value?.length ?? 0);
+    this.#rows.set(text, value);
+    this.#bytes += text.length + (value?.length ?? 0);
     if (this.#rows.size !== before) this.#sorted?.add(text);
   }
 
@@ -69,13 +81,14 @@ export class PendingRows {
     if (this.#rows.delete(text)) this.#sorted?.remove(text);
   }
 
-  entries(): Iterable<readonly [string, Row]> {
+  /** In the order they were first written. */
+  [Symbol.iterator](): Iterator<Row> {
     return this.#rows.entries();
   }
 
-  /** In the order they were first written. */
-  rows(): Iterable<Row> {
-    return this.#rows.values();
+  /** In that order as well. */
+  get table(): RowTable {
+    return this.#rows;
   }
 
   /** In the order of the range, its limit apart. None may be set or deleted before the last was taken. */
@@ -83,25 +96,24 @@ export class PendingRows {
     if (this.#rows.size === 0) return;
     const changes = this.#changes;
     for (const text of this.#order().between(keyText(start), keyText(end), reverse)) {
-      yield this.#rows.get(text) as Row;
+      yield this.#row(text);
       assert(this.#changes === changes, 'a range was read on after the store had changed');
     }
   }
 
   /** All of them in the order of their keys. */
   *inOrder(): Generator<Row> {
-    for (const text of this.#order().between('', beyondEveryKey, false)) yield this.#rows.get(text) as Row;
+    for (const text of this.#order().between('', beyondEveryKey, false)) yield this.#row(text);
+  }
+
+  #row(text: string): Row {
+    return [text, this.#rows.get(text) as Uint8Array | null];
   }
 
   #order(): SortedKeys {
     this.#sorted ??= new SortedKeys(this.#rows.keys());
     return this.#sorted;
   }
-}
-
-/** What a row says of its key, in memory of the caller's own. */
-export function writtenValue({ value }: Row): Uint8Array | undefined {
-  return value === null ? undefined : new Uint8Array(value);
 }
 
 /** What a range holds once the rows, which are in its order, are laid over what the base has there. */
@@ -117,15 +129,18 @@ export function laidOver(base: Pick<KvReader, 'range'>, rows: Iterable<Row>, ran
 /** Both in the order of the range; where they meet on a key, the written row stands. */
 function* merge(stored: Iterable<Entry>, first: Row, writes: Iterator<Row>, direction: 1 | -1): Generator<Entry> {
   let write: Row | undefined = first;
+  let key = keyOfText(first[0]);
   const taken = (row: Row): Entry[] => {
     const next = writes.next();
+    const entry = entryOf(key, row);
     write = next.done === true ? undefined : next.value;
-    return entryOf(row);
+    if (write !== undefined) key = keyOfText(write[0]);
+    return entry;
   };
   for (const entry of stored) {
     let order = 1;
     while (write !== undefined) {
-      order = direction * Buffer.compare(write.key, entry[0]);
+      order = direction * Buffer.compare(key, entry[0]);
       if (order >= 0) break;
       yield* taken(write);
     }
@@ -135,7 +150,6 @@ function* merge(stored: Iterable<Entry>, first: Row, writes: Iterator<Row>, dire
   while (write !== undefined) yield* taken(write);
 }
 
-function entryOf(row: Row): Entry[] {
-  const value = writtenValue(row);
-  return value === undefined ? [] : [[new Uint8Array(row.key), value]];
+function entryOf(key: KvKey, [, value]: Row): Entry[] {
+  return value === null ? [] : [[key, value]];
 }

@@ -1,41 +1,61 @@
 import assert from 'node:assert/strict';
-import { type KvKey, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
+import { type KvKey, type KvRange, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
 import type { WriteOverlay } from './write-overlay.ts';
 
-/** Runs one change on the overlay; when it throws, its writes are taken off again. */
-export function runChange<T>(overlay: WriteOverlay, change: (transaction: KvTransaction) => T): T {
-  const mark = overlay.mark();
-  let open = true;
-  const use = (): WriteOverlay => {
-    assert(open, 'a transaction was used after it ended');
-    return overlay;
-  };
-  try {
-    const result = change({
-      get(key) {
-        checkKey(key);
-        return use().get(key);
-      },
-      range: (range) => use().range(range),
-      put(key, value) {
-        checkKey(key);
-        use().set(key, value);
-      },
-      delete(key) {
-        checkKey(key);
-        use().set(key, null);
-      },
-    });
-    assert(!(result instanceof Promise), 'a transaction is synchronous: it may not return a promise');
-    return result;
-  } catch (error) {
-    overlay.rollback(mark);
-    throw error;
-  } finally {
-    open = false;
+/** What a change is given: the overlay, as long as the change runs. */
+class OpenTransaction implements KvTransaction {
+  #overlay: WriteOverlay | undefined;
+
+  constructor(overlay: WriteOverlay) {
+    this.#overlay = overlay;
+  }
+
+  get(key: KvKey): Uint8Array | undefined {
+    checkKey(key);
+    return this.#use().get(key);
+  }
+
+  range(range: KvRange): Iterable<readonly [KvKey, Uint8Array]> {
+    return this.#use().range(range);
+  }
+
+  put(key: KvKey, value: Uint8Array): void {
+    checkKey(key);
+    this.#use().set(key, value);
+  }
+
+  delete(key: KvKey): void {
+    checkKey(key);
+    this.#use().set(key, null);
+  }
+
+  end(): void {
+    this.#overlay = undefined;
+  }
+
+  #use(): WriteOverlay {
+    assert(this.#overlay !== undefined, 'a transaction was used after it ended');
+    return this.#overlay;
   }
 }
 
-export function checkKey(key: KvKey): void {
-  assert(key.length >= 1 && key.length <= kvKeyBytesMax, `a key has 1 to ${kvKeyBytesMax} bytes, not ${key.length}`);
+/** Runs one change on the overlay; when it throws, its writes are taken off again. */
+export function runChange<T>(overlay: WriteOverlay, change: (transaction: KvTransaction) => T): T {
+  const transaction = new OpenTransaction(overlay);
+  overlay.begin();
+  try {
+    const result = change(transaction);
+    assert(!(result instanceof Promise), 'a transaction is synchronous: it may not return a promise');
+    return result;
+  } catch (error) {
+    overlay.rollback();
+    throw error;
+  } finally {
+    transaction.end();
+  }
+}
+
+export function checkKey({ length }: KvKey): void {
+  // Every read comes by here, so the sentence is made only when somebody is to read it.
+  if (length < 1 || length > kvKeyBytesMax) assert.fail(`a key has 1 to ${kvKeyBytesMax} bytes, not ${length}`);
 }

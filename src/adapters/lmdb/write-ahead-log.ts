@@ -6,7 +6,7 @@ import { MeshError } from '../../ports/mesh-error.ts';
 import { dataFileName, syncDirectory } from './database-file.ts';
 import { readError, writeError } from './errors.ts';
 import { decodeLogRecord, encodeLogRecord, type LogRecord, logPageBytes, logRecordBytesMax } from './log-record.ts';
-import type { Row } from './pending-rows.ts';
+import type { Row, RowTable } from './pending-rows.ts';
 
 const fileNames = ['wal.0', 'wal.1'] as const;
 /** A file grows by so much at once, filled with zeroes: what is written over blocks that are there costs one write to the disk. */
@@ -20,6 +20,8 @@ const keptBytes = 16 * 2 ** 20;
 const zeroes = new Uint8Array(growthBytes);
 /** A record is put together in the memory of the last one, up to so many bytes: fresh memory costs as much as the writing of it. */
 const keptRecordBytes = 2 ** 20;
+
+const noRows: RowTable = new Map();
 
 /** A write that returns has reached the disk where the system knows `O_DSYNC`; elsewhere the file is flushed after it. */
 const syncFlag = constants.O_DSYNC as number | undefined;
@@ -137,7 +139,7 @@ export class WriteAheadLog {
    * Appends the rows as one record and resolves when it is on disk; one at a time. Rejects with `MeshError` `disk_full` or
    * `io_error`: the rows may be found in the log all the same if it was left broken.
    */
-  async append(rows: Iterable<Row>): Promise<void> {
+  async append(rows: RowTable): Promise<void> {
     if (this.#records === 0) await this.#begin();
     await this.#put(rows);
   }
@@ -180,7 +182,7 @@ export class WriteAheadLog {
   }
 
   async #begin(): Promise<void> {
-    await this.#put([]);
+    await this.#put(noRows);
     const file = this.#file();
     if (file.bytes <= keptBytes) return;
     // Not before: what is left of a generation that lost its end has values that are no longer the last.
@@ -190,7 +192,7 @@ export class WriteAheadLog {
     file.bytes = keptBytes;
   }
 
-  async #put(rows: Iterable<Row>): Promise<void> {
+  async #put(rows: RowTable): Promise<void> {
     const { number, transactions, nonce } = this.#generation;
     const header = { generation: number, transactions, nonce, index: this.#records };
     const record = encodeLogRecord(header, rows, (length) => this.#memoryOf(length));

@@ -1,7 +1,7 @@
 import type { KvKey, KvRange } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Database, RowBatch } from './database.ts';
-import { keyText, laidOver, PendingRows, type Row, type RowReader, writtenValue } from './pending-rows.ts';
+import { keyText, laidOver, PendingRows, type Row, type RowReader } from './pending-rows.ts';
 import type { WriteAheadLog } from './write-ahead-log.ts';
 
 /** So many rows, or bytes, are enough to be written to the database. */
@@ -80,8 +80,9 @@ export class WriteBehind implements RowReader {
   }
 
   lookup(text: string, key: KvKey): Uint8Array | undefined {
-    const row = this.#rows.get(text) ?? this.#leaving?.get(text);
-    return row === undefined ? this.#dependencies.database.get(key) : writtenValue(row);
+    let written = this.#rows.get(text);
+    if (written === undefined) written = this.#leaving?.get(text);
+    return written === undefined ? this.#dependencies.database.get(key) : (written ?? undefined);
   }
 
   range(range: KvRange): Iterable<readonly [KvKey, Uint8Array]> {
@@ -106,7 +107,7 @@ export class WriteBehind implements RowReader {
     if (this.#isFull(waitingFactor)) await this.#write();
     this.#isAppending = true;
     try {
-      await this.#dependencies.log.append(rows.rows());
+      await this.#dependencies.log.append(rows.table);
     } catch (error) {
       // Nobody else would think of the rows that wait already.
       if (this.#isDue) this.#rest(retryMs);
@@ -114,7 +115,9 @@ export class WriteBehind implements RowReader {
     } finally {
       this.#isAppending = false;
     }
-    for (const [text, row] of rows.entries()) this.#rows.set(text, row);
+    rows.table.forEach((value, text) => {
+      this.#rows.set(text, value);
+    });
     // After a failure the timer tries again.
     if (!this.#hasFailed && (this.#isDue || this.#isFull(1))) this.#writeSoon();
     else this.#rest(this.#restMs);
@@ -199,7 +202,7 @@ export class WriteBehind implements RowReader {
 
 function tableOf(rows: readonly Row[]): PendingRows {
   const table = new PendingRows();
-  for (const row of rows) table.set(keyText(row.key), row);
+  for (const [text, value] of rows) table.set(text, value);
   return table;
 }
 
@@ -208,7 +211,7 @@ function* batchesOf(rows: Iterable<Row>, rowsMax: number): Generator<RowBatch> {
   let bytes = 0;
   for (const row of rows) {
     batch.push(row);
-    bytes += row.key.length + (row.value?.length ?? 0);
+    bytes += row[0].length + (row[1]?.length ?? 0);
     if (batch.length < rowsMax && bytes < transactionBytes) continue;
     yield { rows: batch, size: batch.length, bytes };
     [batch, bytes] = [[], 0];

@@ -1,26 +1,40 @@
 import type { KvKey, KvRange } from '../../ports/kv.ts';
-import { keyText, laidOver, PendingRows, type Row, type RowReader, writtenValue } from './pending-rows.ts';
+import { keyText, laidOver, PendingRows, type RowReader } from './pending-rows.ts';
 
 interface Undo {
   readonly text: string;
-  readonly previous: Row | undefined;
+  readonly previous: Uint8Array | null | undefined;
 }
 
-/** A copy in memory that small ones share: memory of its own costs a small copy ten times as much. */
-function copyOf(bytes: Uint8Array): Uint8Array {
-  const copy = Buffer.allocUnsafe(bytes.length);
-  copy.set(bytes);
+/** Small values share slabs of so many bytes: memory of its own costs each more than its bytes do. */
+const slabBytes = 32_768;
+const slabValueBytesMax = 4_096;
+let slab = new Uint8Array(slabBytes);
+let slabUsed = 0;
+
+/** A copy that is the store's own. */
+function kept(value: Uint8Array): Uint8Array {
+  const { length } = value;
+  if (length > slabValueBytesMax) return new Uint8Array(value);
+  if (slabUsed + length > slabBytes) {
+    slab = new Uint8Array(slabBytes);
+    slabUsed = 0;
+  }
+  const copy = slab.subarray(slabUsed, slabUsed + length);
+  copy.set(value);
+  slabUsed += length;
   return copy;
 }
 
 /**
  * The writes of one batch before they are on disk, laid over what is. The transactions of a batch run one after the other on
  * it, each reading what the ones before it wrote; one that throws is rolled back here, where it costs nothing and touches no
- * other.
+ * other. A value is never changed in place, so it is handed out as it is.
  */
 export class WriteOverlay implements RowReader {
   #base: RowReader;
-  readonly #undo: Undo[] = [];
+  /** Of the transaction that is run, or was run last. */
+  #undo: Undo[] = [];
   readonly rows = new PendingRows();
 
   constructor(base: RowReader) {
@@ -37,27 +51,25 @@ export class WriteOverlay implements RowReader {
   }
 
   lookup(text: string, key: KvKey): Uint8Array | undefined {
-    const row = this.rows.get(text);
-    return row === undefined ? this.#base.lookup(text, key) : writtenValue(row);
+    const written = this.rows.get(text);
+    return written === undefined ? this.#base.lookup(text, key) : (written ?? undefined);
   }
 
   set(key: KvKey, value: Uint8Array | null): void {
     const text = keyText(key);
-    const previous = this.rows.get(text);
-    this.#undo.push({ text, previous });
-    // Copies: the caller may reuse its buffers long before the batch is written.
-    this.rows.set(text, { key: previous?.key ?? copyOf(key), value: value && copyOf(value) });
+    this.#undo.push({ text, previous: this.rows.get(text) });
+    // A copy: the caller may reuse its buffers long before the batch is written.
+    this.rows.set(text, value && kept(value));
   }
 
-  /** Where a transaction begins, to roll back to. */
-  mark(): number {
-    return this.#undo.length;
+  /** A transaction begins: what came before it stays. */
+  begin(): void {
+    this.#undo = [];
   }
 
-  /** Forgets every write since the mark. */
-  rollback(mark: number): void {
-    while (this.#undo.length > mark) {
-      const { text, previous } = this.#undo.pop() as Undo;
+  /** Forgets every write since the transaction began. */
+  rollback(): void {
+    for (const { text, previous } of this.#undo.splice(0).reverse()) {
       if (previous !== undefined) this.rows.set(text, previous);
       else this.rows.delete(text);
     }

@@ -201,7 +201,11 @@ function registerKey(register: string): KvKey {
 }
 
 function keyOf(byte: number, text: string): KvKey {
-  return Uint8Array.of(byte, ...Buffer.from(text, 'utf8'));
+  const bytes = Buffer.from(text, 'utf8');
+  const key = new Uint8Array(1 + bytes.length);
+  key[0] = byte;
+  key.set(bytes, 1);
+  return key;
 }
 
 function textAfterRoom(key: KvKey): string {

@@ -1,4 +1,4 @@
-import { fromBase32, hashBytes, toBase32 } from '../../../crdt/digest.ts';
+import { hashBytes, rawHash, toBase32 } from '../../../crdt/digest.ts';
 import type { BlobHash, VersionId } from '../../../crdt/ids.ts';
 import type { KvKey } from '../../ports/kv.ts';
 
@@ -67,8 +67,8 @@ export function jobIndexKey(hash: BlobHash): KvKey {
 export function subjectKey(manifest: BlobHash, version: VersionId): KvKey {
   const key = new Uint8Array(1 + 2 * hashBytes);
   key[0] = room.subject;
-  key.set(bytesOf(manifest), 1);
-  key.set(bytesOf(version), 1 + hashBytes);
+  key.set(rawHash(manifest), 1);
+  key.set(rawHash(version), 1 + hashBytes);
   return key;
 }
 
@@ -91,7 +91,7 @@ export function jobCountsKey(): KvKey {
 export function linkKey(child: BlobHash, parent: BlobHash): KvKey {
   const key = new Uint8Array(1 + 2 * hashBytes);
   key.set(hashKey(room.link, child));
-  key.set(bytesOf(parent), 1 + hashBytes);
+  key.set(rawHash(parent), 1 + hashBytes);
   return key;
 }
 
@@ -171,13 +171,6 @@ function after(key: KvKey): KvKey {
 function hashKey(leading: number, hash: BlobHash): KvKey {
   const key = new Uint8Array(1 + hashBytes);
   key[0] = leading;
-  key.set(bytesOf(hash), 1);
+  key.set(rawHash(hash), 1);
   return key;
-}
-
-function bytesOf(hash: BlobHash | VersionId): Uint8Array {
-  const bytes = fromBase32(hash);
-  // Hashes from peers and users are checked where they are decoded, so this can only be a bug.
-  if (bytes?.length !== hashBytes) throw new TypeError(`not a hash: ${hash}`);
-  return bytes;
 }

@@ -24,7 +24,7 @@ it('a database tells how many transactions it had, and takes writes, after it co
     });
   };
   const database = new Database({ database: await openWorking(), open: openWorking }, directory);
-  const batch = { rows: [{ key: Uint8Array.of(97), value: Uint8Array.of(49) }], size: 1, bytes: 2 };
+  const batch = { rows: [['a', Uint8Array.of(49)]] as const, size: 1, bytes: 2 };
   const before = database.transactions();
   failure = new Error('MDB_PANIC: Update of meta page failed or environment had fatal error');
   await expect(database.write(batch)).rejects.toMatchObject({ code: 'io_error' });

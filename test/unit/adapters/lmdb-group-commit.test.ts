@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { GroupCommit } from '../../../src/adapters/lmdb/group-commit.ts';
-import { keyText, laidOver, PendingRows, writtenValue } from '../../../src/adapters/lmdb/pending-rows.ts';
+import { laidOver, PendingRows } from '../../../src/adapters/lmdb/pending-rows.ts';
 import type { KvReader, KvTransaction } from '../../../src/ports/kv.ts';
 
 const key = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -22,10 +22,7 @@ beforeEach(() => {
   const nothing = { range: () => [] };
   commits = new GroupCommit({
     base: {
-      lookup: (text) => {
-        const row = committed.get(text);
-        return row && writtenValue(row);
-      },
+      lookup: (text) => committed.get(text) ?? undefined,
       range: (range) => laidOver(nothing, committed.rowsIn(range), range),
     },
     write: async (rows) => {
@@ -33,7 +30,7 @@ beforeEach(() => {
       begun.resolve();
       await new Promise((resolve) => setImmediate(resolve));
       if (failures-- > 0) throw new Error('the disk fails');
-      for (const row of rows.rows()) committed.set(keyText(row.key), row);
+      for (const [text, value] of rows) committed.set(text, value);
     },
   });
 });

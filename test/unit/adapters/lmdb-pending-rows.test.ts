@@ -47,10 +47,9 @@ test('sorted keys stay in order however many come one by one', () => {
 
 test('pending rows say so when a range is read on after one was written', () => {
   const rows = new PendingRows();
-  const row = (key: string) => ({ key: Buffer.from(key), value: Buffer.from('1') });
-  for (const key of ['a', 'b', 'c']) rows.set(key, row(key));
+  for (const key of ['a', 'b', 'c']) rows.set(key, Buffer.from('1'));
   const entries = rows.rowsIn({ start: Buffer.from('a'), end: Buffer.from('z') });
-  expect(entries.next().value?.key).toEqual(Buffer.from('a'));
-  rows.set('d', row('d'));
+  expect(entries.next().value?.[0]).toBe('a');
+  rows.set('d', Buffer.from('1'));
   expect(() => entries.next()).toThrow(/after the store had changed/);
 });

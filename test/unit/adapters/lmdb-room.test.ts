@@ -73,7 +73,7 @@ test('LMDB is given rows only after a look, however lately there was plenty of r
   const open = () => openDatabase(directory);
   const looks = { statRoom: (path: string) => (statRoom as StatRoom)(path), ample: new AmpleRoom(() => 0) };
   const database = new Database({ database: await open(), open, ...looks }, directory);
-  const row = { rows: [{ key: Uint8Array.of(1), value: Uint8Array.of(2) }], size: 1, bytes: 2 };
+  const row = { rows: [['a', Uint8Array.of(2)]] as const, size: 1, bytes: 2 };
   database.assertRoom(row);
   statRoom = roomOf(0);
   expect(() => database.assertRoom(row)).not.toThrow();

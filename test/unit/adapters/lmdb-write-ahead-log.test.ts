@@ -19,9 +19,9 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-const row = (text: string, length = 10): Row => ({ key: Buffer.from(text), value: Buffer.alloc(length, text) });
+const row = (text: string, length = 10): Row => [text, Buffer.alloc(length, text)];
 const namesOf = (generations: readonly (readonly Row[])[]): string[][] =>
-  generations.map((rows) => rows.map(({ key }) => Buffer.from(key).toString()));
+  generations.map((rows) => rows.map(([text]) => text));
 
 interface Opening {
   readonly at?: string;
@@ -61,9 +61,9 @@ describe('a write-ahead log', () => {
   test('finds after a crash what was appended, in that order', async () => {
     const { log, found } = await openLog();
     expect(found).toEqual([]);
-    await log.append([row('a'), row('b')]);
-    await log.append([row('a', 20_000)]);
-    await log.append([{ key: Buffer.from('b'), value: null }]);
+    await log.append(new Map([row('a'), row('b')]));
+    await log.append(new Map([row('a', 20_000)]));
+    await log.append(new Map([['b', null]]));
     expect((await afterCrash()).found).toEqual([['a', 'b', 'a', 'b']]);
   });
 
@@ -73,7 +73,7 @@ describe('a write-ahead log', () => {
     for (let round = 0; round < 5; round += 1) {
       const { log, found } = await openLog({ at });
       expect(found.flat()).toEqual(expected);
-      await log.append([row(`key ${round}`, 5_000)]);
+      await log.append(new Map([row(`key ${round}`, 5_000)]));
       expected.push(`key ${round}`);
       const next = join(directory, `next ${round}`);
       await copyFiles(at, next);
@@ -83,25 +83,25 @@ describe('a write-ahead log', () => {
 
   test('holds two generations, and a third takes the place of the first', async () => {
     const { log } = await openLog();
-    for (let index = 0; index < 3; index += 1) await log.append([row(`first ${index}`)]);
+    for (let index = 0; index < 3; index += 1) await log.append(new Map([row(`first ${index}`)]));
     log.rotate(5);
     expect((await afterCrash(undefined, 5)).found).toEqual([['first 0', 'first 1', 'first 2']]);
-    await log.append([row('second')]);
+    await log.append(new Map([row('second')]));
     expect((await afterCrash(undefined, 5)).found).toEqual([['first 0', 'first 1', 'first 2'], ['second']]);
     log.rotate(9);
-    await log.append([row('third')]);
+    await log.append(new Map([row('third')]));
     expect((await afterCrash(undefined, 9)).found).toEqual([['second'], ['third']]);
   });
 
   test('forgets all when it is cleared, and leaves no files when it is closed for good', async () => {
     const { log } = await openLog();
-    await log.append([row('a', 100_000)]);
+    await log.append(new Map([row('a', 100_000)]));
     log.rotate(1);
-    await log.append([row('b')]);
+    await log.append(new Map([row('b')]));
     await log.clear(2);
     expect((await stat(join(directory, 'wal.0'))).size).toBe(0);
     expect((await afterCrash(undefined, 2)).found).toEqual([]);
-    await log.append([row('c')]);
+    await log.append(new Map([row('c')]));
     expect((await afterCrash(undefined, 2)).found).toEqual([['c']]);
     opened.splice(opened.indexOf(log), 1);
     await log.close({ remove: true });
@@ -111,10 +111,10 @@ describe('a write-ahead log', () => {
 
   test('cuts a long file back when it is used again', async () => {
     const { log } = await openLog();
-    await log.append([row('long', 40 * 2 ** 20)]);
+    await log.append(new Map([row('long', 40 * 2 ** 20)]));
     for (const name of ['b', 'c']) {
       log.rotate(0);
-      await log.append([row(name)]);
+      await log.append(new Map([row(name)]));
     }
     expect((await stat(join(directory, 'wal.0'))).size).toBe(16 * 2 ** 20);
     expect((await afterCrash()).found).toEqual([['b'], ['c']]);
@@ -124,7 +124,7 @@ describe('a write-ahead log', () => {
 describe('a write-ahead log that is damaged', () => {
   const fill = async (): Promise<void> => {
     const { log } = await openLog();
-    for (const name of ['a', 'b', 'c']) await log.append([row(name, 6_000)]);
+    for (const name of ['a', 'b', 'c']) await log.append(new Map([row(name, 6_000)]));
   };
   /** The first record has no rows; the others take two pages each. */
   const startOf = (record: number): number => (record === 0 ? 0 : (2 * record - 1) * logPageBytes);
@@ -147,7 +147,7 @@ describe('a write-ahead log that is damaged', () => {
     await fill();
     const { log, found } = await afterCrash(damagedAt('wal.0', startOf(3) + offset, Uint8Array.of(0x5b)));
     expect(found).toEqual([['a', 'b']]);
-    await log.append([row('d')]);
+    await log.append(new Map([row('d')]));
     const again = join(directory, 'again');
     await copyFiles(join(directory, 'crashed'), again);
     expect((await openLog({ at: again })).found).toEqual([['a', 'b', 'd']]);
@@ -155,26 +155,26 @@ describe('a write-ahead log that is damaged', () => {
 
   test('takes nothing for a record that is part of a row', async () => {
     const { log } = await openLog();
-    await log.append([row('a')]);
+    await log.append(new Map([row('a')]));
     const record = (await readFile(join(directory, 'wal.0'))).subarray(logPageBytes, 2 * logPageBytes);
     // A record of this very log, of a later index, as who knows the format but not the nonce might make it.
     record.writeUInt32LE(9, 32);
     record.writeBigUInt64LE(123n, 24);
-    await log.append([{ key: Buffer.from('forged'), value: Buffer.concat([Buffer.alloc(4_044), record]) }]);
+    await log.append(new Map([['forged', Buffer.concat([Buffer.alloc(4_044), record])]]));
     const { found } = await afterCrash(damagedAt('wal.0', 2 * logPageBytes + 8, Uint8Array.of(0x5b)));
     expect(found).toEqual([['a']]);
   });
 
   test('says so when the database beside it is older', async () => {
     const { log } = await openLog({ transactions: 12 });
-    await log.append([row('a')]);
+    await log.append(new Map([row('a')]));
     await expect(afterCrash(undefined, 11)).rejects.toMatchObject({ code: 'corrupt', message: /newer data.mdb/ });
     expect((await afterCrash(undefined, 13)).found).toEqual([['a']]);
   });
 
   test('says so when its files were exchanged', async () => {
     const { log } = await openLog();
-    await log.append([row('a')]);
+    await log.append(new Map([row('a')]));
     const crashed = afterCrash(async (path) => {
       await cp(join(path, 'wal.0'), join(path, 'wal.1'));
       await writeFile(join(path, 'wal.0'), '');
@@ -201,19 +201,19 @@ describe('a write-ahead log on a disk that fails', () => {
     let isFull = false;
     const openFile = failing(() => (isFull ? 'ENOSPC' : undefined));
     const { log } = await openLog({ openFile });
-    await log.append([row('a', 900_000)]);
+    await log.append(new Map([row('a', 900_000)]));
     isFull = true;
-    await expect(log.append([row('b', 900_000)])).rejects.toMatchObject({ code: 'disk_full' });
+    await expect(log.append(new Map([row('b', 900_000)]))).rejects.toMatchObject({ code: 'disk_full' });
     expect(log.isBroken).toBe(false);
     isFull = false;
-    await log.append([row('c', 900_000)]);
+    await log.append(new Map([row('c', 900_000)]));
     expect((await afterCrash()).found).toEqual([['a', 'c']]);
   });
 
   test('grows by less where there is no room for much', async () => {
     const openFile = failing((length) => (length > 20_000 ? 'ENOSPC' : undefined));
     const { log } = await openLog({ openFile });
-    for (const name of ['a', 'b', 'c']) await log.append([row(name, 9_000)]);
+    for (const name of ['a', 'b', 'c']) await log.append(new Map([row(name, 9_000)]));
     expect((await afterCrash()).found).toEqual([['a', 'b', 'c']]);
     expect((await stat(join(directory, 'wal.0'))).size).toBe(10 * logPageBytes);
   });
@@ -241,7 +241,7 @@ describe('a write-ahead log on a disk that fails', () => {
       const { log } = await openLog({ openFile });
       for (let index = 0; index <= number + 1; index += 1) {
         if (index > 0) log.rotate(0);
-        await log.append([row(`of ${index}`)]);
+        await log.append(new Map([row(`of ${index}`)]));
       }
       if (isRotated) log.rotate(0);
       await expect(log.clear(0)).rejects.toMatchObject({ code: 'io_error' });
@@ -253,9 +253,9 @@ describe('a write-ahead log on a disk that fails', () => {
   test('removes the file with the older rows first at its end', async () => {
     const { log } = await openLog();
     opened.pop();
-    await log.append([row('old')]);
+    await log.append(new Map([row('old')]));
     log.rotate(0);
-    await log.append([row('new')]);
+    await log.append(new Map([row('new')]));
     log.rotate(0);
     await rm(join(directory, 'wal.1'));
     await mkdir(join(directory, 'wal.1'));
@@ -280,9 +280,9 @@ describe('a write-ahead log on a disk that fails', () => {
         return Object.assign(handle, { truncate: observed('truncate'), datasync: observed('datasync') });
       };
       const { log } = await openLog({ openFile });
-      await log.append([row('old')]);
+      await log.append(new Map([row('old')]));
       log.rotate(0);
-      await log.append([row('new')]);
+      await log.append(new Map([row('new')]));
       expect(calls).toEqual([]);
       await log.clear(0);
       expect(calls).toEqual(['truncate wal.0', 'datasync wal.0', 'truncate wal.1', 'datasync wal.1']);
@@ -292,13 +292,13 @@ describe('a write-ahead log on a disk that fails', () => {
   test('has a generation whole, or not at all, when it is to be cut back and taken over', async () => {
     let code: string | undefined;
     const { log } = await openLog({ openFile: failing(() => code) });
-    await log.append([row('first')]);
-    await log.append([row('long', 20 * 2 ** 20)]);
+    await log.append(new Map([row('first')]));
+    await log.append(new Map([row('long', 20 * 2 ** 20)]));
     log.rotate(0);
-    await log.append([row('second')]);
+    await log.append(new Map([row('second')]));
     log.rotate(0);
     code = 'EIO';
-    await expect(log.append([row('third')])).rejects.toMatchObject({ code: 'io_error' });
+    await expect(log.append(new Map([row('third')]))).rejects.toMatchObject({ code: 'io_error' });
     expect((await afterCrash()).found).toEqual([['first', 'long'], ['second']]);
   });
 
@@ -316,7 +316,7 @@ describe('a write-ahead log on a disk that fails', () => {
       return Object.assign(handle, { write: limited as unknown as typeof handle.write }) as LogFileHandle;
     };
     const { log } = await openLog({ openFile });
-    await expect(log.append([row('a', 20_000)])).rejects.toMatchObject({ code: 'disk_full' });
+    await expect(log.append(new Map([row('a', 20_000)]))).rejects.toMatchObject({ code: 'disk_full' });
     expect(log.isBroken).toBe(false);
     expect((await stat(join(directory, 'wal.0'))).size).toBe(0);
   });
@@ -324,14 +324,14 @@ describe('a write-ahead log on a disk that fails', () => {
   test('is broken once a write over what is there fails, until it is cleared', async () => {
     let code: string | undefined;
     const { log } = await openLog({ openFile: failing(() => code) });
-    await log.append([row('a')]);
+    await log.append(new Map([row('a')]));
     code = 'EIO';
-    await expect(log.append([row('b')])).rejects.toMatchObject({ code: 'io_error' });
+    await expect(log.append(new Map([row('b')]))).rejects.toMatchObject({ code: 'io_error' });
     expect(log.isBroken).toBe(true);
     code = undefined;
     await log.clear(3);
     expect(log.isBroken).toBe(false);
-    await log.append([row('c')]);
+    await log.append(new Map([row('c')]));
     expect((await afterCrash(undefined, 3)).found).toEqual([['c']]);
   });
 });

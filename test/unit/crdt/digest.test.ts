@@ -112,6 +112,16 @@ describe('the text of a hash', () => {
   });
 });
 
+test('the bytes of a hash are its own, however many others were asked for, and of nothing else are there any', () => {
+  const hashes = Array.from({ length: 2_000 }, (_, index) => blobHashOf(Buffer.from(String(index))));
+  for (const hash of [...hashes, ...hashes.toReversed()]) expect(rawHash(hash)).toEqual(fromBase32(hash));
+  const [hash = ''] = hashes;
+  expect(rawHash(hash)).toHaveLength(32);
+  for (const text of ['', hash.slice(0, 51), `${hash}a`, hash.toUpperCase(), `${hash.slice(0, 51)}b`]) {
+    expect(() => rawHash(text)).toThrow('not a hash');
+  }
+});
+
 test('hexadecimal is read in lowercase and whole bytes only', () => {
   expect(fromHex('00ff10')).toEqual(Uint8Array.of(0, 255, 16));
   expect(fromHex('')).toEqual(new Uint8Array());
