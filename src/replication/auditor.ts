@@ -26,6 +26,8 @@ const gatherMs = 2_000;
 const restShare = 9;
 /** And for so long at least. */
 const restMsMin = 1_000;
+/** The most of a rest that an audit may leave to be added to the next one. */
+const owedMsMax = 10_000;
 /** How often it is looked whether disks are full. */
 const capacityLookMs = 60_000;
 /** How long an audit that waits leaves the one before it to its checks; one after repairs, which reports them, leaves it none. */
@@ -120,6 +122,10 @@ export class ReplicationAuditor {
   #unasked: AuditReason | undefined;
   #cancelRest: (() => void) | undefined;
   #restUntilMs = Number.NEGATIVE_INFINITY;
+  /** When the last plan was made. */
+  #plannedMs = Number.NEGATIVE_INFINITY;
+  /** Of that rest, what the audit that is made has not waited for: it is added to the next. */
+  #owedMs = 0;
   #isPlanning = false;
   #running: Promise<AuditReport> | undefined;
   #next: { readonly reason: AuditReason; readonly result: Promise<AuditReport> } | undefined;
@@ -257,6 +263,8 @@ export class ReplicationAuditor {
     if (!this.#dependencies.coordinators().includes(this.#self)) return;
     // One by the timer looks at more than any other, so it takes the place of those that wait with it.
     if (this.#unasked !== 'timer') this.#unasked = reason;
+    // It may have less to wait for than those that wait already.
+    if (reason === 'repaired') this.#endRest();
     this.#auditRested();
   }
 
@@ -266,7 +274,8 @@ export class ReplicationAuditor {
     if (reason === undefined || this.#isPlanning || this.#cancelRest !== undefined) return;
     if (this.#stopping.signal.aborted) return;
     const { clock } = this.#dependencies;
-    const restMs = this.#restUntilMs - clock.monotonicMs();
+    const nowMs = clock.monotonicMs();
+    const restMs = this.#dueMs(reason) - nowMs;
     if (restMs > 0) {
       this.#cancelRest = clock.setTimer(restMs, () => {
         this.#cancelRest = undefined;
@@ -274,11 +283,27 @@ export class ReplicationAuditor {
       });
       return;
     }
+    this.#owedMs = Math.max(0, this.#restUntilMs - nowMs);
     this.#unasked = undefined;
     this.audit(reason).catch((error: unknown) => {
       if (error instanceof MeshError && error.code === 'shutting_down') return;
       this.#dependencies.log.error('replication:audit_failed', { reason, error });
     });
+  }
+
+  /**
+   * When an audit may be made that nobody asked for. The first after repairs says that all is well again, or what is not, and
+   * takes its rest afterwards, where that is not long; those that follow one another wait.
+   */
+  #dueMs(reason: AuditReason): number {
+    const isFirst = reason === 'repaired' && this.#last?.reason !== 'repaired';
+    const soonMs = Math.max(this.#plannedMs + restMsMin, this.#restUntilMs - owedMsMax);
+    return isFirst ? Math.min(this.#restUntilMs, soonMs) : this.#restUntilMs;
+  }
+
+  #endRest(): void {
+    this.#cancelRest?.();
+    this.#cancelRest = undefined;
   }
 
   /** Copies are looked at for as long as holders take to read, and who waits for an audit need not wait for that. */
@@ -330,7 +355,9 @@ export class ReplicationAuditor {
   /** A plan is made: what waits to be audited is, after a rest. */
   #rest(plannedFromMs: number): void {
     const nowMs = this.#dependencies.clock.monotonicMs();
-    this.#restUntilMs = nowMs + Math.max(restMsMin, restShare * (nowMs - plannedFromMs));
+    this.#restUntilMs = nowMs + Math.max(restMsMin, restShare * (nowMs - plannedFromMs)) + this.#owedMs;
+    this.#plannedMs = nowMs;
+    this.#owedMs = 0;
     this.#isPlanning = false;
     this.#auditRested();
   }

@@ -261,9 +261,11 @@ export class ProofGiver {
     const { manifest, points } = challenge;
     const proof = new ReplicaProof({ nonce, prover, manifest });
     let sinceTurn = 0;
+    /** Read last: places are in order, so those in one chunk follow one another, and it is read once for all of them. */
+    let chunk: { readonly hash: BlobHash; readonly bytes: Uint8Array } | undefined;
     const load = async (hash: BlobHash, blobBytes?: number): Promise<Uint8Array> => {
       signal.throwIfAborted();
-      const bytes = await shelf.lend(hash, blobBytes);
+      const bytes = hash === chunk?.hash ? chunk.bytes : await shelf.lend(hash, blobBytes);
       if (bytes === undefined) throw new Lacking();
       proof.add(hash, bytes);
       sinceTurn += bytes.length;
@@ -276,9 +278,13 @@ export class ProofGiver {
     try {
       const root = await loadRoot(manifest, sizeBytes, (hash) => load(hash));
       for (const range of rangesOf(points, sizeBytes)) {
-        for await (const chunk of walkChunks(root, (hash) => load(hash), range))
-          shelf.giveBack(await load(chunk.hash, chunk.size));
+        for await (const { hash, size } of walkChunks(root, (part) => load(part), range)) {
+          const bytes = await load(hash, size);
+          if (chunk !== undefined && chunk.bytes !== bytes) shelf.giveBack(chunk.bytes);
+          chunk = { hash, bytes };
+        }
       }
+      if (chunk !== undefined) shelf.giveBack(chunk.bytes);
       return proof.digest();
     } catch (error) {
       const isLacking = error instanceof Lacking || (error instanceof MeshError && error.code === 'corrupt');

@@ -2,6 +2,7 @@ import { open, type RangeOptions, type RootDatabase } from 'lmdb';
 import { AmpleRoom } from '../../ports/ample-room.ts';
 import type { KvKey, KvRange, KvReader } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
+import { AbsentKeys } from './absent-keys.ts';
 import { prepareDatabaseFile, syncNewDatabase } from './database-file.ts';
 import { commitErrorOf, readError, writeError } from './errors.ts';
 import { keyOfText, type Row } from './pending-rows.ts';
@@ -113,6 +114,9 @@ export class Database implements KvReader {
   #database: LmdbDatabase | undefined;
   /** As it was last asked for. */
   #transactions = 0;
+  readonly #absent = new AbsentKeys();
+  /** Writes that are under way: nobody can say what is absent meanwhile. */
+  #writes = 0;
 
   constructor(
     deps: {
@@ -139,6 +143,15 @@ export class Database implements KvReader {
     } catch (cause) {
       throw readError(cause, this.#path);
     }
+  }
+
+  /** The same for a key whose text is known: it need not be looked for again when it was absent a moment ago. */
+  lookup(text: string, key: KvKey): Uint8Array | undefined {
+    const isSettled = this.#writes === 0 && this.#database !== undefined;
+    if (isSettled && this.#absent.has(text)) return undefined;
+    const value = this.get(key);
+    if (value === undefined && isSettled) this.#absent.add(text);
+    return value;
   }
 
   *range(range: KvRange): Generator<readonly [KvKey, Uint8Array]> {
@@ -172,7 +185,17 @@ export class Database implements KvReader {
   }
 
   /** Writes the rows, all or none, and resolves when they are on disk and reads show them. Rejects with `MeshError`. */
-  async write({ rows, size, bytes }: RowBatch): Promise<void> {
+  async write(batch: RowBatch): Promise<void> {
+    this.#writes += 1;
+    try {
+      await this.#write(batch);
+    } finally {
+      this.#absent.clear();
+      this.#writes -= 1;
+    }
+  }
+
+  async #write({ rows, size, bytes }: RowBatch): Promise<void> {
     // First, since what is read needs no room.
     if (!this.#usable()) await this.#reopen();
     // By a look: these are many rows at once, and LMDB must not find a full disk itself, however lately there was room.

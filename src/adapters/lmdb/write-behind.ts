@@ -82,7 +82,7 @@ export class WriteBehind implements RowReader {
   lookup(text: string, key: KvKey): Uint8Array | undefined {
     let written = this.#rows.get(text);
     if (written === undefined) written = this.#leaving?.get(text);
-    return written === undefined ? this.#dependencies.database.get(key) : (written ?? undefined);
+    return written === undefined ? this.#dependencies.database.lookup(text, key) : (written ?? undefined);
   }
 
   range(range: KvRange): Iterable<readonly [KvKey, Uint8Array]> {

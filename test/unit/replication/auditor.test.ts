@@ -188,6 +188,27 @@ test.each(['lacking', 'wrong'])(
   },
 );
 
+test('the first audit after repairs that another one ordered waits a second, and has the rest added to its own', async () => {
+  planMs = 500;
+  auditor.placementChanged();
+  await clock.advance(2_500);
+  expect(planned).toEqual([2_000]);
+  // Others wait for nine times 500 ms, until 7,000; this one does not, whoever waits with it.
+  auditor.placementChanged();
+  await clock.advance(2_500);
+  expect(planned).toEqual([2_000]);
+  auditor.repaired();
+  await clock.advance(0);
+  expect(planned).toEqual([2_000, 5_000]);
+  await clock.advance(500);
+  // What was left of the rest then were two seconds.
+  auditor.repaired();
+  await clock.advance(6_400);
+  expect(planned).toHaveLength(2);
+  await clock.advance(200);
+  expect(planned).toEqual([2_000, 5_000, 12_000]);
+});
+
 test('what happens while a plan is made is audited after it', async () => {
   planMs = 200;
   auditor.repaired();

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { defaultChunking } from '../../../crdt/chunking.ts';
+import { chunkingProfiles } from '../../../crdt/control/namespace-policy.ts';
 import { blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash, PeerId } from '../../../crdt/ids.ts';
 import { buildManifest } from '../../../crdt/manifest.ts';
@@ -76,6 +77,23 @@ const prove = async (manifests: readonly BlobHash[], leaseMs?: number): Promise<
   const answers = await clock.run(giver.prove(asker, group), patienceMs);
   return answers.map((answer) => (answer instanceof Uint8Array ? 'proved' : answer));
 };
+
+test('a chunk that several places lie in is read once for them, and given back once, for the same proof', async () => {
+  const texts = ['first chunk', 'second chunk'].map((text) => Buffer.from(text.padEnd(20_000, '.')));
+  const entries = texts.map((bytes) => ({ hash: blobHashOf(bytes), size: bytes.length }));
+  const { root, blobs: built } = buildManifest(entries, chunkingProfiles.small);
+  for (const [index, { hash }] of entries.entries()) blobs.set(hash, texts[index] as Uint8Array);
+  for (const { hash, bytes } of built) blobs.set(hash, bytes);
+  here.set(root, 40_000);
+  const challenge = { manifest: root, points: [0, 19_999, 20_000, 39_999] };
+  const [answer] = await clock.run(giver.prove(asker, { nonce, items: [challenge] }), patienceMs);
+  const [first, second] = entries.map(({ hash }) => hash) as [BlobHash, BlobHash];
+  expect(reads).toBe(3);
+  expect(givenBack).toEqual([first, second]);
+  const proof = new ReplicaProof({ nonce, prover: 'giver' as PeerId, manifest: root });
+  for (const hash of [root, first, first, second, second]) proof.add(hash, blobs.get(hash) as Uint8Array);
+  expect(answer).toEqual(proof.digest());
+});
 
 test('a content that becomes whole between the lease and the proof is not proved as if it were bound', async () => {
   const [first, late] = [add('first'), add('late', { isHere: false })];
