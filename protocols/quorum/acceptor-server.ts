@@ -87,7 +87,7 @@ export class Acceptor {
     const result = await this.#transact(request, (transaction) => {
       const votes = request.items.map((item, at) => {
         const isHeld = isComing[at] ? isSeen(transaction, item) : held[at];
-        return isHeld && !this.#isRuledOut(item) ? vote(transaction, item, request.epoch) : undefined;
+        return isHeld ? this.#vote(transaction, item, request.epoch) : undefined;
       });
       const { answers, batch, whole } = this.#sign(request, votes);
       const proved = whole === undefined ? [] : this.#prove(request, from, whole);
@@ -168,6 +168,18 @@ export class Acceptor {
     if (item.t === 'prepare') return false;
     const { register, value } = item;
     return heads.has(value.head) || this.#dependencies.kindOf(register).isArriving?.(register, value.head) === true;
+  }
+
+  /** The acceptor's answer; none where it would accept a value that is ruled out. */
+  #vote(transaction: AcceptorTransaction, item: VoteItem, epoch: number): AcceptorAnswer | undefined {
+    const before = transaction.state(item.register);
+    const { state, answer } =
+      item.t === 'prepare'
+        ? prepare(before, { epoch, ballot: item.ballot }, transaction.epoch)
+        : accept(before, { epoch, ballot: item.ballot, value: item.value, next: item.next }, transaction.epoch);
+    if (answer.t === 'accepted' && this.#isRuledOut(item)) return undefined;
+    if (state !== before) transaction.setState(item.register, state);
+    return answer;
   }
 
   /**
@@ -268,16 +280,6 @@ function enclosingItem(item: VoteItem): EnclosingItem {
 
 function decline(code: Declined['code'], epoch: number): Declined {
   return { t: 'declined', code, epoch: Math.max(1, epoch) };
-}
-
-function vote(transaction: AcceptorTransaction, item: VoteItem, epoch: number): AcceptorAnswer {
-  const before = transaction.state(item.register);
-  const { state, answer } =
-    item.t === 'prepare'
-      ? prepare(before, { epoch, ballot: item.ballot }, transaction.epoch)
-      : accept(before, { epoch, ballot: item.ballot, value: item.value, next: item.next }, transaction.epoch);
-  if (state !== before) transaction.setState(item.register, state);
-  return answer;
 }
 
 /** What the answering side of the protocol does. */

@@ -27,8 +27,9 @@ export class PromiseCache {
     return promise?.epoch === epoch ? promise : undefined;
   }
 
-  has(register: string): boolean {
-    return this.#promises.has(register);
+  /** True when `take` would give one. */
+  has(register: string, epoch: number): boolean {
+    return this.#promises.get(register)?.epoch === epoch;
   }
 
   put(register: string, promise: CachedPromise): void {

@@ -165,7 +165,7 @@ export class RegisterProposer {
    */
   #mayBeginUnflushed(view: QuorumView, register: string, { head }: Candidate): boolean {
     const isArriving = this.#dependencies.kindOf(register).isArriving?.(register, head) === true;
-    return isArriving && (this.#promises.has(register) || this.#mayBegin(view, register));
+    return isArriving && (this.#promises.has(register, view.epoch) || this.#mayBegin(view, register));
   }
 
   #begin(view: QuorumView, register: string): PreparedRound {

@@ -120,7 +120,7 @@ export class VoteGroups {
     return taken;
   }
 
-  /** Resolves when every round is decided, or nobody else will answer. */
+  /** Resolves when a majority has answered or every round is decided; what is open then goes on, and keeps no other waiting. */
   async #run(asks: readonly VoteAsk[]): Promise<void> {
     const [first] = asks;
     if (first === undefined) return;
@@ -155,6 +155,7 @@ export class VoteGroups {
     let waiting = this.#inOrder(group, coordinators);
     const asked = new Set<Coordinator>();
     return new Promise((resolve) => {
+      let answered = 0;
       let cancelPatience = (): void => undefined;
       const ask = (coordinator: Coordinator): void => {
         const startMs = clock.monotonicMs();
@@ -162,13 +163,13 @@ export class VoteGroups {
         this.#promptness.asked(coordinator);
         void this.#votesOf(coordinator, group, voted).then((answers) => {
           asked.delete(coordinator);
+          answered += 1;
           const hasAnswered = answers.answers.some(({ t }) => t !== 'lost');
           if (hasAnswered) this.#promptness.answered(coordinator, clock.monotonicMs() - startMs);
           const isDecided = group.deliver(coordinator, answers);
           if (!isDecided && (asked.size === 0 || group.hasLost(answers))) askRest();
-          if (!isDecided && asked.size > 0) return;
-          cancelPatience();
-          resolve();
+          if (isDecided) cancelPatience();
+          if (isDecided || answered >= enough || asked.size === 0) resolve();
         });
       };
       const askRest = (): void => {

@@ -27,9 +27,13 @@ export class EarlyProposal {
     return this.#outcome !== undefined;
   }
 
-  /** The version is on disk, and told of here. How the proposal ended; undefined when none was begun. */
-  stored(): Promise<Outcome<WrittenVersion> | undefined> {
+  /** The version is on disk, and told of here. */
+  stored(): void {
     this.#flushed.resolve();
+  }
+
+  /** How the proposal ended; undefined when none was begun. */
+  outcome(): Promise<Outcome<WrittenVersion> | undefined> {
     return this.#outcome ?? Promise.resolve(undefined);
   }
 

@@ -194,6 +194,7 @@ export class GossipWorker {
       this.#batcher.add('confirmed', hint, certificateDelayMs);
       return;
     }
+    this.#withheld.told(certificate.statement.head as VersionId);
     const [record, ...contents] = enclosed;
     const records = record === undefined ? [] : [record];
     this.#contents.add(contents.length, { outcome: 'sent' });
@@ -317,6 +318,7 @@ export class GossipWorker {
       if (versions.length === 0) await Promise.all(proofs.map((certificate) => certificates.keep(certificate)));
       propagation.arrived(report.added, 'gossip');
       this.#count(report, versions.length + held);
+      for (const hint of hints) if (hint.certificates !== undefined) this.#told(hint);
       const gaps = new Set<DocId>();
       for (const { version } of report.incomplete) {
         gaps.add(objects.documentId(version.record.ns, version.record.key));
@@ -329,6 +331,12 @@ export class GossipWorker {
     } catch (error) {
       log.warn('gossip:not-taken-in', { from, error });
     }
+  }
+
+  /** Another told everybody of a certificate, with what it is about. */
+  #told({ heads, records }: GossipHint): void {
+    if (records.length === 0) return;
+    for (const head of heads) this.#withheld.told(toBase32(head) as VersionId);
   }
 
   #count({ added, incomplete, faults }: IntakeReport, received: number): void {

@@ -7,6 +7,7 @@ const rowsKept = 512;
 const rowBytesMax = 4_096;
 
 interface Kept {
+  /** A copy: what is read or written may be a view of a much larger buffer. */
   readonly bytes: Uint8Array;
   readonly row: ObjectRow;
 }
@@ -25,14 +26,13 @@ export class ObjectRows {
     const kept = this.#kept[place];
     if (kept !== undefined && Buffer.compare(kept.bytes, bytes) === 0) return kept.row;
     const row = decodeRow<ObjectRow>(bytes, `object ${doc}`);
-    // A copy: the bytes may be a view of a larger buffer.
-    if (bytes.length <= rowBytesMax) this.#kept[place] = { bytes: bytes.slice(), row };
+    if (bytes.length <= rowBytesMax) this.#kept[place] = { bytes: new Uint8Array(bytes), row };
     return row;
   }
 
-  /** A row was written as these bytes, which do not change from now on. */
+  /** A row was written as these bytes. */
   wrote(doc: DocId, bytes: Uint8Array, row: ObjectRow): void {
-    if (bytes.length <= rowBytesMax) this.#kept[placeOf(doc)] = { bytes, row };
+    if (bytes.length <= rowBytesMax) this.#kept[placeOf(doc)] = { bytes: new Uint8Array(bytes), row };
   }
 }
 

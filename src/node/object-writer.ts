@@ -198,11 +198,16 @@ export class ObjectWriter {
     }
     const { entry, appended } = committed.value;
     const { doc, row, version } = appended;
-    journal.publish(entry);
-    announce(appended, proposal.isBegun);
-    content.kick();
-    if (input.parents === undefined) tips.extended(doc, { author: input.author, change: row.change, tip: version.id });
-    return (await proposal.stored()) ?? ok(writtenVersion(appended));
+    try {
+      journal.publish(entry);
+      announce(appended, proposal.isBegun);
+      content.kick();
+      if (input.parents === undefined)
+        tips.extended(doc, { author: input.author, change: row.change, tip: version.id });
+    } finally {
+      proposal.stored();
+    }
+    return (await proposal.outcome()) ?? ok(writtenVersion(appended));
   }
 
   #propose(proposal: EarlyProposal, { appended, payload }: Drafted, { signal }: WriteTarget): void {

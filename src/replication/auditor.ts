@@ -317,7 +317,7 @@ export class ReplicationAuditor {
 
   /**
    * Makes the checks, until they are done or another audit has waited for them; what was not looked at is offered again. Those
-   * that nobody asked for leave disks and processors to the contents that are being fetched: what has come just now was
+   * that nobody asked for, and of which none is suspect, leave disks and processors to the contents that are being fetched: what has come just now was
    * verified as it came, and what it says of its holder is the more the longer it has been there.
    */
   async #check(spotChecks: SpotChecks, isAskedFor: boolean): Promise<CheckCounts> {
@@ -378,6 +378,8 @@ export class ReplicationAuditor {
       // What has gone or come says nothing of copies that were proved: of those only a thorough audit draws some.
       spotChecks.offer(subject, copies, isThorough);
     });
+    // A stop after the last page was seen by nobody yet.
+    this.#stopping.signal.throwIfAborted();
     repairs.replace(plan.pulls);
     this.#rest(plannedFromMs);
     this.#planDelay(nextMs);
@@ -390,7 +392,7 @@ export class ReplicationAuditor {
     // Making copies comes before looking at those there are; the audit after the repairs looks at all of them. Whoever is
     // suspect is looked at all the same: it may have what it is asked to fetch, and is not believed to.
     const hasToRepair = !isThorough && suspects === 0 && plan.pulls.some(({ isWaiting }) => !isWaiting);
-    const counts = hasToRepair ? noChecks : await this.#check(spotChecks, isThorough);
+    const counts = hasToRepair ? noChecks : await this.#check(spotChecks, isThorough || suspects > 0);
     const report = reportOf(counts);
     this.#last = report;
     const level = plan.totals.subjects === 0 ? 'debug' : 'info';

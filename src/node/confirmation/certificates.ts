@@ -132,9 +132,11 @@ export class Certificates implements CertificateBook {
 
   #tellOf({ certificate, certified }: { readonly certificate: Certificate; readonly certified: Certified }): void {
     const { announce, changed } = this.#dependencies;
-    if (certified.advanced !== undefined) this.#kept.add(1);
+    const { register, ballot, head } = certificate.statement;
+    // Of one that came ahead of its object in the same transaction, the object tells.
+    const isFirst = certified.row === undefined && this.ofConfirmedHead(register as DocId)?.statement.head === head;
+    if (certified.advanced !== undefined || isFirst) this.#kept.add(1);
     changed(certified);
-    const { register, ballot } = certificate.statement;
     if (ballot.proposer.startsWith(this.#ownProposer)) announce(register as DocId, certificate);
   }
 

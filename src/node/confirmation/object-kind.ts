@@ -3,6 +3,7 @@ import type { RegisterValue } from '../../../crdt/certificate.ts';
 import type { DocId, PeerId, VersionId } from '../../../crdt/ids.ts';
 import type { Verdict } from '../../../crdt/quorum/proposer.ts';
 import type { Version } from '../../../crdt/version.ts';
+import { bytesOf, enclosedBytesMax } from '../../../protocols/quorum/messages.ts';
 import type { Enclosed, EnclosedHead, RegisterKind, TakenIn } from '../../../protocols/quorum/register-kind.ts';
 import type { Kv, KvReader } from '../../ports/kv.ts';
 import type { ContentPlane } from '../content/content-plane.ts';
@@ -10,7 +11,7 @@ import type { ObjectStore } from '../object-store.ts';
 import type { PropagationMonitor } from '../propagation.ts';
 import type { RecordIntake } from '../record-intake.ts';
 
-/** Heads of which it is remembered what was enclosed with questions about them, 2 KiB each at most; the oldest are forgotten first. */
+/** Heads of which it is remembered what was enclosed with questions about them, 4 KiB each at most; the oldest are forgotten first. */
 const enclosedKeptMax = 1_024;
 
 /** The largest content that is enclosed with its record: asking for it would take more bytes than it has. */
@@ -85,10 +86,10 @@ export class ObjectKind implements RegisterKind {
     return this.#holds(register, value.head);
   }
 
-  /** The record, and its content when that is small. */
+  /** The record, and its content when that is small; nothing where that is too much. */
   enclose(head: string): Enclosed | undefined {
     const enclosed = this.#arriving.get(head)?.enclosed ?? this.#read(head);
-    if (enclosed === undefined) return undefined;
+    if (enclosed === undefined || bytesOf(enclosed) > enclosedBytesMax) return undefined;
     this.#enclosed.set(head, enclosed);
     if (this.#enclosed.size > enclosedKeptMax) this.#enclosed.delete(this.#enclosed.keys().next().value as string);
     return enclosed;
@@ -126,7 +127,9 @@ export class ObjectKind implements RegisterKind {
   }
 
   async takeIn(heads: readonly EnclosedHead[], from: PeerId): Promise<TakenIn> {
-    const { kv, objects, intake, propagation } = this.#dependencies;
+    const { kv, objects, localPeer, intake, propagation } = this.#dependencies;
+    // What this node asks itself to vote on it has, or has lost: a write that its disk did not take came to nothing.
+    if (from === localPeer) return { heads: new Set(), flushed: Promise.resolve() };
     const records: Uint8Array[] = [];
     const contents: Uint8Array[] = [];
     for (const { head, enclosed } of heads) {

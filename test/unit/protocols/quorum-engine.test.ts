@@ -358,6 +358,34 @@ test('who holds a certificate gives no vote on another head in its place, though
   expect(mesh.faults()).toEqual([]);
 });
 
+test('a proposer that others got ahead of is outbid, and not taken for one that forgot', async () => {
+  mesh = await QuorumMesh.start(three);
+  const [first, second, third] = order(three) as [string, string, string];
+  const keepLatest = async (...names: string[]): Promise<void> => {
+    const latest = mesh.certificates().at(-1) as Certificate;
+    for (const name of names) await mesh.node(name).book.keep(latest);
+  };
+  for (const head of [a, ab]) await mesh.node(first).propose(register, head);
+  await keepLatest(second, third);
+  mesh.hub.partition(mesh.peers(first), mesh.peers(second, third));
+  await mesh.clock.advance(100);
+  expect(await mesh.node(second).propose(register, abc)).toMatchObject({ kind: 'confirmed' });
+  await mesh.node(third).book.keep(mesh.node(second).book.latest(register) as Certificate);
+  mesh.hub.heal();
+  await mesh.clock.advance(100);
+  // Its promise is void, and it does not know.
+  for (const [from, to] of [
+    [third, first],
+    [first, third],
+  ] as const) {
+    mesh.hub.hold(mesh.node(from).peerId, mesh.node(to).peerId);
+  }
+  const startMs = mesh.clock.monotonicMs();
+  expect(await mesh.node(first).propose(register, headOf('a', 'b', 'd'))).toMatchObject({ kind: 'refused' });
+  expect(mesh.clock.monotonicMs() - startMs).toBeLessThan(3_000);
+  for (const name of three) expect(mesh.node(name).log.linesOf('quorum:against_certificate')).toEqual([]);
+});
+
 test('a coordinator whose directory was copied gives no vote', async () => {
   mesh = await QuorumMesh.start(three);
   await mesh.node('north').propose(register, a);

@@ -440,6 +440,22 @@ describe('groups', () => {
     expect(lost).toEqual([8_192, 8_192, 8_192]);
   });
 
+  test('of rounds that a majority cannot decide keep no others waiting', async () => {
+    mesh.south.meddle = () => never;
+    mesh.east.meddle = (votes) => {
+      const { items } = mesh.east.asked.at(-1) as VotesRequest;
+      const isLacking = (at: number): boolean => ['x', 'y'].some((name) => items[at]?.register === registerOf(name));
+      return { ...votes, answers: votes.answers.map((vote, at) => (isLacking(at) ? { t: 'missing' } : vote)) };
+    };
+    for (const name of ['x', 'y']) {
+      void vote(name);
+      await turns();
+    }
+    const rounds = await Promise.all(['a', 'b', 'c'].map((name) => vote(name)));
+    expect(rounds.map(endOf)).toEqual(['chosen', 'chosen', 'chosen']);
+    expect(clock.monotonicMs()).toBe(0);
+  });
+
   test('go on when a coordinator is slow and a majority has answered', async () => {
     mesh.east.meddle = () => never;
     const voted = all(500);

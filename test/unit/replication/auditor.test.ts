@@ -34,6 +34,8 @@ let answer: string;
 let isSilent: boolean;
 let full: Set<NodeId>;
 let fetchedUntilMs: number | undefined;
+/** What happens after a plan has gone through the last page. */
+let afterPlan: () => Promise<void>;
 let liveness: () => void;
 let coordinators: NodeId[];
 let slot: number;
@@ -52,6 +54,7 @@ beforeEach(() => {
   isSilent = false;
   full = new Set();
   fetchedUntilMs = undefined;
+  afterPlan = async () => undefined;
   coordinators = [self];
   slot = 0;
   const prover = {
@@ -78,6 +81,7 @@ beforeEach(() => {
         await clock.sleep(planMs);
         if (!isDiskSound) throw new Error('the disk failed');
         yield subjects;
+        await afterPlan();
       },
     },
     placement: new PlacementDirectory({ state: () => state, nodesOf: () => [] }),
@@ -324,6 +328,27 @@ describe('while contents are being fetched', () => {
     await fetchFor(100);
     expect([planned.length, challenges]).toEqual([2, 1]);
     expect((await clock.run(demanded, patienceMs)).checks.proved).toBe(1);
+  });
+
+  test('a suspect is looked at all the same', async () => {
+    copy = { ...copy, isSuspect: true };
+    auditor.copyWanting();
+    await fetchFor(3_000);
+    expect(challenges).toBe(1);
+  });
+
+  test('a stop after the last page of a plan is waited for no longer than the plan', async () => {
+    let stoppedMs: number | undefined;
+    afterPlan = async () => {
+      void auditor.stop().then(() => {
+        stoppedMs = clock.monotonicMs();
+      });
+      await clock.sleep(0);
+    };
+    auditor.repaired();
+    await fetchFor(1_000);
+    expect(stoppedMs).toBeLessThan(100);
+    expect(challenges).toBe(0);
   });
 
   test('a stop ends the wait', async () => {

@@ -105,6 +105,32 @@ describe('a write that asks for a quorum', () => {
     expect(sent() - before).toBe(1);
   });
 
+  test('is counted by everybody who comes to have it for confirmed', async () => {
+    const mesh = await start();
+    for (let at = 0; at < 6; at += 1) unwrap(await put(mesh, 'bob', `plan-${at}`, 'one', quorum));
+    await mesh.settle(2_000);
+    const counts = names.map((name) => mesh.get(name).metrics.value('anabranch_confirmed_heads_total', {}));
+    expect(counts).toEqual([6, 6, 6]);
+  });
+
+  test('reaches everybody soon though its proposer is gone before it told of it', async () => {
+    let lost = 0;
+    for (let at = 0; at < 6; at += 1) {
+      const mesh = await start();
+      unwrap(await put(mesh, 'bob', `plan-${at}`, 'one', quorum));
+      const knowing = names.filter((name) => mesh.heads(name, `plan-${at}`).length > 0);
+      const proposer = knowing.find((name) => name !== 'bob');
+      if (proposer !== undefined && knowing.length === 2) {
+        lost += 1;
+        await mesh.crash(proposer);
+        await mesh.settle(1_500);
+        const third = names.find((name) => !knowing.includes(name)) as string;
+        expect(mesh.heads(third, `plan-${at}`)).toHaveLength(1);
+      }
+    }
+    expect(lost).toBeGreaterThan(0);
+  });
+
   test('is told of at once when others than coordinators listen', async () => {
     const mesh = await start([...names, 'dave']);
     unwrap(await put(mesh, 'bob', 'plan', 'one', quorum));

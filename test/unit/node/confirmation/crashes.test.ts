@@ -93,6 +93,34 @@ test('a version leaves its writer when it is on disk there, and the writer’s o
   await mesh.stop();
 });
 
+test('a write that the disk refused is nowhere, and the one after it stands alone', async () => {
+  const mesh = await Mesh.start(names, 'refused', names);
+  await mesh.settle(2_000);
+  for (let at = 0; at < 12; at += 1) {
+    const write = (text: string) =>
+      mesh.run(
+        mesh.get('bob').node.put({
+          ns: 'test',
+          key: `refused-${at}`,
+          author: 'admin',
+          body: [Buffer.from(text)],
+          commit: 'quorum',
+        }),
+      );
+    mesh.get('bob').kv.failTransactions('disk_full', 1);
+    expect(await write('refused')).toMatchObject({ ok: false, error: { code: 'disk_full' } });
+    mesh.get('bob').kv.clearFault();
+    expect(await write('taken')).toMatchObject({ ok: true });
+    await mesh.settle(1_000);
+    for (const name of names) {
+      const graph = mesh.get(name).node.graph({ ns: 'test', key: `refused-${at}` });
+      expect(graph.ok && graph.value.versions).toHaveLength(1);
+    }
+  }
+  expect(mesh.get('bob').log.linesOf('incarnation:abandoned')).toEqual([]);
+  await mesh.stop();
+});
+
 describe('a crash at any moment of a confirmation', () => {
   test.each(names)('of %s leaves one chain, and everything is confirmed in the end', async (crashed) => {
     for (let delayMs = 1; delayMs <= 20; delayMs += 1) {

@@ -181,6 +181,13 @@ describe('a head that came along', () => {
     expect(kind.takeEnclosed('left')).toBeUndefined();
   });
 
+  test('is not taken in from this node itself: what it wrote and could not store came to nothing', async () => {
+    const { kind, taken, received } = kindOnSlowDisk();
+    await taken;
+    expect((await kind.takeIn([{ head: 'other', enclosed: [record] }], 'alice' as PeerId)).heads).toEqual(new Set());
+    expect(received).toHaveLength(1);
+  });
+
   test('is asked for when the disk did not take it', async () => {
     const { kind, taken, flushed, pulled } = kindOnSlowDisk();
     const { flushed: told } = await taken;
