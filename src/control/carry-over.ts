@@ -17,8 +17,8 @@ export interface CarryStatus {
   /** Registers proposed again so far. */
   readonly carried: number;
   /**
-   * Registers that are done, of all that this node knows. Told from the name that was reached: most names are hashes,
-   * and so evenly spread.
+   * Registers that are done, of all that this node has voted on by now: what others alone had voted on is added as it is
+   * carried. Told from the name that was reached: most names are hashes, and so evenly spread.
    */
   readonly done: number;
   readonly total: number;
@@ -37,7 +37,7 @@ interface Dependencies {
   readonly log: Log;
   /** The present epoch, and whether this node votes in it. */
   readonly view: () => { readonly epoch: number; readonly votes: boolean };
-  /** How many registers this node knows. */
+  /** How many registers this node was ever asked to vote on. */
   readonly registers: () => number;
   readonly carry: (options: CarryOptions) => Promise<CarryOutcome>;
 }

@@ -28,12 +28,14 @@ it('replaces a dead coordinator: the next change is refused until all is carried
     const progress = problem?.progress as CarryStatus;
     expect(progress.epoch).toBe(2);
     expect(progress.done).toBeLessThan(progress.total);
-    expect(progress.total).toBeGreaterThanOrEqual(objects);
+    // A majority votes on each, so a coordinator knows of many before it is named the others.
+    expect(progress.total).toBeGreaterThan(objects / 3);
 
     const shown = await carryOver(newcomer);
     expect(shown.map(({ done }) => done)).toEqual(shown.map(({ done }) => done).toSorted((a, b) => a - b));
     expect(shown.at(-1)).toMatchObject({ epoch: 2, complete: true });
     expect(shown.at(-1)?.done).toBe(shown.at(-1)?.total);
+    expect(shown.at(-1)?.total).toBeGreaterThanOrEqual(objects);
     expect(await client.cluster.setRoles(newcomer.node.nodeId, roles, promote)).toMatchObject({ seq: 2 });
     expect((await carryOver(newcomer)).at(-1)).toMatchObject({ epoch: 3, complete: true });
 
