@@ -1,10 +1,7 @@
 import type { Writable } from 'node:stream';
 
-/**
- * Longer pieces are written by themselves, since gathering them means to copy them. A frame of the muxer has as much as its
- * window at most, behind a header that comes by itself: to copy it costs less than a record and a system call for each.
- */
-const gatheredBytesMax = 256 * 1024;
+/** Longer pieces are written by themselves, since gathering them would mean to copy them. */
+const gatheredBytesMax = 32 * 1024;
 
 type Write = (bytes: Uint8Array, done: (error?: Error | null) => void) => boolean;
 

@@ -39,26 +39,14 @@ test('what is written in one turn leaves together, in its order', async () => {
   expect(written).toEqual([7, 1]);
 });
 
-test('a frame of the muxer leaves with its header, and with the frames before and after it', async () => {
-  const { written, bytes, stream } = socket();
-  for (let frame = 0; frame < 3; frame += 1) {
-    stream.write(Buffer.alloc(12, frame));
-    stream.write(Buffer.alloc(256 * 1024, frame));
-  }
-  expect(written).toEqual([]);
-  await nextTurn();
-  expect(written).toEqual([3 * (12 + 256 * 1024)]);
-  expect(bytes.map((piece) => piece[0])).toEqual([0, 0, 1, 1, 2, 2]);
-});
-
 test('what is long leaves at once and by itself, after what came before it', async () => {
   const { written, stream } = socket();
   stream.write(Buffer.from('header'));
-  stream.write(Buffer.alloc(300_000));
-  expect(written).toEqual([6, 300_000]);
+  stream.write(Buffer.alloc(100_000));
+  expect(written).toEqual([6, 100_000]);
   stream.write(Buffer.from('more'));
   await nextTurn();
-  expect(written).toEqual([6, 300_000, 4]);
+  expect(written).toEqual([6, 100_000, 4]);
 });
 
 test('an end lets what was gathered go first', async () => {
@@ -102,10 +90,10 @@ test('who asks is told when the writes so far have ended, not of later ones', as
   const told: string[] = [];
   writes.onDone(() => told.push('nothing was written'));
   expect(told).toEqual(['nothing was written']);
-  stream.write(Buffer.alloc(400_000));
-  stream.write(Buffer.alloc(500_000));
+  stream.write(Buffer.alloc(40_000));
+  stream.write(Buffer.alloc(50_000));
   writes.onDone(() => told.push('two'));
-  stream.write(Buffer.alloc(600_000));
+  stream.write(Buffer.alloc(60_000));
   writes.onDone(() => told.push('three'));
   await end();
   expect(told).toEqual(['nothing was written']);
@@ -118,15 +106,15 @@ test('who asks is told when the writes so far have ended, not of later ones', as
 test('who asks while something is held back from the socket is told when that has been written too', async () => {
   const { stream, writes, hold, end } = slowSocket();
   let told = 0;
-  stream.write(Buffer.alloc(400_000));
-  hold(500_000);
+  stream.write(Buffer.alloc(40_000));
+  hold(50_000);
   writes.onDone(() => {
     told += 1;
   });
   await end();
   expect(told).toBe(0);
   hold(0);
-  stream.write(Buffer.alloc(500_000));
+  stream.write(Buffer.alloc(50_000));
   await end();
   expect(told).toBe(1);
 });
@@ -134,8 +122,8 @@ test('who asks while something is held back from the socket is told when that ha
 test('nobody is told of a write that failed, nor of those after it', async () => {
   const { stream, writes, end } = slowSocket();
   let told = 0;
-  stream.write(Buffer.alloc(400_000));
-  stream.write(Buffer.alloc(400_000));
+  stream.write(Buffer.alloc(40_000));
+  stream.write(Buffer.alloc(40_000));
   writes.onDone(() => {
     told += 1;
   });
