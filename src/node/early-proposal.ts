@@ -22,19 +22,14 @@ export class EarlyProposal {
     this.#outcome.catch(() => undefined);
   }
 
-  /** True when the version is told of by its proposal. */
-  get isBegun(): boolean {
-    return this.#outcome !== undefined;
-  }
-
   /** The version is on disk, and told of here. */
   stored(): void {
     this.#flushed.resolve();
   }
 
   /** How the proposal ended; undefined when none was begun. */
-  outcome(): Promise<Outcome<WrittenVersion> | undefined> {
-    return this.#outcome ?? Promise.resolve(undefined);
+  outcome(): Promise<Outcome<WrittenVersion>> | undefined {
+    return this.#outcome;
   }
 
   /** The disk failed: the proposal comes to nothing. */

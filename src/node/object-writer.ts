@@ -183,31 +183,31 @@ export class ObjectWriter {
 
   async #write(input: WriteTarget, payloadOf: PayloadOf): Promise<Outcome<WrittenVersion>> {
     const { kv, journal, content, announce, tips } = this.#dependencies;
-    const proposal = new EarlyProposal();
+    const proposal = input.commit === 'quorum' ? new EarlyProposal() : undefined;
     const committed = await this.#transact(kv, (transaction) => {
       const drafted = this.#append(transaction, input, payloadOf);
-      if (drafted.ok && input.commit === 'quorum') this.#propose(proposal, drafted.value, input);
+      if (drafted.ok && proposal !== undefined) this.#propose(proposal, drafted.value, input);
       return drafted;
     }).catch((error: unknown) => {
-      proposal.notStored(error);
+      proposal?.notStored(error);
       throw error;
     });
     if (!committed.ok) {
-      proposal.notStored(committed.error);
+      proposal?.notStored(committed.error);
       return committed;
     }
     const { entry, appended } = committed.value;
     const { doc, row, version } = appended;
     try {
       journal.publish(entry);
-      announce(appended, proposal.isBegun);
+      announce(appended, proposal !== undefined);
       content.kick();
       if (input.parents === undefined)
         tips.extended(doc, { author: input.author, change: row.change, tip: version.id });
     } finally {
-      proposal.stored();
+      proposal?.stored();
     }
-    return (await proposal.outcome()) ?? ok(writtenVersion(appended));
+    return (await proposal?.outcome()) ?? ok(writtenVersion(appended));
   }
 
   #propose(proposal: EarlyProposal, { appended, payload }: Drafted, { signal }: WriteTarget): void {

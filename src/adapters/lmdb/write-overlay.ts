@@ -1,4 +1,5 @@
 import type { KvKey, KvRange } from '../../ports/kv.ts';
+import { Slabs } from '../../ports/slabs.ts';
 import { keyText, laidOver, PendingRows, type RowReader } from './pending-rows.ts';
 
 interface Undo {
@@ -6,25 +7,8 @@ interface Undo {
   readonly previous: Uint8Array | null | undefined;
 }
 
-/** Small values share slabs of so many bytes: memory of its own costs each more than its bytes do. */
-const slabBytes = 32_768;
-const slabValueBytesMax = 4_096;
-let slab = new Uint8Array(slabBytes);
-let slabUsed = 0;
-
-/** A copy that is the store's own. */
-function kept(value: Uint8Array): Uint8Array {
-  const { length } = value;
-  if (length > slabValueBytesMax) return new Uint8Array(value);
-  if (slabUsed + length > slabBytes) {
-    slab = new Uint8Array(slabBytes);
-    slabUsed = 0;
-  }
-  const copy = slab.subarray(slabUsed, slabUsed + length);
-  copy.set(value);
-  slabUsed += length;
-  return copy;
-}
+/** Of all overlays: what one keeps is on disk soon. */
+const slabs = new Slabs();
 
 /**
  * The writes of one batch before they are on disk, laid over what is. The transactions of a batch run one after the other on
@@ -59,7 +43,7 @@ export class WriteOverlay implements RowReader {
     const text = keyText(key);
     this.#undo.push({ text, previous: this.rows.get(text) });
     // A copy: the caller may reuse its buffers long before the batch is written.
-    this.rows.set(text, value && kept(value));
+    this.rows.set(text, value && slabs.copyOf(value));
   }
 
   /** A transaction begins: what came before it stays. */

@@ -1,5 +1,6 @@
 import assert, { AssertionError } from 'node:assert/strict';
 import { type KvKey, type KvRange, type KvReader, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
+import { Slabs } from '../../ports/slabs.ts';
 import type { OrderedMap } from './ordered-map.ts';
 
 /**
@@ -37,7 +38,7 @@ export function runChange<T>(
       },
       put: (key, value) => {
         check(key);
-        contents = contents.with(keyText(key), kept(value));
+        contents = contents.with(keyText(key), slabs.copyOf(value));
       },
       delete: (key) => {
         check(key);
@@ -87,25 +88,8 @@ export function* rangeOf(contents: Contents, range: KvRange): Generator<readonly
   }
 }
 
-/** Small values share slabs of so many bytes: memory of its own costs each more than its bytes do. */
-const slabBytes = 65_536;
-const slabValueBytesMax = 4_096;
-let slab = new Uint8Array(slabBytes);
-let slabUsed = 0;
-
-/** A copy that is the store's own. */
-function kept(value: Uint8Array): Uint8Array {
-  const { length } = value;
-  if (length > slabValueBytesMax) return new Uint8Array(value);
-  if (slabUsed + length > slabBytes) {
-    slab = new Uint8Array(slabBytes);
-    slabUsed = 0;
-  }
-  const copy = slab.subarray(slabUsed, slabUsed + length);
-  copy.set(value);
-  slabUsed += length;
-  return copy;
-}
+/** Of all contents: a simulation makes many small ones. */
+const slabs = new Slabs();
 
 export function checkKey({ length }: KvKey): void {
   // Every read comes by here, so the sentence is made only when somebody is to read it.
