@@ -1,11 +1,12 @@
 import { open, type RangeOptions, type RootDatabase } from 'lmdb';
 import { AmpleRoom } from '../../ports/ample-room.ts';
+import { keyOfText } from '../../ports/key-text.ts';
 import type { KvKey, KvRange, KvReader } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import { AbsentKeys } from './absent-keys.ts';
 import { prepareDatabaseFile, syncNewDatabase } from './database-file.ts';
 import { commitErrorOf, readError, writeError } from './errors.ts';
-import { keyOfText, type Row } from './pending-rows.ts';
+import type { Row } from './pending-rows.ts';
 import { type StatRoom, spareRoom } from './room.ts';
 
 /**

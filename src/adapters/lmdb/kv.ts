@@ -1,13 +1,13 @@
 import { readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { checkKey } from '../../ports/key-text.ts';
 import type { Kv, KvKey, KvRange, KvTransaction } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import { Database, type DatabaseOptions, openDatabase } from './database.ts';
 import { dataFileName } from './database-file.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { PendingRows } from './pending-rows.ts';
-import { checkKey } from './transaction.ts';
 import { WriteAheadLog } from './write-ahead-log.ts';
 import { WriteBehind, type WriteBehindOptions } from './write-behind.ts';
 

@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
-import { type Row, type RowTable, writeKeyOfText } from './pending-rows.ts';
+import { writeKeyOfText } from '../../ports/key-text.ts';
+import type { Row, RowTable } from './pending-rows.ts';
 
 // A record of the write-ahead log, which is a batch of rows. Numbers have their least byte first:
 //

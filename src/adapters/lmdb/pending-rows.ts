@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { keyOfText, keyText } from '../../ports/key-text.ts';
 import type { KvKey, KvRange, KvReader } from '../../ports/kv.ts';
 import { SortedKeys } from './sorted-keys.ts';
 
@@ -18,29 +19,6 @@ export interface RowReader extends Pick<KvReader, 'range'> {
 
 /** Greater than the text of any key, whose characters are bytes. */
 const beyondEveryKey = '\u0100';
-
-/** Node's own conversions, without a Buffer around the key, which would cost more than the text. */
-const { latin1Slice, latin1Write } = Buffer.prototype as unknown as {
-  latin1Slice(this: Uint8Array, start: number, end: number): string;
-  latin1Write(this: Uint8Array, text: string, at: number, length: number): number;
-};
-
-/** One character a byte: strings of these compare as their bytes do. */
-export function keyText(key: KvKey): string {
-  return latin1Slice.call(key, 0, key.length);
-}
-
-/** The key whose text this is. */
-export function keyOfText(text: string): KvKey {
-  const key = new Uint8Array(text.length);
-  writeKeyOfText(key, text, 0);
-  return key;
-}
-
-/** Writes the key whose text this is. */
-export function writeKeyOfText(target: Uint8Array, text: string, at: number): void {
-  latin1Write.call(target, text, at, text.length);
-}
 
 /**
  * Rows that were written and are not in the database yet, one a key, which stand before what the database holds. They are put

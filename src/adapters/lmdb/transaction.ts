@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { type KvKey, type KvRange, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
+import { checkKey } from '../../ports/key-text.ts';
+import type { KvKey, KvRange, KvTransaction } from '../../ports/kv.ts';
 import type { WriteOverlay } from './write-overlay.ts';
 
 /** What a change is given: the overlay, as long as the change runs. */
@@ -53,9 +54,4 @@ export function runChange<T>(overlay: WriteOverlay, change: (transaction: KvTran
   } finally {
     transaction.end();
   }
-}
-
-export function checkKey({ length }: KvKey): void {
-  // Every read comes by here, so the sentence is made only when somebody is to read it.
-  if (length < 1 || length > kvKeyBytesMax) assert.fail(`a key has 1 to ${kvKeyBytesMax} bytes, not ${length}`);
 }

@@ -1,7 +1,8 @@
+import { keyText } from '../../ports/key-text.ts';
 import type { KvKey, KvRange } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Database, RowBatch } from './database.ts';
-import { keyText, laidOver, PendingRows, type Row, type RowReader } from './pending-rows.ts';
+import { laidOver, PendingRows, type Row, type RowReader } from './pending-rows.ts';
 import type { WriteAheadLog } from './write-ahead-log.ts';
 
 /** So many rows, or bytes, are enough to be written to the database. */

@@ -1,6 +1,7 @@
+import { keyText } from '../../ports/key-text.ts';
 import type { KvKey, KvRange } from '../../ports/kv.ts';
 import { Slabs } from '../../ports/slabs.ts';
-import { keyText, laidOver, PendingRows, type RowReader } from './pending-rows.ts';
+import { laidOver, PendingRows, type RowReader } from './pending-rows.ts';
 
 interface Undo {
   readonly text: string;

@@ -1,5 +1,6 @@
-import assert, { AssertionError } from 'node:assert/strict';
-import { type KvKey, type KvRange, type KvReader, type KvTransaction, kvKeyBytesMax } from '../../ports/kv.ts';
+import assert from 'node:assert/strict';
+import { checkKey, keyOfText, keyText } from '../../ports/key-text.ts';
+import type { KvKey, KvRange, KvReader, KvTransaction } from '../../ports/kv.ts';
 import { Slabs } from '../../ports/slabs.ts';
 import type { OrderedMap } from './ordered-map.ts';
 
@@ -8,12 +9,6 @@ import type { OrderedMap } from './ordered-map.ts';
  * out as it is, and the next read gives the very same array.
  */
 export type Contents = OrderedMap<Uint8Array>;
-
-/** Node's own conversions, without a Buffer around the key, which would cost more than the text. */
-const { latin1Slice, latin1Write } = Buffer.prototype as unknown as {
-  latin1Slice(this: Uint8Array, start: number, end: number): string;
-  latin1Write(this: Uint8Array, text: string, at: number, length: number): number;
-};
 
 /** The change applied to immutable contents: thrown away when it throws, and nothing to undo. */
 export function runChange<T>(
@@ -83,30 +78,13 @@ export function* rangeOf(contents: Contents, range: KvRange): Generator<readonly
   const start = keyText(range.start);
   const end = keyText(range.end);
   for (const [text, value] of range.reverse ? contents.rangeReverse(start, end) : contents.range(start, end)) {
-    yield [keyBytes(text), value];
+    yield [keyOfText(text), value];
     if (--left <= 0) return;
   }
 }
 
 /** Of all contents: a simulation makes many small ones. */
 const slabs = new Slabs();
-
-export function checkKey({ length }: KvKey): void {
-  // Every read comes by here, so the sentence is made only when somebody is to read it.
-  if (length < 1 || length > kvKeyBytesMax) {
-    throw new AssertionError({ message: `a key of ${length} bytes: 1 to ${kvKeyBytesMax} are allowed` });
-  }
-}
-
-export function keyText(key: KvKey): string {
-  return latin1Slice.call(key, 0, key.length);
-}
-
-function keyBytes(text: string): Uint8Array {
-  const key = new Uint8Array(text.length);
-  latin1Write.call(key, text, 0, text.length);
-  return key;
-}
 
 /** The value with the bit at that fraction of its length flipped. */
 export function withBitFlipped(value: Uint8Array, where: number): Uint8Array {

@@ -1,17 +1,9 @@
 import type { Clock } from '../../ports/clock.ts';
+import { checkKey, keyText } from '../../ports/key-text.ts';
 import type { Kv, KvKey, KvRange, KvReader, KvTransaction } from '../../ports/kv.ts';
 import { MeshError } from '../../ports/mesh-error.ts';
 import type { Random } from '../../ports/random.ts';
-import {
-  type Contents,
-  checkKey,
-  keyText,
-  rangeOf,
-  readerOf,
-  recording,
-  runChange,
-  withBitFlipped,
-} from './kv-contents.ts';
+import { type Contents, rangeOf, readerOf, recording, runChange, withBitFlipped } from './kv-contents.ts';
 import { OrderedMap } from './ordered-map.ts';
 
 type MemoryKvFault = 'disk_full' | 'io_error';

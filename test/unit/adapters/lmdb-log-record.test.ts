@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { decodeLogRecord, encodeLogRecord, logPageBytes } from '../../../src/adapters/lmdb/log-record.ts';
-import { keyText, type Row } from '../../../src/adapters/lmdb/pending-rows.ts';
+import type { Row } from '../../../src/adapters/lmdb/pending-rows.ts';
+import { keyText } from '../../../src/ports/key-text.ts';
 
 const header = { generation: 7, transactions: 4_711, nonce: 0x0123_4567_89ab_cdefn, index: 3 };
 const row: fc.Arbitrary<Row> = fc.tuple(
