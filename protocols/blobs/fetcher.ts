@@ -261,7 +261,7 @@ export class BlobFetcher {
           score: this.#scores.of(peer),
           outstandingBytes,
           lacksContent: group.lacks(peer, nowMs),
-          isKnownHolder: group.isKnown(peer),
+          doubt: group.doubtOf(peer),
         });
       }
     }

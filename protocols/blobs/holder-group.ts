@@ -1,4 +1,5 @@
 import type { PeerId } from '../../crdt/ids.ts';
+import type { Doubt } from './ranking.ts';
 
 /**
  * For how long a list of peers is good: what it is made of is on disk, and every blob asks for it. All that are connected
@@ -8,21 +9,30 @@ const peersMs = 1_000;
 /** How long a holder's "I lack this" stands for the rest of the content: it may be receiving it itself. */
 const lackMs = 1_000;
 
+/** Who has a content, as far as is known before anybody is asked. */
+export interface KnownHolders {
+  /** Peers that are said to have it; then others most likely have not. */
+  readonly named?: readonly PeerId[];
+  /** Who wrote it, and may have handed it on and dropped it since: of use where nobody is named. */
+  readonly writer?: PeerId | undefined;
+}
+
 /** The holders of one content: which are known to have it, and which were found to lack some of it a moment ago. */
 export class HolderGroup {
   readonly #peersNow: () => readonly PeerId[];
   #peers: readonly PeerId[] = [];
   #peersSinceMs = Number.NEGATIVE_INFINITY;
   readonly #lackingUntilMs = new Map<PeerId, number>();
-  readonly #known: Set<PeerId>;
+  /** Those who are named and did not lack any of it. */
+  readonly #named: Set<PeerId>;
+  /** Those who gave some of it, or wrote it. */
+  readonly #known = new Set<PeerId>();
 
-  /**
-   * @param peersNow the peers that may hold the content now, most likely first
-   * @param known peers that have the content, such as the one that wrote it
-   */
-  constructor(peersNow: () => readonly PeerId[], known: Iterable<PeerId> = []) {
+  /** @param peersNow the peers that may hold the content now, most likely first */
+  constructor(peersNow: () => readonly PeerId[], { named = [], writer }: KnownHolders = {}) {
     this.#peersNow = peersNow;
-    this.#known = new Set(known);
+    this.#named = new Set(named);
+    if (this.#named.size === 0 && writer !== undefined) this.#known.add(writer);
   }
 
   /** The peers that may hold the content at this point of the monotonic clock, and who came at an earlier one. */
@@ -39,14 +49,16 @@ export class HolderGroup {
     this.#known.add(peer);
   }
 
-  /** True when the peer wrote the content, or gave some of it. */
-  isKnown(peer: PeerId): boolean {
-    return this.#known.has(peer);
+  /** How doubtful it is that the peer has the content. */
+  doubtOf(peer: PeerId): Doubt {
+    if (this.#known.has(peer) || this.#named.has(peer)) return 'none';
+    return this.#named.size === 0 ? 'even' : 'strong';
   }
 
   /** Notes that a peer lacked a blob of this content at this point of the monotonic clock. */
   noteMissing(peer: PeerId, nowMs: number): void {
     this.#known.delete(peer);
+    this.#named.delete(peer);
     this.#lackingUntilMs.set(peer, nowMs + lackMs);
   }
 

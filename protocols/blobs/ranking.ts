@@ -30,9 +30,14 @@ export interface HolderCandidate {
   readonly outstandingBytes: number;
   /** True when it said a moment ago that it lacks other blobs of the same content. */
   readonly lacksContent: boolean;
-  /** True when it wrote the content, or gave some of it before. */
-  readonly isKnownHolder: boolean;
+  readonly doubt: Doubt;
 }
+
+/**
+ * Whether a peer has a content: `none`, since it gave some of it, wrote it or is said to have it; `even` where nobody is said
+ * to; `strong` where others are.
+ */
+export type Doubt = 'none' | 'even' | 'strong';
 
 /** Weight of the newest latency sample. */
 const latencyWeight = 0.25;
@@ -56,9 +61,10 @@ const windowBytesMax = 4 * 1024 * 1024;
 
 /**
  * How much longer a peer is expected to take that may not have the content at all: being told so costs its latency, and
- * then another is asked. With even odds it is worth asking when it would be three times as fast.
+ * then another is asked. With even odds it is worth asking when it would be three times as fast; in strong doubt, when those
+ * that are said to have it are very slow, as they are to many that receive a large content at once and could have it of each other.
  */
-const doubtFactor = 3;
+const doubtFactors: Readonly<Record<Doubt, number>> = { none: 1, even: 3, strong: 10 };
 
 /**
  * A holder not met before. The figures are those of a fast neighbour (1 ms, 1 MiB/ms), so that a newcomer
@@ -124,10 +130,9 @@ export function holderWindowBytes(score: HolderScore): number {
 
 /** Milliseconds until a blob of `sizeBytes` asked of this holder now would be here. */
 export function expectedMs(candidate: HolderCandidate, sizeBytes: number): number {
-  const { score, outstandingBytes, isKnownHolder } = candidate;
+  const { score, outstandingBytes, doubt } = candidate;
   const attempts = Math.min(1 / (1 - score.failureShare), expectedAttemptsMax);
-  const ms = (score.latencyMs + (outstandingBytes + sizeBytes) / bytesPerMs(score)) * attempts;
-  return isKnownHolder ? ms : ms * doubtFactor;
+  return (score.latencyMs + (outstandingBytes + sizeBytes) / bytesPerMs(score)) * attempts * doubtFactors[doubt];
 }
 
 /**

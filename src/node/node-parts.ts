@@ -205,6 +205,7 @@ export class NodeParts {
     this.recorder = new EventRecorder({ kv, events: this.events, log });
     this.content = new ContentPlane(adapters, {
       holdersOf: (content, subject) => this.replication.holdersOf(content, subject),
+      namedHoldersOf: (manifest) => this.replication.namedHoldersOf(manifest),
       peerOf: (node) => this.members.byNode(node)?.peerId,
       shouldHold: (subject) => this.replication.shouldHold(subject),
       inventory: {

@@ -362,19 +362,29 @@ export class Replication {
     content: { readonly manifest: BlobHash } | undefined,
     object: { readonly ns: string; readonly key: string } | undefined,
   ): readonly PeerId[] {
-    const { network, state } = this.#dependencies;
-    const nodes: NodeId[] = [];
-    if (content !== undefined) {
-      nodes.push(...this.#orders.hinted(content.manifest), ...this.#indexedHolders(content.manifest));
-    }
+    const { network } = this.#dependencies;
+    const nodes = content === undefined ? [] : this.#namedHolders(content.manifest);
     if (object !== undefined) {
       const { desired, substitutes } = this.placement.assigned(object.ns, object.key, this.#absent().gone);
       nodes.push(...desired.holders, ...substitutes);
     }
-    const likely = nodes.flatMap((node) => state().members.get(node)?.peerId ?? []);
-    const peers = new Set([...likely, ...network.connectedPeers()]);
+    const peers = new Set([...this.#peersOf(nodes), ...network.connectedPeers()]);
     peers.delete(network.localPeer);
     return [...peers];
+  }
+
+  /** The peers that are said to have a content: by an order, or by themselves to the index. */
+  namedHoldersOf(manifest: BlobHash): readonly PeerId[] {
+    return this.#peersOf(this.#namedHolders(manifest));
+  }
+
+  #namedHolders(manifest: BlobHash): NodeId[] {
+    return [...this.#orders.hinted(manifest), ...this.#indexedHolders(manifest)];
+  }
+
+  #peersOf(nodes: readonly NodeId[]): PeerId[] {
+    const { members } = this.#dependencies.state();
+    return nodes.flatMap((node) => members.get(node)?.peerId ?? []);
   }
 
   /** It is asked between two blobs of a transfer: a store that is closed or fails by then ends that, and nothing else. */

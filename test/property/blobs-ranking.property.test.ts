@@ -43,7 +43,7 @@ const candidate = (peer: string, of: HolderScore, rest: Partial<HolderCandidate>
   score: of,
   outstandingBytes: 0,
   lacksContent: false,
-  isKnownHolder: true,
+  doubt: 'none',
   ...rest,
 });
 const ms = (of: HolderScore): number => expectedMs(candidate('a', of), mebibyte);
@@ -120,7 +120,7 @@ describe('the best holder', () => {
       of: score,
       outstandingBytes: fc.nat({ max: 8 * mebibyte }),
       lacksContent: fc.boolean(),
-      isKnownHolder: fc.boolean(),
+      doubt: fc.constantFrom('none' as const, 'even' as const, 'strong' as const),
     }),
     { maxLength: 8 },
   );

@@ -1,7 +1,7 @@
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileError } from './file-error.ts';
-import { openFile } from './open-file.ts';
+import { directoryFlags, openFile } from './open-file.ts';
 
 let sequence = 0;
 
@@ -38,7 +38,7 @@ export async function syncDirectory(
   path: string,
   files: { readonly open: typeof openFile } = { open: openFile },
 ): Promise<void> {
-  const handle = await files.open(path, 'r');
+  const handle = await files.open(path, directoryFlags);
   try {
     await handle.sync();
   } finally {

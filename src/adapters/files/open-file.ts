@@ -2,12 +2,17 @@ import * as nodeFiles from 'node:fs';
 
 type Done<T> = (error: Error | null, value: T) => void;
 
+/** Opens a directory, to sync it; where the platform has no flag for that, 0 stands for any file. */
+export const directoryFlags = nodeFiles.constants.O_RDONLY | (nodeFiles.constants.O_DIRECTORY ?? 0);
+
 /**
  * Opens a file. Whatever may have to wait for a disk takes place on another thread, one trip there for each call; what the
- * system only has to look up of an open file is done at once, since such a trip costs many times as much. Reads and writes
- * move as many bytes as the system likes. Rejects with the system's error, as every method does.
+ * system only has to look up, of an open file or of a directory whose names were just changed, is done at once, since such a
+ * trip costs ten times as much. Reads and writes move as many bytes as the system likes. Rejects with the system's error, as
+ * every method does.
  */
 export async function openFile(path: string, flags: string | number, mode?: number): Promise<OpenFile> {
+  if (flags === directoryFlags) return new OpenFile(nodeFiles.openSync(path, flags));
   return new OpenFile(await settled<number>((done) => nodeFiles.open(path, flags, mode, done)));
 }
 

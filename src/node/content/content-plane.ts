@@ -28,7 +28,7 @@ import { type Linkage, Links, portionsOf } from './links.ts';
 import type { MendingCounts } from './mending.ts';
 import { Pins } from './pins.ts';
 import { type ContentSubject, type Inventory, PullJobs } from './pull-jobs.ts';
-import { type HoldersOf, Puller } from './puller.ts';
+import { type HoldersOf, type NamedHoldersOf, Puller } from './puller.ts';
 import { ReadCache } from './read-cache.ts';
 import { ReadSlots } from './read-slots.ts';
 import { Scrubber, type ScrubCounts, type ScrubOptions, type ScrubStatus, scrubDefaults } from './scrubber.ts';
@@ -58,7 +58,9 @@ export interface ContentPlaneDependencies {
 
 export interface ContentPlaneOptions {
   readonly holdersOf: HoldersOf;
-  /** The peer that is a node now: the writer of a version has its content. */
+  /** These are asked first; the writer of a version is where none is named. */
+  readonly namedHoldersOf?: NamedHoldersOf | undefined;
+  /** The peer that is a node now. */
   readonly peerOf: (node: NodeId) => PeerId | undefined;
   /** Whether this node is to hold the content of a version. */
   readonly shouldHold: (subject: ContentSubject) => boolean;
@@ -161,6 +163,7 @@ export class ContentPlane {
       },
       {
         holdersOf: options.holdersOf,
+        namedHoldersOf: options.namedHoldersOf,
         peerOf: options.peerOf,
         onStored: (subject) => {
           for (const listener of this.#listeners) listener(subject);

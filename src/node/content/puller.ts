@@ -54,6 +54,9 @@ export interface WantedContent {
  */
 export type HoldersOf = (content: WantedContent | undefined, subject: ContentSubject | undefined) => readonly PeerId[];
 
+/** Who says, or was said, to have a content. */
+export type NamedHoldersOf = (manifest: BlobHash) => readonly PeerId[];
+
 export interface PullerDependencies {
   readonly jobs: PullJobs;
   readonly store: ContentStore;
@@ -71,6 +74,7 @@ export interface PullerDependencies {
 
 export interface PullerOptions {
   readonly holdersOf: HoldersOf;
+  readonly namedHoldersOf?: NamedHoldersOf | undefined;
   readonly peerOf: (node: NodeId) => PeerId | undefined;
   /** Called for each version whose content has become whole and durable here. */
   readonly onStored: (subject: ContentSubject) => void;
@@ -187,8 +191,10 @@ export class Puller {
   holders(content: WantedContent | undefined, reading?: ContentSubject): HolderGroup {
     const waiting = content === undefined ? undefined : this.#dependencies.jobs.subjectOf(content.manifest);
     const subject = waiting ?? reading;
-    const writer = subject?.origin === undefined ? undefined : this.#options.peerOf(subject.origin);
-    return new HolderGroup(() => this.#options.holdersOf(content, subject), writer === undefined ? [] : [writer]);
+    const { holdersOf, namedHoldersOf, peerOf } = this.#options;
+    const named = content === undefined ? [] : (namedHoldersOf?.(content.manifest) ?? []);
+    const writer = subject?.origin === undefined ? undefined : peerOf(subject.origin);
+    return new HolderGroup(() => holdersOf(content, subject), { named, writer });
   }
 
   /** Starts no more, and waits a bounded while for what is under way. The fetcher is closed first. */

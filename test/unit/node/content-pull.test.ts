@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { fromBase32 } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
 import type { Content } from '../../../crdt/version.ts';
@@ -123,6 +123,36 @@ describe('pulling content', () => {
     expect(alice.metrics.value('anabranch_blobs_served_bytes_total')).toBe(
       carol.metrics.value('anabranch_blobs_served_bytes_total'),
     );
+  });
+
+  it('asks who is said to have a content, and not its writer, who may have dropped it', async () => {
+    const mesh = new ContentMesh();
+    const [alice, carol] = [await mesh.start('alice'), await mesh.start('carol')];
+    const lookedFor = vi.spyOn(alice.blobs, 'get');
+    const options = { peerOf: () => alice.peer, namedHoldersOf: () => [carol.peer] };
+    const bob = await mesh.start('bob', {}, options);
+    for (const [index, size] of [mebibyte, 3 * mebibyte, 5 * mebibyte].entries()) {
+      const content = await mesh.put(carol, [mesh.bytes(size)]);
+      await mesh.want(bob, content, `v${index}`);
+      await mesh.until(() => bob.plane.holds(content));
+    }
+    expect(lookedFor).not.toHaveBeenCalled();
+  });
+
+  it('finds a manifest that is a file here already, though its size did not say so, when nobody else has it', async () => {
+    const mesh = new ContentMesh();
+    const cut = { chunkingOf: () => ({ algorithm: 'fastcdc-1', min: 64, average: 256, max: 1_024 }) as const };
+    const alice = await mesh.start('alice', {}, cut);
+    const bytes = mesh.bytes(200_000);
+    const content = await mesh.put(alice, [bytes]);
+    const manifest = (await alice.blobs.get(content.manifest)) ?? new Uint8Array();
+    expect(manifest.length).toBeGreaterThan(16_384);
+    const bob = await mesh.start('bob');
+    await bob.blobs.put(content.manifest, manifest);
+    await alice.blobs.delete(content.manifest);
+    await mesh.want(bob, content);
+    await mesh.until(() => bob.plane.holds(content));
+    expectSame(await mesh.read(bob, content), bytes);
   });
 
   it('goes on after a restart where it was, without fetching anything twice', async () => {

@@ -22,7 +22,7 @@ function measured(bytesPerMs: number, latencyMs = 1): HolderScore {
 }
 
 function candidate(peer: string, score: HolderScore, rest: Partial<HolderCandidate> = {}): HolderCandidate {
-  return { peer: peer as PeerId, score, outstandingBytes: 0, lacksContent: false, isKnownHolder: true, ...rest };
+  return { peer: peer as PeerId, score, outstandingBytes: 0, lacksContent: false, doubt: 'none', ...rest };
 }
 
 describe('ranking of holders', () => {
@@ -61,6 +61,14 @@ describe('ranking of holders', () => {
     expect(bestHolder([candidate('first', unknownHolder), candidate('second', unknownHolder)], 1, 0)?.peer).toBe(
       'first',
     );
+  });
+
+  it('asks one that may not have it where it would be three times as fast, in strong doubt ten times', () => {
+    const known = candidate('known', measured(1_000, 0));
+    const asked = (doubt: 'even' | 'strong', rate: number) =>
+      bestHolder([known, candidate('doubted', measured(rate, 0), { doubt })], mebibyte, 0)?.peer;
+    expect([asked('even', 2_900), asked('even', 3_100)]).toEqual(['known', 'doubted']);
+    expect([asked('strong', 9_900), asked('strong', 10_100)]).toEqual(['known', 'doubted']);
   });
 
   it('asks a holder that lacks other blobs of the content last', () => {
