@@ -22,8 +22,8 @@ import { changeFeed, FeedNumbers } from './change-feed.ts';
 import { certificateRows } from './confirmation/certificate-rows.ts';
 import { DamagedRecords } from './damaged-records.ts';
 import { DocumentIds } from './document-ids.ts';
+import { KeptRows } from './kept-rows.ts';
 import { count, countsOf, indexObject, unindexObject } from './object-index.ts';
-import { ObjectRows } from './object-rows.ts';
 import {
   type ConfirmedRow,
   type CountsRow,
@@ -87,7 +87,7 @@ export class ObjectStore {
   readonly #feedNumbers = new FeedNumbers();
   readonly #damaged: DamagedRecords;
   readonly #ids: DocumentIds;
-  readonly #rows = new ObjectRows();
+  readonly #rows = new KeptRows<ObjectRow>('object');
 
   constructor(options: {
     readonly cluster: ClusterId;
@@ -111,13 +111,13 @@ export class ObjectStore {
 
   object(reader: KvReader, doc: DocId): ObjectRow | undefined {
     const bytes = reader.get(objectKey(doc));
-    return bytes && this.#rows.of(doc, bytes);
+    return bytes && this.#rows.read(doc, bytes);
   }
 
   /** The digest of an object's state, which sync compares; undefined when it is not here. */
   digestOf(reader: KvReader, doc: DocId): Uint8Array | undefined {
     const bytes = reader.get(objectKey(doc));
-    return bytes && this.#digests.of(doc, bytes, () => documentDigest(doc, stateOf(this.#rows.of(doc, bytes))));
+    return bytes && this.#digests.of(doc, bytes, () => documentDigest(doc, stateOf(this.#rows.read(doc, bytes))));
   }
 
   counts(reader: KvReader): CountsRow {
@@ -423,9 +423,8 @@ export class ObjectStore {
 
   /** Puts an object's row at the end of the feed, from which the slots' trees take it. */
   #putRow(transaction: KvTransaction, doc: DocId, before: ObjectRow | undefined, after: ObjectRow): void {
-    const bytes = encodeRow(after);
+    const bytes = this.#rows.write(doc, after);
     transaction.put(objectKey(doc), bytes);
-    this.#rows.wrote(doc, bytes, after);
     changeFeed.append(transaction, rawHash(doc), after.change, before?.change);
   }
 

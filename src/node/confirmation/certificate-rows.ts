@@ -2,6 +2,7 @@ import type { Certificate } from '../../../crdt/certificate.ts';
 import { rawHash } from '../../../crdt/digest.ts';
 import type { DocId } from '../../../crdt/ids.ts';
 import type { KvKey, KvReader, KvTransaction } from '../../ports/kv.ts';
+import { KeptRows } from '../kept-rows.ts';
 import { decodeRow, encodeRow } from '../rows.ts';
 
 /** Rooms of confirmation in the key-value store, in the range of the quorum register's. */
@@ -15,15 +16,17 @@ export interface CertificateRow {
   readonly earlier?: Certificate;
 }
 
+const kept = new KeptRows<CertificateRow>('certificate of');
+
 /** The certificates of objects, one row each. */
 export const certificateRows = {
   get(reader: KvReader, doc: DocId): CertificateRow | undefined {
     const row = reader.get(keyOf(doc));
-    return row === undefined ? undefined : decodeRow<CertificateRow>(row, `certificate of ${doc}`);
+    return row === undefined ? undefined : kept.read(doc, row);
   },
 
   put(transaction: KvTransaction, doc: DocId, row: CertificateRow): void {
-    transaction.put(keyOf(doc), encodeRow(row));
+    transaction.put(keyOf(doc), kept.write(doc, row));
   },
 
   delete(transaction: KvTransaction, doc: DocId): void {
