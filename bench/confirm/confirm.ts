@@ -16,8 +16,13 @@ const roundMs = 4_000;
 /** Until their code is compiled, the nodes confirm half as many. */
 const warmMs = 10_000;
 const rounds = 3;
-/** Writes of a round of which the middle one's time is taken, one after the other. */
-const idleWrites = 200;
+/** Writes of a round of which the middle one's time is taken. */
+const singleWrites = 200;
+/** How single writes come: at once after the last, while the nodes have work left over from it, or when that is done. */
+const paces = [
+  { name: 'one after the other', gapMs: 0 },
+  { name: 'idle, one every 30 ms', gapMs: 30 },
+] as const;
 const settleMs = 2_000;
 
 const content = contentSource(objectBytes);
@@ -48,9 +53,11 @@ export async function benchConfirm(say: (text: string) => void): Promise<BenchCa
         target: { of: 'value', atLeast: 600 },
       }),
     );
-    say('one writer, idle: local, by a quorum, and by a quorum again');
-    await pause(settleMs);
-    cases.push(...(await idleCases(client)));
+    for (const pace of paces) {
+      say(`one writer, ${pace.name}: local, by a quorum, and by a quorum again`);
+      await pause(settleMs);
+      cases.push(...(await singleCases(client, pace)));
+    }
   });
   say('one node that is its own only coordinator');
   await withNodes(1, async ([node]) => {
@@ -103,15 +110,19 @@ async function writing<T>(
   }
 }
 
-async function idleCases(client: AnabranchClient): Promise<BenchCase[]> {
+async function singleCases(
+  client: AnabranchClient,
+  { name: pace, gapMs }: (typeof paces)[number],
+): Promise<BenchCase[]> {
   const local: number[] = [];
   const fresh: number[] = [];
   const again: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
     const p50 = async (prefix: string, commit: CommitMode): Promise<number> => {
       const writes: number[] = [];
-      for (let index = 0; index < idleWrites; index += 1) {
-        writes.push(await timed(() => put(client, `${prefix}/${round}/${index}`, commit)));
+      for (let index = 0; index < singleWrites; index += 1) {
+        writes.push(await timed(() => put(client, `${prefix}-${gapMs}/${round}/${index}`, commit)));
+        if (gapMs > 0) await pause(gapMs);
       }
       return median(writes);
     };
@@ -122,16 +133,16 @@ async function idleCases(client: AnabranchClient): Promise<BenchCase[]> {
     again.push(await p50('fresh', 'quorum'));
   }
   const reference = { name: 'the same with ?commit=local', value: median(local) };
-  const idle = (name: string, figures: readonly number[], atMost: number): BenchCase =>
+  const single = (name: string, figures: readonly number[], atMost: number): BenchCase =>
     benchCase({
       bench: 'confirm',
-      case: `p50 of ?commit=quorum, idle, ${name}`,
+      case: `p50 of ?commit=quorum, ${pace}, ${name}`,
       value: median(figures),
       unit: 'ms',
       reference,
       target: { of: 'ratio', atMost },
     });
-  return [idle('new objects', fresh, 4), idle('objects with a cached promise', again, 3)];
+  return [single('new objects', fresh, 4), single('objects with a cached promise', again, 3)];
 }
 
 async function put(client: AnabranchClient, key: string, commit: CommitMode): Promise<void> {
