@@ -368,12 +368,10 @@ export class Replication {
       const { desired, substitutes } = this.placement.assigned(object.ns, object.key, this.#absent().gone);
       nodes.push(...desired.holders, ...substitutes);
     }
-    const peers = new Set([...this.#peersOf(nodes), ...network.connectedPeers()]);
-    peers.delete(network.localPeer);
-    return [...peers];
+    return [...new Set([...this.#peersOf(nodes), ...network.connectedPeers()])];
   }
 
-  /** The peers that are said to have a content: by an order, or by themselves to the index. */
+  /** The other peers that are said to have a content: by an order, or by themselves to the index. */
   namedHoldersOf(manifest: BlobHash): readonly PeerId[] {
     return this.#peersOf(this.#namedHolders(manifest));
   }
@@ -384,7 +382,7 @@ export class Replication {
 
   #peersOf(nodes: readonly NodeId[]): PeerId[] {
     const { members } = this.#dependencies.state();
-    return nodes.flatMap((node) => members.get(node)?.peerId ?? []);
+    return nodes.flatMap((node) => (node === this.#options.self ? [] : (members.get(node)?.peerId ?? [])));
   }
 
   /** It is asked between two blobs of a transfer: a store that is closed or fails by then ends that, and nothing else. */

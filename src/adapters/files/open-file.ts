@@ -7,9 +7,9 @@ export const directoryFlags = nodeFiles.constants.O_RDONLY | (nodeFiles.constant
 
 /**
  * Opens a file. Whatever may have to wait for a disk takes place on another thread, one trip there for each call; what the
- * system only has to look up, of an open file or of a directory whose names were just changed, is done at once, since such a
- * trip costs ten times as much. Reads and writes move as many bytes as the system likes. Rejects with the system's error, as
- * every method does.
+ * system only has to look up is done at once, since such a trip costs ten times as much: so it is for an open file, and for a
+ * directory, of which names were just changed (only at a start may it have to be read). Reads and writes move as many bytes as
+ * the system likes. Rejects with the system's error, as every method does.
  */
 export async function openFile(path: string, flags: string | number, mode?: number): Promise<OpenFile> {
   if (flags === directoryFlags) return new OpenFile(nodeFiles.openSync(path, flags));

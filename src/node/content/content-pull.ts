@@ -183,23 +183,10 @@ export class ContentPull {
 
   /** Verified bytes from here or from a holder. */
   async #obtain(hash: BlobHash, sizeBytes: number): Promise<Uint8Array> {
-    // Where its size says that it is no file, none is looked for first.
-    const local = await this.#local(hash, sizeBytes);
-    if (local !== undefined) return local;
-    try {
-      return (await this.#fetch(hash, sizeBytes)).bytes;
-    } catch (error) {
-      // The size is a guess: a manifest of many small chunks is a file all the same, and may be here already.
-      const file = error instanceof Unavailable ? await this.#local(hash) : undefined;
-      if (file === undefined) throw error;
-      return file;
-    }
-  }
-
-  async #local(hash: BlobHash, sizeBytes?: number): Promise<Uint8Array | undefined> {
-    const bytes = await this.#dependencies.store.read(hash, sizeBytes, this.#mender);
-    this.hasLargeBlobs ||= (bytes?.length ?? 0) > smallBlobBytesMax;
-    return bytes;
+    // Its size is a guess, by which a manifest of many small chunks may seem to be no file.
+    const local = await this.#dependencies.store.read(hash, undefined, this.#mender);
+    this.hasLargeBlobs ||= (local?.length ?? 0) > smallBlobBytesMax;
+    return local ?? (await this.#fetch(hash, sizeBytes)).bytes;
   }
 
   async #fetch(hash: BlobHash, sizeBytes: number, storeOnly = false): Promise<FetchedBlob> {

@@ -1,7 +1,9 @@
 import { describe, expect, it, vi } from 'vitest';
 import { fromBase32 } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
+import { decodeManifest } from '../../../crdt/manifest.ts';
 import type { Content } from '../../../crdt/version.ts';
+import { blobKey } from '../../../src/node/content/content-keys.ts';
 import { ContentMesh, type ContentNode, expectSame, pieces, subjectNamed } from '../../support/content-mesh.ts';
 
 const mebibyte = 1024 * 1024;
@@ -139,20 +141,48 @@ describe('pulling content', () => {
     expect(lookedFor).not.toHaveBeenCalled();
   });
 
-  it('finds a manifest that is a file here already, though its size did not say so, when nobody else has it', async () => {
-    const mesh = new ContentMesh();
+  describe('with a manifest that is a file, though the size of the content would not say so', () => {
     const cut = { chunkingOf: () => ({ algorithm: 'fastcdc-1', min: 64, average: 256, max: 1_024 }) as const };
-    const alice = await mesh.start('alice', {}, cut);
-    const bytes = mesh.bytes(200_000);
-    const content = await mesh.put(alice, [bytes]);
-    const manifest = (await alice.blobs.get(content.manifest)) ?? new Uint8Array();
-    expect(manifest.length).toBeGreaterThan(16_384);
-    const bob = await mesh.start('bob');
-    await bob.blobs.put(content.manifest, manifest);
-    await alice.blobs.delete(content.manifest);
-    await mesh.want(bob, content);
-    await mesh.until(() => bob.plane.holds(content));
-    expectSame(await mesh.read(bob, content), bytes);
+    const started = async () => {
+      const mesh = new ContentMesh();
+      const [alice, bob] = [await mesh.start('alice', {}, cut), await mesh.start('bob')];
+      const bytes = mesh.bytes(200_000);
+      const content = await mesh.put(alice, [bytes]);
+      const manifest = (await alice.blobs.get(content.manifest)) ?? new Uint8Array();
+      expect(manifest.length).toBeGreaterThan(16_384);
+      return { mesh, alice, bob, bytes, content, manifest };
+    };
+
+    it('counts on the one that is here when nobody else has it', async () => {
+      const { mesh, alice, bob, bytes, content, manifest } = await started();
+      await bob.blobs.put(content.manifest, manifest);
+      await alice.blobs.delete(content.manifest);
+      await mesh.want(bob, content);
+      await mesh.until(() => bob.plane.holds(content));
+      expectSame(await mesh.read(bob, content), bytes);
+    });
+
+    it('replaces one that is here and damaged', async () => {
+      const { mesh, bob, content, manifest } = await started();
+      const damaged = Uint8Array.from(manifest, (byte, at) => (at === 1_000 ? byte ^ 1 : byte));
+      await bob.blobs.put(content.manifest, damaged);
+      await mesh.want(bob, content);
+      await mesh.until(() => bob.plane.holds(content));
+      expectSame((await bob.blobs.get(content.manifest)) ?? new Uint8Array(), manifest);
+    });
+
+    it('fetches it once, and has patience, while a chunk is nowhere to be had', async () => {
+      const { mesh, alice, bob, content, manifest } = await started();
+      const decoded = decodeManifest(manifest);
+      if (!decoded.ok || decoded.value.kind !== 'leaf') return expect.fail('it is no leaf');
+      const lost = decoded.value.chunks[100]?.hash as BlobHash;
+      await mesh.run(alice.kv.transact((transaction) => transaction.delete(blobKey(lost))));
+      const read = vi.spyOn(alice.blobs, 'get');
+      await mesh.want(bob, content);
+      await mesh.clock.advance(120_000);
+      expect(bob.plane.holds(content)).toBe(false);
+      expect(read.mock.calls.filter(([hash]) => hash === content.manifest)).toHaveLength(1);
+    });
   });
 
   it('goes on after a restart where it was, without fetching anything twice', async () => {

@@ -48,6 +48,20 @@ describe('a write', () => {
     });
   });
 
+  test('is asked of those who say that they have it, other than who asks', async () => {
+    await start();
+    const written = await mesh.writeMany(12);
+    await mesh.settle(20_000);
+    for (const each of written) {
+      for (const asker of auditors()) {
+        const others = mesh.nodes.filter((node) => node !== asker && node.holds(each)).map(({ peerId }) => peerId);
+        const named = asker.replication.namedHoldersOf(each.manifest);
+        expect([...new Set(named)].sort()).toEqual(others.sort());
+        expect(asker.replication.holdersOf(each, undefined)).not.toContain(asker.peerId);
+      }
+    }
+  });
+
   test('that is small is proved once by each holder, also where the writer then drops it', async () => {
     await start();
     const { contents, replication } = mesh.get('north');
