@@ -75,6 +75,12 @@ export class Placements {
     return holders;
   }
 
+  /** Whether those that are to hold an object's content are enough without the hostile ones for a version to be confirmed by itself. */
+  canBeBacked(object: { readonly ns: string; readonly key: string }): boolean {
+    const placed = this.contents()?.desired(object.ns, object.key).holders.length ?? 0;
+    return this.contentHoldersOf(object).length >= Math.min(2, placed);
+  }
+
   /** Why some node does not have the whole control log, or not stand with its slots as it should; undefined when all do. */
   unsettled(): string | undefined {
     const now = this.#now();

@@ -287,8 +287,12 @@ export class Simulation extends FaultyMesh {
       const [first] = this.holdersOf(doc);
       if (first === undefined || first.holdings.versionsOf(doc).size === 0) continue;
       const row = parsedRow<ObjectRow>(first.kv, objectKey(doc));
-      // What is confirmed by itself has copies; of a content that is nowhere there are none.
-      const isOurs = row?.heads.some(({ id, node }) => writers.has(node) && !this.#isExcused(id)) === true;
+      // What is confirmed by itself has copies; of a content that is nowhere, or can be in too few places, there are none.
+      const isOurs =
+        row?.heads.some(
+          ({ id, node, size }) =>
+            writers.has(node) && !this.#isExcused(id) && (size === null || this.placements.canBeBacked(row)),
+        ) === true;
       if (isOurs && row.confirmed === undefined) return `nothing of ${row.ns}/${row.key} is confirmed`;
     }
     return undefined;
