@@ -110,7 +110,7 @@ export class SyncClient {
 
   /**
    * Takes in the documents of the slots kept here that changed since a position of the peer's feed, and says what slots
-   * the peer keeps.
+   * the peer keeps; from no position, only says that and where the feed ends.
    */
   async pullFeed(from: FeedPosition | undefined): Promise<FollowedFeed> {
     const own = this.#sink.kept();

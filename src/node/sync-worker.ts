@@ -47,7 +47,7 @@ const faultBackoffMs = 30_000;
 
 /**
  * What the next round is to do beside the gaps: follow the peer's feed, which costs what changed and is the usual
- * case after a reconnect; or compare ranges as well, which finds whatever feed and hints have missed.
+ * case after a reconnect; or compare ranges, which costs what differs, and finds whatever feed and hints have missed.
  */
 type Due = 'nothing' | 'feed' | 'ranges';
 
@@ -316,11 +316,12 @@ export class SyncWorker {
   async #catchUp(client: SyncClient, peer: PeerId, due: Due): Promise<FollowedFeed> {
     const { kv, slots, nodeOf } = this.#dependencies;
     const cursor = changeFeed.cursor(kv, peer);
-    const followed = await client.pullFeed(cursor);
+    // Ranges find whatever the feed has, and where gossip brought it before they are done sooner: of the feed only the end is asked.
+    const followed = await client.pullFeed(due === 'ranges' ? undefined : cursor);
     const { complete, position } = followed;
     const shared = slots.kept.and(followed.kept);
     const isGaining = !slots.isEverything && shared.minus(slots.whole).size > 0;
-    if (due === 'ranges' || !complete || isGaining) {
+    if (!complete || isGaining) {
       await client.pullSlots(shared.list());
       const node = nodeOf(peer);
       if (node !== undefined) slots.compared(node, shared, followed.whole);

@@ -301,6 +301,25 @@ describe('rounds by the timer', () => {
     expect(scene.tallyOf('ranges')).toMatchObject({ documents: 3 });
   });
 
+  it('cost little where all that changed has come some other way, and say from where the feed goes on', async () => {
+    scene = await Scene.start({ intervalMs: 1_000 });
+    const { peer: bob } = await scene.join('bob', 300);
+    await bob.network.start();
+    await scene.until(() => scene.rounds('complete') === 1);
+    const before = scene.tallyOf('ranges');
+    // The very same records.
+    for (const store of [bob.store, scene.store]) await scene.run(store.fill('both', 2_000));
+    await scene.clock.advance(1_600);
+    const { rounds, bytes, documents } = scene.tallyOf('ranges');
+    expect(rounds).toBeGreaterThan(before.rounds);
+    expect(documents).toBe(before.documents);
+    expect(bytes - before.bytes).toBeLessThan(2_000);
+    expect(changeFeed.cursor(scene.store.kv, bob.id)).toEqual({
+      feed: bob.store.view.feed().name,
+      change: bob.store.view.feed().last,
+    });
+  });
+
   it('come after half of the interval at the earliest and one and a half at the latest, and not in step', async () => {
     scene = await Scene.start({ intervalMs: 1_000 });
     const { peer: bob } = await scene.join('bob', 5);
