@@ -15,6 +15,7 @@ import type { CopyRecord, ReplicaIndex } from './replica-index.ts';
 import { type CheckCounts, type SpotCheckDependencies, SpotChecks } from './spot-checks.ts';
 import type { Subject } from './subject.ts';
 import type { SubjectIndex } from './subject-index.ts';
+import { type WrittenVersions, writersAtWork } from './writers-at-work.ts';
 
 /** Mean time between two audits; each is drawn from nine to eleven tenths of it. */
 const auditEveryMsDefault = 60 * 60_000;
@@ -75,6 +76,7 @@ export interface AuditorDependencies {
   readonly index: ReplicaIndex;
   readonly follower: Pick<IndexFollower, 'refresh'>;
   readonly subjects: SubjectIndex;
+  readonly written: WrittenVersions;
   readonly placement: PlacementDirectory;
   readonly repairs: RepairQueue;
   readonly liveness: NodeLiveness;
@@ -215,7 +217,7 @@ export class ReplicationAuditor {
   /** What would be ordered now, by what is known now; nothing is asked of anybody and nothing ordered. */
   async plan(): Promise<RepairPlan> {
     await this.#dependencies.subjects.catchUp(this.#stopping.signal);
-    return (await this.#planAll(false, () => undefined)).plan;
+    return (await this.#planAll({ isThorough: false, isWhole: true }, () => undefined)).plan;
   }
 
   /** What the last plan lists and is not done: what runs, and what would run if nodes stayed away. */
@@ -373,11 +375,14 @@ export class ReplicationAuditor {
     const plannedFromMs = clock.monotonicMs();
     await subjects.catchUp(this.#stopping.signal);
     const spotChecks = new SpotChecks(checks);
-    const { plan, nextMs, suspects } = await this.#planAll(isThorough, (subject, copies, seen) => {
-      this.#progress = { reason, phase: 'plan', subjects: seen };
-      // What has gone or come says nothing of copies that were proved: of those only a thorough audit draws some.
-      spotChecks.offer(subject, copies, isThorough);
-    });
+    const { plan, nextMs, suspects } = await this.#planAll(
+      { isThorough, isWhole: isThorough },
+      (subject, copies, seen) => {
+        this.#progress = { reason, phase: 'plan', subjects: seen };
+        // What has gone or come says nothing of copies that were proved: of those only a thorough audit draws some.
+        spotChecks.offer(subject, copies, isThorough);
+      },
+    );
     // A stop after the last page was seen by nobody yet.
     this.#stopping.signal.throwIfAborted();
     repairs.replace(plan.pulls);
@@ -410,9 +415,12 @@ export class ReplicationAuditor {
     this.#cancelDelay = this.#dependencies.clock.setTimer(nextMs, () => this.#auditUnasked('liveness'));
   }
 
-  /** Shows the copies of what this coordinator audits; when it is thorough, also those of others' slots that it suspects. */
+  /**
+   * Shows the copies of what this coordinator audits; when it is thorough, also those of others' slots that it suspects. Unless
+   * it is whole, what writers are copying is left to them.
+   */
   async #planAll(
-    isThorough: boolean,
+    { isThorough, isWhole }: { readonly isThorough: boolean; readonly isWhole: boolean },
     see: (subject: Subject, copies: readonly CopyRecord[], seen: number) => void,
   ): Promise<{ readonly plan: RepairPlan; readonly nextMs: number | undefined; readonly suspects: number }> {
     const { subjects, placement, index } = this.#dependencies;
@@ -428,6 +436,7 @@ export class ReplicationAuditor {
       full: this.#full(),
       copies: (manifest) => copiesOf(manifest).map((copy) => this.#viewOf(copy)),
       subjectsOf: (manifest) => subjects.subjectsOf(manifest),
+      ...(isWhole ? {} : { isUnderWay: writersAtWork(this.#dependencies, members, absent) }),
     };
     const isMine = this.#isMine(absent);
     const planner = new RepairPlanner(view);
@@ -441,7 +450,7 @@ export class ReplicationAuditor {
         const isThere = ({ nodeId }: CopyRecord): boolean => !gone.has(nodeId) && !away.has(nodeId);
         const others = copiesOf(subject.manifest).filter((copy) => isThere(copy) && copy.nodeId !== this.#self);
         if (isAudited) {
-          planner.add(subject);
+          if (!planner.add(subject)) continue;
           seen += 1;
           for (const { isSuspect } of others) if (isSuspect) suspects += 1;
         }

@@ -27,13 +27,16 @@ export interface RepairView {
   readonly copies: (manifest: BlobHash) => readonly CopyView[];
   /** Every version with this content: a copy that one of them does not need may be another's. */
   readonly subjectsOf: (manifest: BlobHash) => readonly Subject[];
+  /** Whether a version was written just now by a node that is online, which is making its first copies; unless given, none was. */
+  readonly isUnderWay?: (subject: Subject) => boolean;
 }
 
 /**
  * How a version's content stands: `healthy` as placement says; `under` with fewer copies online than it says; `mis`
- * with enough, but not where they should be; `over` with more; `unreachable` without one copy online.
+ * with enough, but not where they should be; `over` with more; `unreachable` without one copy online. `arriving` while it
+ * has never had as many copies yet, and its writer makes them: there is nothing to be done, and plans do not count it.
  */
-type Health = 'healthy' | 'under' | 'mis' | 'over' | 'unreachable';
+type Health = 'healthy' | 'under' | 'mis' | 'over' | 'unreachable' | 'arriving';
 
 /** A node is to fetch a content. */
 export interface PlannedPull {
@@ -127,6 +130,8 @@ export function assess(view: RepairView, subject: Subject): Assessment {
     return { subject, to, from, provedCopies: online.filter(({ isProved }) => isProved).length, isWaiting };
   };
   const isDegraded = desired.lacks.length > 0;
+  const isIncomplete = known.length < desired.holders.length && !known.some(({ isSuspect }) => isSuspect);
+  if (isIncomplete && view.isUnderWay?.(subject)) return { health: 'arriving', isDegraded, pulls: [], surplus: [] };
   // Without a copy nobody can be sent for one; a node that is away fetches it by itself when it is back.
   if (online.length === 0) return { health: 'unreachable', isDegraded, pulls: [], surplus: [] };
   const pulls = [
@@ -160,8 +165,10 @@ export class RepairPlanner {
     this.#pullsMax = pullsMax;
   }
 
-  add(subject: Subject): void {
+  /** Takes a version into the plan; false says that it is arriving. */
+  add(subject: Subject): boolean {
     const { health, isDegraded, pulls, surplus } = assess(this.#view, subject);
+    if (health === 'arriving') return false;
     const totals = this.#totals;
     totals.subjects += 1;
     totals[health] += 1;
@@ -174,6 +181,7 @@ export class RepairPlanner {
     }
     this.#pulls.push(...pulls);
     if (this.#pulls.length >= 2 * this.#pullsMax) this.#sort();
+    return true;
   }
 
   plan(): RepairPlan {

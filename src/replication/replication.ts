@@ -203,6 +203,7 @@ export class Replication {
         index: this.index,
         follower: this.#follower,
         subjects: this.subjects,
+        written: (version) => versions.record(kv, version),
         placement,
         repairs: this.#repairs,
         liveness: dependencies.liveness,

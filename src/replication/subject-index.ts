@@ -45,7 +45,7 @@ export interface VersionSource {
 }
 
 /** What of a version's record matters here. */
-export type SubjectRecord = Pick<VersionRecord, 'ns' | 'key' | 'parents' | 'generation' | 'content' | 'node'>;
+export type SubjectRecord = Pick<VersionRecord, 'ns' | 'key' | 'parents' | 'generation' | 'content' | 'node' | 'time'>;
 
 type SubjectRow = Omit<Subject, 'doc' | 'version'>;
 

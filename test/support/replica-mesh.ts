@@ -46,6 +46,8 @@ const doubtfulMs = 15_000;
 export interface WrittenContent extends Subject {
   readonly content: Content;
   readonly origin: NodeId;
+  /** Milliseconds since the epoch. */
+  readonly time: number;
   readonly parents: readonly VersionId[];
   readonly blobs: ReadonlyMap<BlobHash, Uint8Array>;
 }
@@ -76,8 +78,8 @@ class KnownVersions implements VersionSource {
   record(_reader: KvReader, version: VersionId): SubjectRecord | undefined {
     const known = this.#versions.get(version);
     if (known === undefined || this.damaged.has(version)) return undefined;
-    const { ns, key, parents, content, origin } = known;
-    return { ns, key, parents, generation: this.#generation(known), content, node: origin };
+    const { ns, key, parents, content, origin, time } = known;
+    return { ns, key, parents, generation: this.#generation(known), content, node: origin, time };
   }
 
   #generation({ parents }: WrittenContent): number {
@@ -452,6 +454,7 @@ function contentOf(node: ReplicaNode, key: string, bytes: Uint8Array, parents: r
     sizeBytes: size,
     content: { manifest: root, size, b3: toHex(blake3(bytes)) },
     origin: node.nodeId,
+    time: node.mesh.clock.nowMs(),
     parents,
     blobs: new Map([...chunks, ...blobs].map(({ hash, bytes: blob }) => [hash, blob])),
   };

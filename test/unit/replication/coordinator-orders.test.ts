@@ -26,7 +26,7 @@ function takerOn(self: string, known: Partial<Order> = order): OrderTaker {
   });
   const state = { members: new Map(), namespaces: new Map([['docs', policy]]) };
   const { ns = '', key = '', manifest: named = manifest } = known;
-  const record = { ns, key, parents: [], generation: 1, node: 'w' as NodeId };
+  const record = { ns, key, parents: [], generation: 1, node: 'w' as NodeId, time: 0 };
   return new OrderTaker({
     kv: new MemoryKv(new VirtualClock()),
     versions: {

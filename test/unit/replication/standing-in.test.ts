@@ -55,6 +55,29 @@ test('what a full node lacks is planned for another, and what it has counts', ()
   expect(assessed(third, [first, second, third])).toMatchObject({ health: 'healthy', pulls: [] });
 });
 
+test('what its writer is copying is left to it, unless a copy was caught wanting or there were enough already', () => {
+  const placement = new PlacementMap(nodes, new Map());
+  const { holders } = placement.desired(subject.ns, subject.key);
+  const [first, second, third] = holders as [NodeId, NodeId, NodeId];
+  const healthOf = (copies: readonly NodeId[], suspects: readonly NodeId[] = [], gone: readonly NodeId[] = []) =>
+    assess(
+      {
+        placement,
+        gone: new Set(gone),
+        away: new Set(),
+        copies: () => copies.map((nodeId) => ({ nodeId, isProved: true, isSuspect: suspects.includes(nodeId) })),
+        subjectsOf: () => [subject],
+        isUnderWay: () => true,
+      },
+      subject,
+    ).health;
+  expect(healthOf([])).toBe('arriving');
+  expect(healthOf([first, second])).toBe('arriving');
+  expect(healthOf([first, second], [second])).toBe('under');
+  expect(healthOf([first, second, third], [], [third])).toBe('under');
+  expect(healthOf([first, second, third])).toBe('healthy');
+});
+
 test('an order for a version that is not here is taken up once the version was brought', async () => {
   const clock = new VirtualClock();
   const kv = new MemoryKv(clock);
@@ -74,7 +97,7 @@ test('an order for a version that is not here is taken up once the version was b
       for (const each of contents) wanted.push(each.content.manifest);
     },
     bring: async () => {
-      record = { ns: subject.ns, key: subject.key, parents: [], generation: 1, content, node: 'w' as NodeId };
+      record = { ns: subject.ns, key: subject.key, parents: [], generation: 1, content, node: 'w' as NodeId, time: 0 };
     },
     log: new MemoryLog(),
   });
@@ -97,7 +120,7 @@ test('what a coordinator orders of a version stands for that version and for no 
     versions: {
       changedAfter: () => [],
       headsOf: () => [],
-      record: () => ({ ns, key, parents: [], generation: 1, content, node: 'w' as NodeId }),
+      record: () => ({ ns, key, parents: [], generation: 1, content, node: 'w' as NodeId, time: 0 }),
     },
     placement,
     absent: () => ({ gone: new Set(), away: new Set(), nextMs: undefined }),

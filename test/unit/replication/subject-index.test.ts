@@ -32,6 +32,7 @@ class Versions implements VersionSource {
         1 + Math.max(0, ...parents.map((parent) => this.#records.get(idOf(`version ${parent}`))?.generation ?? 0)),
       content: text === null ? null : { manifest: blobHashOf(bytes), size: bytes.length, b3: '' },
       node: 'node' as NodeId,
+      time: 0,
     });
     const doc = idOf<DocId>(`doc ${key}`);
     const heads = this.#heads.get(doc) ?? new Set<VersionId>();
