@@ -21,6 +21,17 @@ const backlogMax = 65_536;
 /** Journal rows dropped in one transaction. */
 const droppedPerTurnMax = 4_096;
 const integerBytes = 8;
+const entryBytes = hashBytes + integerBytes;
+/** Changes of one row: two such rows fit into a page of the database. */
+const rowEntriesMax = 48;
+/** In the place of a size. */
+const goneMark = new Uint8Array(integerBytes).fill(0xff);
+
+/** An item has this size now, or is gone (null). */
+export interface SizeChange {
+  readonly key: Uint8Array;
+  readonly sizeBytes: number | null;
+}
 
 export interface JournaledSetOptions {
   readonly set: SetName;
@@ -30,7 +41,7 @@ export interface JournaledSetOptions {
 
 /**
  * A set of contents and their sizes: a numbered journal of its changes, which is a feed to follow, and a fingerprint
- * tree. A change writes one row; the tree takes it in only before it is read, many changes at a time, since a tree row
+ * tree. A change writes one row, or many changes share it; the tree takes it in only before it is read, many changes at a time, since a tree row
  * a level for each change would cost as much as all else that a small write does. What a change says is absolute, so a
  * fold that was cut short is done again and comes to the same.
  */
@@ -55,10 +66,21 @@ export class JournaledSet {
 
   /** Notes in the caller's transaction that the item of a key has this size now, or is gone (null). */
   append(transaction: KvTransaction, key: Uint8Array, sizeBytes: number | null): void {
-    const change = (this.#last ?? this.last(transaction)) + 1;
-    this.#last = change;
-    transaction.put(journalKey(this.#set, change), sizeBytes === null ? key : journalRow(key, sizeBytes));
-    this.#fold.noted(change);
+    this.appendAll(transaction, [{ key, sizeBytes }]);
+  }
+
+  /**
+   * Notes many changes in the caller's transaction, in their order, in few rows. Who follows the feed from among those of one
+   * row is given all of these.
+   */
+  appendAll(transaction: KvTransaction, changes: readonly SizeChange[]): void {
+    for (let start = 0; start < changes.length; start += rowEntriesMax) {
+      const part = changes.slice(start, start + rowEntriesMax);
+      const through = (this.#last ?? this.last(transaction)) + part.length;
+      this.#last = through;
+      transaction.put(journalKey(this.#set, through), journalRow(part));
+      this.#fold.noted(through);
+    }
   }
 
   /** The number of the newest change; 0 when there was none. */
@@ -69,13 +91,13 @@ export class JournaledSet {
     return 0;
   }
 
-  /** The changes after a number, in their order; undefined when some of them were dropped. */
+  /** The changes of so many rows after a number, in their order; undefined when some of them were dropped. */
   after(change: number, limit: number): { readonly entries: ItemChange[]; readonly through: number } | undefined {
     // The last one dropped is before the first one kept, and all that was dropped was folded.
     if (change < this.#droppedThrough()) return undefined;
     const rows = [...this.#kv.range({ ...journalRange(this.#set, change), limit })];
     const through = rows.length === 0 ? change : changeOfJournalKey((rows.at(-1) as (typeof rows)[number])[0]);
-    return { entries: rows.map(([, row]) => changeOf(row)), through };
+    return { entries: rows.flatMap(([, row]) => changesOf(row)), through };
   }
 
   /** The tree with every change in it that was there at the call. */
@@ -101,9 +123,9 @@ export class JournaledSet {
       const newest = new Map<string, ItemChange>();
       let through = folded;
       for (const [key, row] of this.#kv.range(range)) {
-        const change = changeOf(row);
-        newest.set(toHex(change.key), change);
+        for (const change of changesOf(row)) newest.set(toHex(change.key), change);
         through = changeOfJournalKey(key);
+        if (newest.size >= foldedAtOnceMax) break;
       }
       // Numbers of transactions that failed are missing, and so may be all that is left.
       if (newest.size === 0) return;
@@ -173,17 +195,28 @@ export function sizeOfValue(value: Uint8Array): number | undefined {
   return Number.isSafeInteger(size) ? size : undefined;
 }
 
-/** Written by every small write, so without a detour. */
-function journalRow(key: Uint8Array, sizeBytes: number): Uint8Array {
-  const row = new Uint8Array(hashBytes + integerBytes);
-  row.set(key);
-  writeUint64(row, hashBytes, sizeBytes);
+/** Keys, each with its size, or eight bytes of ones where it is gone. Written by every small write, so without a detour. */
+function journalRow(changes: readonly SizeChange[]): Uint8Array {
+  const row = new Uint8Array(entryBytes * changes.length);
+  let at = 0;
+  for (const { key, sizeBytes } of changes) {
+    row.set(key, at);
+    if (sizeBytes === null) row.set(goneMark, at + hashBytes);
+    else writeUint64(row, at + hashBytes, sizeBytes);
+    at += entryBytes;
+  }
   return row;
 }
 
-function changeOf(row: Uint8Array): ItemChange {
-  const key = row.subarray(0, hashBytes);
-  return { key, value: row.length === hashBytes ? undefined : valueOfSize(readUint64(row, hashBytes)) };
+/** A row that is a key alone, as they were written before, says that this one is gone. */
+function changesOf(row: Uint8Array): ItemChange[] {
+  if (row.length === hashBytes) return [{ key: row, value: undefined }];
+  return Array.from({ length: row.length / entryBytes }, (_, index) => {
+    const key = row.subarray(index * entryBytes, index * entryBytes + hashBytes);
+    const size = row.subarray(index * entryBytes + hashBytes, (index + 1) * entryBytes);
+    const isGone = Buffer.compare(size, goneMark) === 0;
+    return { key, value: isGone ? undefined : valueOfSize(readUint64(size, 0)) };
+  });
 }
 
 function uint64(value: number): Uint8Array {

@@ -6,7 +6,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
-import { JournaledSet, sizeOfValue } from './journaled-set.ts';
+import { JournaledSet, type SizeChange, sizeOfValue } from './journaled-set.ts';
 import {
   accountKey,
   accountRange,
@@ -204,6 +204,7 @@ export class ReplicaIndex {
     const account = this.#account(transaction, node);
     let { contents, bytes } = account;
     let changed = 0;
+    const listed: SizeChange[] = [];
     for (const { key, value } of changes) {
       const sizeBytes = value === undefined ? null : sizeOfValue(value);
       if (sizeBytes === undefined)
@@ -217,8 +218,9 @@ export class ReplicaIndex {
       bytes += (sizeBytes ?? 0) - (before?.sizeBytes ?? 0);
       if (sizeBytes === null) transaction.delete(row);
       else transaction.put(row, encodeCopy({ sizeBytes, provedMs: undefined, isSuspect: false }));
-      if (before?.sizeBytes !== sizeBytes) set.append(transaction, key, sizeBytes);
+      if (before?.sizeBytes !== sizeBytes) listed.push({ key, sizeBytes });
     }
+    set.appendAll(transaction, listed);
     if (changed > 0) this.#putAccount(transaction, node, { contents, bytes });
     return changed;
   }

@@ -8,7 +8,7 @@ import type { KvKey } from '../ports/kv.ts';
  * node ids their 16, integers are big-endian.
  */
 const room = {
-  /** Set, change number → key, and the size unless the item is gone. */
+  /** Set, number of the last change → changes, each a key and the size. */
   journal: 0x50,
   /** Set, prefix → row of the set's fingerprint tree. */
   tree: 0x51,
