@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { hash as nodeHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { decodeBase32, encodeBase32 } from './base32.ts';
+import { textOfBytes } from './byte-text.ts';
 import type { BlobHash } from './ids.ts';
 
 /** Bytes of every hash in the mesh. */
@@ -159,7 +160,7 @@ export function fromBase32(text: string): Uint8Array | undefined {
 
 /** Lowercase hexadecimal. */
 export function toHex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
+  return textOfBytes(bytes, 'hex');
 }
 
 /** The bytes of lowercase hexadecimal, or undefined for any other text. */

@@ -1,3 +1,4 @@
+import { readUint32, writeUint32 } from './big-endian.ts';
 import { blake3 } from './digest.ts';
 import { partitionPoint } from './partition-point.ts';
 
@@ -262,12 +263,12 @@ function summaryOfRow(row: Uint8Array): Summary {
 
 function childOfRow(row: Uint8Array, step: number): Summary {
   const at = innerTag.length + step * summaryBytes;
-  const count = new DataView(row.buffer, row.byteOffset, row.byteLength).getUint32(at);
+  const count = readUint32(row, at);
   return { count, fingerprint: row.subarray(at + 4, at + summaryBytes) };
 }
 
 function writeChild(row: Uint8Array, step: number, child: Summary): void {
   const at = innerTag.length + step * summaryBytes;
-  new DataView(row.buffer, row.byteOffset, row.byteLength).setUint32(at, child.count);
+  writeUint32(row, child.count, at);
   row.set(child.fingerprint, at + 4);
 }

@@ -1,3 +1,4 @@
+import { readUint32 } from './big-endian.ts';
 import { blake3 } from './digest.ts';
 
 /**
@@ -23,8 +24,7 @@ const sqrtHalf = Math.SQRT1_2;
 /** The words of a name. Different domains give unrelated words. */
 export function hashWords(domain: string, name: string): HashWords {
   const digest = blake3(Buffer.from(`${domain}\0${name}`, 'utf8'));
-  const view = new DataView(digest.buffer, digest.byteOffset, 8);
-  return { high: view.getUint32(0), low: view.getUint32(4) };
+  return { high: readUint32(digest, 0), low: readUint32(digest, 4) };
 }
 
 /**

@@ -1,5 +1,6 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { base58btc } from 'multiformats/bases/base58';
+import { textOfBytes } from './byte-text.ts';
 import { toHex } from './digest.ts';
 import type { PeerId } from './ids.ts';
 
@@ -117,7 +118,7 @@ export function publicKeyOf(peerId: string): Uint8Array | undefined {
 
 /** Base64url (RFC 4648, section 5) without padding. */
 export function toBase64Url(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url');
+  return textOfBytes(bytes, 'base64url');
 }
 
 /** The bytes of canonical base64url without padding, or undefined for any other text. */

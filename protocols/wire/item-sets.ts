@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { readUint32, writeUint32 } from '../../crdt/big-endian.ts';
 import { hashBytes } from '../../crdt/digest.ts';
 import {
   branches,
@@ -120,12 +121,11 @@ export function unpackItems(bytes: Uint8Array): Item[] {
 
 function packSummary({ count, fingerprint }: Summary): Uint8Array {
   const bytes = new Uint8Array(summaryBytes);
-  new DataView(bytes.buffer).setUint32(0, count);
+  writeUint32(bytes, count, 0);
   bytes.set(fingerprint, 4);
   return bytes;
 }
 
 function unpackSummary(bytes: Uint8Array, at: number): Summary {
-  const count = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(at);
-  return { count, fingerprint: bytes.subarray(at + 4, at + summaryBytes) };
+  return { count: readUint32(bytes, at), fingerprint: bytes.subarray(at + 4, at + summaryBytes) };
 }

@@ -1,3 +1,4 @@
+import { readUint64, writeUint64 } from '../../crdt/big-endian.ts';
 import { rawHash } from '../../crdt/digest.ts';
 import type { KvKey } from '../ports/kv.ts';
 
@@ -35,7 +36,7 @@ export function nodeKey(level: number, index: number): KvKey {
   const key = new Uint8Array(2 + integerBytes);
   key[0] = room.node;
   key[1] = level;
-  new DataView(key.buffer).setBigUint64(2, BigInt(index));
+  writeUint64(key, index, 2);
   return key;
 }
 
@@ -62,12 +63,12 @@ export const candidateRange = { start: Uint8Array.of(room.candidate), end: Uint8
 
 /** The position in the key of an entry or a snapshot. */
 export function positionOfKey(key: KvKey): number {
-  return Number(new DataView(key.buffer, key.byteOffset, key.byteLength).getBigUint64(1));
+  return readUint64(key, 1);
 }
 
 function numbered(byte: number, seq: number): KvKey {
   const key = new Uint8Array(1 + integerBytes);
   key[0] = byte;
-  new DataView(key.buffer).setBigUint64(1, BigInt(seq));
+  writeUint64(key, seq, 1);
   return key;
 }

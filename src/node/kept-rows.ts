@@ -28,11 +28,16 @@ export class KeptRows<Row extends object> {
 
   /** The row that the bytes say. Throws `MeshError` `corrupt` when they say none. */
   read(doc: DocId, bytes: Uint8Array): Row {
+    const row = this.look(doc, bytes);
+    if (this.#kept[placeOf(doc)]?.row !== row) this.#keep(doc, bytes, row);
+    return row;
+  }
+
+  /** The same, for who goes through many, each once: nothing is kept for it, and what is kept stays. */
+  look(doc: DocId, bytes: Uint8Array): Row {
     const kept = this.#kept[placeOf(doc)];
     if (kept !== undefined && Buffer.compare(kept.bytes, bytes) === 0) return kept.row;
-    const row = decodeRow<Row>(bytes, `${this.#kind} ${doc}`);
-    this.#keep(doc, bytes, row);
-    return row;
+    return decodeRow<Row>(bytes, `${this.#kind} ${doc}`);
   }
 
   /** The bytes to write a row as. */

@@ -117,7 +117,7 @@ export class ObjectStore {
   /** The digest of an object's state, which sync compares; undefined when it is not here. */
   digestOf(reader: KvReader, doc: DocId): Uint8Array | undefined {
     const bytes = reader.get(objectKey(doc));
-    return bytes && this.#digests.of(doc, bytes, () => documentDigest(doc, stateOf(this.#rows.read(doc, bytes))));
+    return bytes && this.#digests.of(doc, bytes, () => documentDigest(doc, stateOf(this.#rows.look(doc, bytes))));
   }
 
   counts(reader: KvReader): CountsRow {

@@ -1,4 +1,5 @@
 import type { DocId } from '../../crdt/ids.ts';
+import { Slabs } from '../ports/slabs.ts';
 
 interface Known {
   readonly row: Uint8Array;
@@ -12,6 +13,8 @@ interface Known {
 export class StateDigests {
   readonly #entriesMax: number;
   readonly #known = new Map<DocId, Known>();
+  /** The oldest is forgotten first, and so are the slabs. */
+  readonly #slabs = new Slabs();
 
   constructor(entriesMax: number) {
     this.#entriesMax = entriesMax;
@@ -24,7 +27,7 @@ export class StateDigests {
     const digest = make();
     this.#known.delete(doc);
     // A copy: the row may be a view of a larger buffer.
-    this.#known.set(doc, { row: row.slice(), digest });
+    this.#known.set(doc, { row: this.#slabs.copyOf(row), digest });
     if (this.#known.size > this.#entriesMax) this.#known.delete(this.#known.keys().next().value as DocId);
     return digest;
   }

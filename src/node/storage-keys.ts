@@ -1,3 +1,4 @@
+import { readUint64, writeUint64 } from '../../crdt/big-endian.ts';
 import { hashBytes, rawHash } from '../../crdt/digest.ts';
 import type { Prefix } from '../../crdt/fingerprint-tree.ts';
 import type { DocId, PeerId, VersionId } from '../../crdt/ids.ts';
@@ -107,7 +108,7 @@ export function eventRange(after: number): { start: KvKey; end: KvKey } {
 
 /** The number in an event's or a change's key. */
 export function numberOfKey(key: KvKey): number {
-  return Number(new DataView(key.buffer, key.byteOffset, key.byteLength).getBigUint64(1));
+  return readUint64(key, 1);
 }
 
 /** The smallest key greater than this one. */
@@ -154,13 +155,9 @@ function hashKey(byte: number, hash: DocId | VersionId): KvKey {
   return key;
 }
 
-/** Without a DataView, for which the few bytes would be moved to memory of their own. */
 function numberKey(byte: number, value: number): KvKey {
   const key = new Uint8Array(1 + 8);
   key[0] = byte;
-  for (let at = 8, rest = value; at > 0; at -= 1) {
-    key[at] = rest % 256;
-    rest = Math.floor(rest / 256);
-  }
+  writeUint64(key, value, 1);
   return key;
 }

@@ -7,14 +7,28 @@ const { latin1Slice, latin1Write } = Buffer.prototype as unknown as {
   latin1Write(this: Uint8Array, text: string, at: number, length: number): number;
 };
 
+/**
+ * Keys are converted here. V8 keeps the bytes of an array of up to 64 in the array itself, and moves them into memory of their
+ * own for who converts them there: that costs several times as much, and as much again when the array is collected.
+ */
+const scratch = new Uint8Array(kvKeyBytesMax);
+
 /** One character a byte: strings of these compare as their bytes do. */
 export function keyText(key: KvKey): string {
-  return latin1Slice.call(key, 0, key.length);
+  const { length } = key;
+  if (length > scratch.length) return latin1Slice.call(key, 0, length);
+  scratch.set(key);
+  return latin1Slice.call(scratch, 0, length);
 }
 
 /** The key whose text this is. */
 export function keyOfText(text: string): KvKey {
-  const key = new Uint8Array(text.length);
+  const { length } = text;
+  if (length <= scratch.length) {
+    writeKeyOfText(scratch, text, 0);
+    return scratch.slice(0, length);
+  }
+  const key = new Uint8Array(length);
   writeKeyOfText(key, text, 0);
   return key;
 }

@@ -1,3 +1,4 @@
+import { readUint64, writeUint64 } from '../../crdt/big-endian.ts';
 import { hashBytes, toHex } from '../../crdt/digest.ts';
 import {
   type ItemChange,
@@ -202,7 +203,7 @@ function journalRow(changes: readonly SizeChange[]): Uint8Array {
   for (const { key, sizeBytes } of changes) {
     row.set(key, at);
     if (sizeBytes === null) row.set(goneMark, at + hashBytes);
-    else writeUint64(row, at + hashBytes, sizeBytes);
+    else writeUint64(row, sizeBytes, at + hashBytes);
     at += entryBytes;
   }
   return row;
@@ -221,16 +222,6 @@ function changesOf(row: Uint8Array): ItemChange[] {
 
 function uint64(value: number): Uint8Array {
   const bytes = new Uint8Array(integerBytes);
-  writeUint64(bytes, 0, value);
+  writeUint64(bytes, value, 0);
   return bytes;
-}
-
-function writeUint64(bytes: Uint8Array, at: number, value: number): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  view.setUint32(at, Math.floor(value / 2 ** 32));
-  view.setUint32(at + 4, value % 2 ** 32);
-}
-
-function readUint64(bytes: Uint8Array, at: number): number {
-  return Number(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(at));
 }

@@ -1,3 +1,4 @@
+import { readUint32, writeUint32 } from '../../crdt/big-endian.ts';
 import type { BlobHash, NodeId } from '../../crdt/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvTransaction } from '../ports/kv.ts';
@@ -130,10 +131,10 @@ export class Leases {
 /** For how long the lease was given (u32, milliseconds). */
 function lengthRow(lengthMs: number): Uint8Array {
   const row = new Uint8Array(4);
-  new DataView(row.buffer).setUint32(0, Math.ceil(lengthMs));
+  writeUint32(row, Math.ceil(lengthMs), 0);
   return row;
 }
 
 function lengthOf(row: Uint8Array): number {
-  return new DataView(row.buffer, row.byteOffset, row.byteLength).getUint32(0);
+  return readUint32(row, 0);
 }

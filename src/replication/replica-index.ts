@@ -1,3 +1,4 @@
+import { readUint32, readUint64, writeUint32, writeUint64 } from '../../crdt/big-endian.ts';
 import { rawHash } from '../../crdt/digest.ts';
 import { type ItemChange, itemsOf, type TreeReader } from '../../crdt/fingerprint-tree.ts';
 import type { BlobHash, NodeId } from '../../crdt/ids.ts';
@@ -313,18 +314,16 @@ function found(copy: Copy, finding: CopyFinding, nowMs: number): Copy {
 /** The size (u64), when it was last proved (u32, seconds since the epoch, 0 for never), and a mark. */
 function encodeCopy({ sizeBytes, provedMs, isSuspect }: Copy): Uint8Array {
   const row = new Uint8Array(copyBytes);
-  const view = new DataView(row.buffer);
-  view.setBigUint64(0, BigInt(sizeBytes));
-  view.setUint32(8, Math.max(0, Math.floor((provedMs ?? 0) / 1_000)));
+  writeUint64(row, sizeBytes, 0);
+  writeUint32(row, Math.max(0, Math.floor((provedMs ?? 0) / 1_000)), 8);
   row[12] = isSuspect ? suspectMark : 0;
   return row;
 }
 
 function decodeCopy(row: Uint8Array): Copy {
-  const view = new DataView(row.buffer, row.byteOffset, row.byteLength);
-  const provedSeconds = view.getUint32(8);
+  const provedSeconds = readUint32(row, 8);
   return {
-    sizeBytes: Number(view.getBigUint64(0)),
+    sizeBytes: readUint64(row, 0),
     provedMs: provedSeconds === 0 ? undefined : provedSeconds * 1_000,
     isSuspect: row[12] === suspectMark,
   };

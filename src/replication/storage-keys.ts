@@ -1,3 +1,4 @@
+import { readUint64, writeUint64 } from '../../crdt/big-endian.ts';
 import { fromBase32, hashBytes, rawHash, toBase32 } from '../../crdt/digest.ts';
 import type { Prefix } from '../../crdt/fingerprint-tree.ts';
 import type { BlobHash, DocId, NodeId, VersionId } from '../../crdt/ids.ts';
@@ -46,14 +47,11 @@ export function setOf(node: NodeId): SetName {
   return rawNode(node);
 }
 
-/** Made for every small write, so without a detour. */
 export function journalKey(set: SetName, change: number): KvKey {
   const key = new Uint8Array(1 + nodeIdBytes + integerBytes);
   key[0] = room.journal;
   key.set(set, 1);
-  const view = new DataView(key.buffer);
-  view.setUint32(1 + nodeIdBytes, Math.floor(change / 2 ** 32));
-  view.setUint32(1 + nodeIdBytes + 4, change % 2 ** 32);
+  writeUint64(key, change, 1 + nodeIdBytes);
   return key;
 }
 
@@ -64,7 +62,7 @@ export function journalRange(set: SetName, after: number, through?: number): { s
 }
 
 export function changeOfJournalKey(key: KvKey): number {
-  return Number(new DataView(key.buffer, key.byteOffset, key.byteLength).getBigUint64(key.length - integerBytes));
+  return readUint64(key, key.length - integerBytes);
 }
 
 export function treeKey(set: SetName, prefix: Prefix): KvKey {

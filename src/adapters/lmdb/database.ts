@@ -295,7 +295,11 @@ function copied(bytes: Uint8Array): Uint8Array {
   return given.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
 }
 
+/** V8 keeps the bytes of a smaller array in the array itself, and gives it memory of its own for who asks for its `buffer`. */
+const smallBytes = 64;
+
 /** lmdb copies `binary` values and keys, but into Buffers, whose `slice` shares memory where a Uint8Array's copies. */
 function plainBytes(bytes: Uint8Array): Uint8Array {
+  if (bytes.length <= smallBytes) return new Uint8Array(bytes);
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }

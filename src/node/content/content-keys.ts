@@ -1,3 +1,4 @@
+import { readUint64, writeUint64 } from '../../../crdt/big-endian.ts';
 import { hashBytes, rawHash, toBase32 } from '../../../crdt/digest.ts';
 import type { BlobHash, VersionId } from '../../../crdt/ids.ts';
 import type { KvKey } from '../../ports/kv.ts';
@@ -47,12 +48,12 @@ export function completeKey(manifest: BlobHash): KvKey {
 export function jobKey(sequence: number): KvKey {
   const key = new Uint8Array(1 + sequenceBytes);
   key[0] = room.job;
-  new DataView(key.buffer).setBigUint64(1, BigInt(sequence));
+  writeUint64(key, sequence, 1);
   return key;
 }
 
 export function sequenceOfJobKey(key: KvKey): number {
-  return Number(new DataView(key.buffer, key.byteOffset, key.byteLength).getBigUint64(1));
+  return readUint64(key, 1);
 }
 
 /** Every job whose sequence number is at least `from`. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { readUint64 } from '../../../crdt/big-endian.ts';
 import type { BlobHash, NodeId, VersionId } from '../../../crdt/ids.ts';
 import type { Content } from '../../../crdt/version.ts';
 import type { KvReader, KvTransaction } from '../../ports/kv.ts';
@@ -345,5 +346,5 @@ export class PullJobs {
 }
 
 function decodeSequence(value: Uint8Array): number {
-  return Number(new DataView(value.buffer, value.byteOffset, value.byteLength).getBigUint64(0));
+  return readUint64(value, 0);
 }
