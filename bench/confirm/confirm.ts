@@ -13,8 +13,8 @@ import { verificationsPerSecond } from './verification.ts';
 const writers = 32;
 const objectBytes = 1_024;
 const roundMs = 4_000;
-/** Until their code is compiled, the nodes confirm half as many. */
-const warmMs = 10_000;
+/** Until their code is compiled, the nodes confirm half as many; and while much of it is being compiled, a twentieth less. */
+const warmMs = 30_000;
 const rounds = 3;
 /** Writes of a round of which the middle one's time is taken. */
 const singleWrites = 200;
