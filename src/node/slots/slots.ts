@@ -92,6 +92,7 @@ export class Slots {
   }
 
   async stop(): Promise<void> {
+    this.#listing.stop();
     await this.#guests.stop();
     await this.holdings.idle();
   }

@@ -5,6 +5,7 @@ import { type MetadataSource, serveMetadata } from '../../../protocols/metadata/
 import { withDeadline } from '../../../protocols/wire/deadline.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
+import { MeshError } from '../../ports/mesh-error.ts';
 import type { Network } from '../../ports/network.ts';
 import type { Conflict, ConflictPage, ConflictsInput, ListedObject, ListInput, Listing, Outcome } from '../api.ts';
 import type { ListPart, ObjectReader } from '../object-reader.ts';
@@ -50,6 +51,7 @@ interface Question<Entry> {
  */
 export class WholeListing {
   readonly #dependencies: Dependencies;
+  readonly #stopping = new AbortController();
 
   constructor(dependencies: Dependencies) {
     this.#dependencies = dependencies;
@@ -61,6 +63,11 @@ export class WholeListing {
     network.handle(metadataProtocol, (stream) => serveMetadata(stream, this.#source(), { clock }), {
       inboundStreamsMax,
     });
+  }
+
+  /** Whoever waits for a listing is told `shutting_down`. */
+  stop(): void {
+    this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
   }
 
   async list(input: ListInput): Promise<Outcome<Listing>> {
@@ -123,8 +130,10 @@ export class WholeListing {
       const plan = this.#plan(failed);
       if (plan === undefined) break;
       try {
-        return ok(await withDeadline(clock, attemptMsMax, (signal) => this.#merge(question, plan, signal)));
+        const merge = (signal: AbortSignal) => this.#merge(question, plan, signal);
+        return ok(await withDeadline(clock, attemptMsMax, merge, this.#stopping.signal));
       } catch (error) {
+        this.#stopping.signal.throwIfAborted();
         log.debug('listing:holders_failed', { error });
         // Whoever was too slow cannot be told from the others.
         const nodes = error instanceof HolderFailed ? [error.node] : plan.keys();
