@@ -98,7 +98,7 @@ const totals = named(
     surplusBytes: count,
   }),
   'ReplicationTotals',
-  'Versions with content: `healthy`, `under`- and `over`-replicated, `mis`placed, `unreachable`; `degraded` beside those, where the policy cannot be met. Copies to make now (`pulls`), to make should nodes stay away (`waiting…`), and to spare (`surplus…`).',
+  'Versions with content: `healthy`, `under`- and `over`-replicated, `mis`placed, `unreachable`; `degraded` beside those, where the policy cannot be met. Copies to make now (`pulls`), to make should nodes stay away (`waiting…`), and to spare (`surplus…`). What a node has written in the last 10 s, and is copying, is counted on demand and by the hourly audit only.',
 );
 const repairState = named(
   z.strictObject({ pulls: count, bytes: count, bytesPerSecond: count, etaMs: count.nullable() }),

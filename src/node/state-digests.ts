@@ -1,5 +1,4 @@
 import type { DocId } from '../../crdt/ids.ts';
-import { Slabs } from '../ports/slabs.ts';
 
 interface Known {
   readonly row: Uint8Array;
@@ -13,8 +12,6 @@ interface Known {
 export class StateDigests {
   readonly #entriesMax: number;
   readonly #known = new Map<DocId, Known>();
-  /** The oldest is forgotten first, and so are the slabs. */
-  readonly #slabs = new Slabs();
 
   constructor(entriesMax: number) {
     this.#entriesMax = entriesMax;
@@ -27,7 +24,7 @@ export class StateDigests {
     const digest = make();
     this.#known.delete(doc);
     // A copy: the row may be a view of a larger buffer.
-    this.#known.set(doc, { row: this.#slabs.copyOf(row), digest });
+    this.#known.set(doc, { row: row.slice(), digest });
     if (this.#known.size > this.#entriesMax) this.#known.delete(this.#known.keys().next().value as DocId);
     return digest;
   }

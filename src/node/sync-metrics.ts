@@ -3,7 +3,7 @@ import type { Counter, Histogram, Metrics } from '../ports/metrics.ts';
 
 /** What one sync round did. */
 export interface SyncTally {
-  /** What it was to do: single documents, the peer's feed, or ranges as well. */
+  /** What it was to do: single documents, the peer's feed, or ranges. */
   readonly kind: 'gaps' | 'feed' | 'ranges';
   /** Bytes both ways on its stream. */
   bytes: number;

@@ -47,9 +47,13 @@ const faultBackoffMs = 30_000;
 
 /**
  * What the next round is to do beside the gaps: follow the peer's feed, which costs what changed and is the usual
- * case after a reconnect; or compare ranges, which costs what differs, and finds whatever feed and hints have missed.
+ * case after a reconnect; or compare ranges, which costs what differs, and finds whatever feed and hints have missed;
+ * or both, the feed first, where much may have been missed.
  */
-type Due = 'nothing' | 'feed' | 'ranges';
+type Due = 'nothing' | 'feed' | 'ranges' | 'both';
+
+/** What rounds are counted as. */
+const kinds = { nothing: 'gaps', feed: 'feed', ranges: 'ranges', both: 'ranges' } as const;
 
 interface PeerSync {
   /** Documents that a hint or an orphaned record told of. */
@@ -115,7 +119,7 @@ export class SyncWorker {
     // What was gained is nowhere in the feeds from where they were followed to, and what was lost is to be handed over.
     this.#unsubscribers.push(
       unsubscribe,
-      slots.onChange(() => this.#hurry((sync) => (sync.due = 'ranges'))),
+      slots.onChange(() => this.#hurry((sync) => (sync.due = 'both'))),
     );
     for (const peer of network.connectedPeers()) this.#join(peer);
   }
@@ -133,7 +137,7 @@ export class SyncWorker {
     if (sync === undefined) return;
     for (const doc of docs) {
       // Past the bound a whole round finds the same and more.
-      if (sync.gaps.size >= gapsKeptMax) sync.due = 'ranges';
+      if (sync.gaps.size >= gapsKeptMax) sync.due = 'both';
       else sync.gaps.add(doc);
     }
     if (!sync.running) this.#schedule(peer, sync, gapDelayMs);
@@ -223,7 +227,7 @@ export class SyncWorker {
     const due = isCalledFor ? sync.due : 'ranges';
     sync.gaps.clear();
     sync.due = 'nothing';
-    const tally: SyncTally = { kind: due === 'nothing' ? 'gaps' : due, bytes: 0, round: undefined };
+    const tally: SyncTally = { kind: kinds[due], bytes: 0, round: undefined };
     try {
       await this.#pull(peer, sync, { due, gaps, tally });
       sync.failures = 0;
@@ -251,7 +255,7 @@ export class SyncWorker {
     const { clock, random, log } = this.#dependencies;
     const code = error instanceof MeshError ? error.code : 'io_error';
     sync.failures += 1;
-    sync.due = 'ranges';
+    sync.due = 'both';
     const backoffMs = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(sync.failures, 10));
     const floorMs = code === 'protocol_violation' ? faultBackoffMs : 0;
     sync.notBeforeMs = clock.monotonicMs() + Math.max(floorMs, backoffMs * (0.5 + random.fraction()));
@@ -316,12 +320,12 @@ export class SyncWorker {
   async #catchUp(client: SyncClient, peer: PeerId, due: Due): Promise<FollowedFeed> {
     const { kv, slots, nodeOf } = this.#dependencies;
     const cursor = changeFeed.cursor(kv, peer);
-    // Ranges find whatever the feed has, and where gossip brought it before they are done sooner: of the feed only the end is asked.
+    // Ranges find whatever the feed has, and sooner where gossip has brought it: of the feed only the end is asked then.
     const followed = await client.pullFeed(due === 'ranges' ? undefined : cursor);
     const { complete, position } = followed;
     const shared = slots.kept.and(followed.kept);
     const isGaining = !slots.isEverything && shared.minus(slots.whole).size > 0;
-    if (!complete || isGaining) {
+    if (due === 'both' || !complete || isGaining) {
       await client.pullSlots(shared.list());
       const node = nodeOf(peer);
       if (node !== undefined) slots.compared(node, shared, followed.whole);

@@ -1,21 +1,22 @@
 import type { DocId, NodeId } from '../../crdt/ids.ts';
-import { arrival, hashWords } from '../../crdt/rendezvous.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
 import type { Counter, Gauge, Metrics } from '../ports/metrics.ts';
 import type { Random } from '../ports/random.ts';
 import type { Absent, NodeLiveness } from './absences.ts';
+import { sharesOf } from './audit-shares.ts';
+import { copiesOf, repairViewOf } from './audit-view.ts';
 import type { IndexFollower } from './index-follower.ts';
 import type { PlacementDirectory } from './placement-directory.ts';
-import { type CopyView, type PlannedPull, type RepairPlan, RepairPlanner, type RepairView } from './plan.ts';
+import { assess, isWanting, type PlannedPull, type RepairPlan, RepairPlanner, type RepairView } from './plan.ts';
 import { QuietTime } from './quiet-time.ts';
 import type { RepairProgress, RepairQueue } from './repair-queue.ts';
 import type { CopyRecord, ReplicaIndex } from './replica-index.ts';
 import { type CheckCounts, type SpotCheckDependencies, SpotChecks } from './spot-checks.ts';
 import type { Subject } from './subject.ts';
 import type { SubjectIndex } from './subject-index.ts';
-import { type WrittenVersions, writersAtWork } from './writers-at-work.ts';
+import { LeftToWriters, leave, type WrittenVersions, writersAtWork } from './writers-at-work.ts';
 
 /** Mean time between two audits; each is drawn from nine to eleven tenths of it. */
 const auditEveryMsDefault = 60 * 60_000;
@@ -95,6 +96,15 @@ export interface AuditorDependencies {
   readonly metrics: Metrics;
 }
 
+/** What a walk over the subjects came to. */
+interface Planned {
+  readonly plan: RepairPlan;
+  readonly nextMs: number | undefined;
+  readonly suspects: number;
+  /** Left to their writers, as far as they are remembered. */
+  readonly left: Subject[];
+}
+
 export interface AuditorOptions {
   readonly self: NodeId;
   readonly auditEveryMs?: number | undefined;
@@ -114,6 +124,7 @@ export class ReplicationAuditor {
   readonly #fullNodes: Gauge;
   readonly #stopping = new AbortController();
   readonly #quiet: QuietTime;
+  readonly #left: LeftToWriters;
   #unsubscribe: () => void = () => undefined;
   #cancelTimer: (() => void) | undefined;
   #cancelGather: (() => void) | undefined;
@@ -146,6 +157,15 @@ export class ReplicationAuditor {
     this.#self = self;
     this.#everyMs = auditEveryMs ?? auditEveryMsDefault;
     this.#quiet = new QuietTime(dependencies);
+    this.#left = new LeftToWriters({
+      ...dependencies,
+      refresh: () => dependencies.follower.refresh(false),
+      judge: () => {
+        const view = this.#repairView(dependencies.absent(), dependencies.members(), false);
+        return (subject) => isWanting(assess(view, subject).health);
+      },
+      onLate: () => this.#auditUnasked('liveness'),
+    });
     this.#audits = dependencies.metrics.counter({
       name: 'anabranch_replication_audits_total',
       help: 'Audits of replication by this coordinator, by what caused them.',
@@ -177,6 +197,7 @@ export class ReplicationAuditor {
     this.#cancelDelay?.();
     this.#cancelCapacity?.();
     this.#cancelRest?.();
+    this.#left.stop();
     await Promise.allSettled([this.#running, this.#next?.result]);
   }
 
@@ -375,7 +396,7 @@ export class ReplicationAuditor {
     const plannedFromMs = clock.monotonicMs();
     await subjects.catchUp(this.#stopping.signal);
     const spotChecks = new SpotChecks(checks);
-    const { plan, nextMs, suspects } = await this.#planAll(
+    const { plan, nextMs, suspects, left } = await this.#planAll(
       { isThorough, isWhole: isThorough },
       (subject, copies, seen) => {
         this.#progress = { reason, phase: 'plan', subjects: seen };
@@ -386,6 +407,7 @@ export class ReplicationAuditor {
     // A stop after the last page was seen by nobody yet.
     this.#stopping.signal.throwIfAborted();
     repairs.replace(plan.pulls);
+    this.#left.replace(left);
     this.#rest(plannedFromMs);
     this.#planDelay(nextMs);
     this.#progress = { reason, phase: 'checks', subjects: plan.totals.subjects };
@@ -422,23 +444,14 @@ export class ReplicationAuditor {
   async #planAll(
     { isThorough, isWhole }: { readonly isThorough: boolean; readonly isWhole: boolean },
     see: (subject: Subject, copies: readonly CopyRecord[], seen: number) => void,
-  ): Promise<{ readonly plan: RepairPlan; readonly nextMs: number | undefined; readonly suspects: number }> {
-    const { subjects, placement, index } = this.#dependencies;
+  ): Promise<Planned> {
+    const { subjects } = this.#dependencies;
     const absent = this.#dependencies.absent();
     const { gone, away, nextMs } = absent;
     const members = this.#dependencies.members();
-    const copiesOf = (manifest: Subject['manifest']): CopyRecord[] =>
-      index.holders(manifest).filter(({ nodeId }) => members.has(nodeId));
-    const view: RepairView = {
-      placement: placement.map(),
-      gone,
-      away,
-      full: this.#full(),
-      copies: (manifest) => copiesOf(manifest).map((copy) => this.#viewOf(copy)),
-      subjectsOf: (manifest) => subjects.subjectsOf(manifest),
-      ...(isWhole ? {} : { isUnderWay: writersAtWork(this.#dependencies, members, absent) }),
-    };
-    const isMine = this.#isMine(absent);
+    const view = this.#repairView(absent, members, isWhole);
+    const left: Subject[] = [];
+    const isMine = sharesOf(this.#dependencies, absent, this.#self);
     const planner = new RepairPlanner(view);
     let seen = 0;
     let suspects = 0;
@@ -448,9 +461,14 @@ export class ReplicationAuditor {
         const isAudited = isMine(subject.doc);
         if (!isAudited && !isThorough) continue;
         const isThere = ({ nodeId }: CopyRecord): boolean => !gone.has(nodeId) && !away.has(nodeId);
-        const others = copiesOf(subject.manifest).filter((copy) => isThere(copy) && copy.nodeId !== this.#self);
+        const others = copiesOf(this.#dependencies.index, members, subject.manifest).filter(
+          (copy) => isThere(copy) && copy.nodeId !== this.#self,
+        );
         if (isAudited) {
-          if (!planner.add(subject)) continue;
+          if (!planner.add(subject)) {
+            leave(left, subject);
+            continue;
+          }
           seen += 1;
           for (const { isSuspect } of others) if (isSuspect) suspects += 1;
         }
@@ -458,7 +476,12 @@ export class ReplicationAuditor {
         if (isAudited || others.some(({ isSuspect }) => isSuspect)) see(subject, others, seen);
       }
     }
-    return { plan: planner.plan(), nextMs, suspects };
+    return { plan: planner.plan(), nextMs, suspects, left };
+  }
+
+  #repairView(absent: Absent, members: ReadonlySet<NodeId>, isWhole: boolean): RepairView {
+    const isUnderWay = isWhole ? undefined : writersAtWork(this.#dependencies, members, absent);
+    return repairViewOf(this.#dependencies, { absent, members, full: this.#full(), isUnderWay, self: this.#self });
   }
 
   /** What full disks have no room for is planned elsewhere, and somebody should know. */
@@ -468,33 +491,4 @@ export class ReplicationAuditor {
     if (full.size > 0) this.#dependencies.log.warn('replication:nodes_full', { nodes: [...full] });
     return full;
   }
-
-  /** What this node holds whole it has verified itself. */
-  #viewOf({ nodeId, provedMs, isSuspect }: CopyRecord): CopyView {
-    return { nodeId, isProved: provedMs !== undefined || nodeId === this.#self, isSuspect };
-  }
-
-  #isMine({ gone, away }: Absent): (doc: DocId) => boolean {
-    const { coordinators, slotOf } = this.#dependencies;
-    const online = coordinators().filter((node) => !gone.has(node) && !away.has(node));
-    if (!online.includes(this.#self)) return () => false;
-    const known = new Map<number, boolean>();
-    return (doc) => {
-      const slot = slotOf(doc);
-      const mine = known.get(slot) ?? auditorOf(slot, online) === this.#self;
-      known.set(slot, mine);
-      return mine;
-    };
-  }
-}
-
-/** The coordinator that audits a slot: the same whoever asks. */
-export function auditorOf(slot: number, coordinators: readonly NodeId[]): NodeId | undefined {
-  const subject = hashWords('anabranch/auditor/slot/1', String(slot));
-  let first: { readonly node: NodeId; readonly ms: number } | undefined;
-  for (const node of [...coordinators].sort()) {
-    const ms = arrival(subject, hashWords('anabranch/auditor/node/1', node));
-    if (first === undefined || ms < first.ms) first = { node, ms };
-  }
-  return first?.node;
 }

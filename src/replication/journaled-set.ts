@@ -42,7 +42,7 @@ export interface JournaledSetOptions {
 
 /**
  * A set of contents and their sizes: a numbered journal of its changes, which is a feed to follow, and a fingerprint
- * tree. A change writes one row, or many changes share it; the tree takes it in only before it is read, many changes at a time, since a tree row
+ * tree. A change writes one row, or shares it with others; the tree takes it in only before it is read, many changes at a time, since a tree row
  * a level for each change would cost as much as all else that a small write does. What a change says is absolute, so a
  * fold that was cut short is done again and comes to the same.
  */
@@ -92,13 +92,19 @@ export class JournaledSet {
     return 0;
   }
 
-  /** The changes of so many rows after a number, in their order; undefined when some of them were dropped. */
+  /** The changes after a number, in their order and whole rows of them; undefined when some of them were dropped. */
   after(change: number, limit: number): { readonly entries: ItemChange[]; readonly through: number } | undefined {
     // The last one dropped is before the first one kept, and all that was dropped was folded.
     if (change < this.#droppedThrough()) return undefined;
-    const rows = [...this.#kv.range({ ...journalRange(this.#set, change), limit })];
-    const through = rows.length === 0 ? change : changeOfJournalKey((rows.at(-1) as (typeof rows)[number])[0]);
-    return { entries: rows.flatMap(([, row]) => changesOf(row)), through };
+    const entries: ItemChange[] = [];
+    let through = change;
+    for (const [key, row] of this.#kv.range({ ...journalRange(this.#set, change), limit })) {
+      const changes = changesOf(row);
+      if (entries.length > 0 && entries.length + changes.length > limit) break;
+      entries.push(...changes);
+      through = changeOfJournalKey(key);
+    }
+    return { entries, through };
   }
 
   /** The tree with every change in it that was there at the call. */
@@ -123,10 +129,13 @@ export class JournaledSet {
       const range = { ...journalRange(this.#set, folded, last), limit: foldedAtOnceMax };
       const newest = new Map<string, ItemChange>();
       let through = folded;
+      let read = 0;
       for (const [key, row] of this.#kv.range(range)) {
-        for (const change of changesOf(row)) newest.set(toHex(change.key), change);
+        const changes = changesOf(row);
+        for (const change of changes) newest.set(toHex(change.key), change);
         through = changeOfJournalKey(key);
-        if (newest.size >= foldedAtOnceMax) break;
+        read += changes.length;
+        if (read >= foldedAtOnceMax) break;
       }
       // Numbers of transactions that failed are missing, and so may be all that is left.
       if (newest.size === 0) return;

@@ -33,8 +33,8 @@ export interface RepairView {
 
 /**
  * How a version's content stands: `healthy` as placement says; `under` with fewer copies online than it says; `mis`
- * with enough, but not where they should be; `over` with more; `unreachable` without one copy online. `arriving` while it
- * has never had as many copies yet, and its writer makes them: there is nothing to be done, and plans do not count it.
+ * with enough, but not where they should be; `over` with more; `unreachable` without one copy online. `arriving` with
+ * fewer copies than it should have, none of them suspect, while its writer makes them: plans do not count it yet.
  */
 type Health = 'healthy' | 'under' | 'mis' | 'over' | 'unreachable' | 'arriving';
 
@@ -109,6 +109,11 @@ export interface RepairPlan {
   readonly isCut: boolean;
   /** Who was offline as it was made. */
   readonly absent: ReadonlySet<NodeId>;
+}
+
+/** Whether copies lack that somebody has to see to. */
+export function isWanting(health: Health): boolean {
+  return health === 'under' || health === 'mis' || health === 'unreachable';
 }
 
 /** How one version stands, and what is to be done. A plan never drops anything. */

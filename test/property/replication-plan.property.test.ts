@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { BlobHash, DocId, NodeId, VersionId } from '../../crdt/ids.ts';
 import type { PlacementNode } from '../../crdt/placement.ts';
-import { auditorOf } from '../../src/replication/auditor.ts';
+import { auditorOf } from '../../src/replication/audit-shares.ts';
 import { type DropView, mayDrop } from '../../src/replication/may-drop.ts';
 import { PlacementMap, placementChange } from '../../src/replication/placement-map.ts';
 import { assess, type CopyView, type PlannedPull, planRepairs, type RepairView } from '../../src/replication/plan.ts';

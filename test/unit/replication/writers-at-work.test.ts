@@ -86,6 +86,37 @@ describe('an audit that nobody asked for', () => {
     expect(totals()).toMatchObject({ subjects: 1, under: 1 });
   });
 
+  test('comes by itself for what is short when its writer has had its time', async () => {
+    const { totals } = await start();
+    const written = await mesh.write('north', 'key', 'content');
+    await mesh.settle(2_000);
+    expect(mesh.holders(written)).toHaveLength(3);
+    for (const node of mesh.nodes) node.contents.mayPull = () => false;
+    // The writer has what it wanted, and does not think of more.
+    mesh.change(() => mesh.control.add({ type: 'namespace', ns: 'docs', policy: { replicas: 5 } }));
+    await mesh.settle(4_000);
+    expect(totals()).toMatchObject({ subjects: 0 });
+    await mesh.settle(atWorkMs);
+    expect(totals()).toMatchObject({ subjects: 1, under: 1 });
+  });
+
+  test('does not come where all was copied in that time', async () => {
+    const { auditor, totals } = await start();
+    for (const node of mesh.nodes) node.contents.mayPull = () => false;
+    const written = await mesh.write('north', 'key', 'content');
+    auditor.placementChanged();
+    await mesh.settle(3_000);
+    expect(totals()).toMatchObject({ subjects: 0 });
+    for (const node of mesh.nodes) {
+      node.contents.mayPull = () => true;
+      if (node.replication.shouldHold(written))
+        await node.contents.want([{ content: written.content, subject: { ...written } }]);
+    }
+    await mesh.settle(60_000);
+    expect(mesh.holders(written)).toHaveLength(3);
+    expect(totals()).toMatchObject({ subjects: 0 });
+  });
+
   test('sees to what was copied and has lost a copy, however new it is', async () => {
     const { totals } = await start();
     const written = await mesh.write('north', 'key', 'content');
