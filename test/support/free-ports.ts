@@ -1,4 +1,4 @@
-import { chooseFreePorts, isPortFree } from '../../src/swarm/ports.ts';
+import { chooseFreePorts, claimPorts, isPortFree } from '../../src/swarm/ports.ts';
 
 const triesMax = 100;
 
@@ -6,8 +6,8 @@ const triesMax = 100;
 export async function firstOfFreePorts(count: number): Promise<number> {
   for (let tries = 0; tries < triesMax; tries += 1) {
     const [first = 0] = await chooseFreePorts(1, []);
-    const following = Array.from({ length: count }, (_, index) => isPortFree(first + index));
-    if ((await Promise.all(following)).every(Boolean)) return first;
+    const following = Array.from({ length: count - 1 }, (_, index) => first + 1 + index);
+    if (claimPorts(following) && (await Promise.all(following.map(isPortFree))).every(Boolean)) return first;
   }
   throw new Error(`no ${count} free ports in a row`);
 }

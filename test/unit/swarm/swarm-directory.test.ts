@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { decodeGenesis } from '../../../crdt/genesis.ts';
 import { readNodeDirectory } from '../../../src/node-directory.ts';
-import { chooseFreePorts } from '../../../src/swarm/ports.ts';
+import { chooseFreePorts, claimPorts } from '../../../src/swarm/ports.ts';
 import { checkPortsFree, prepareSwarm } from '../../../src/swarm/swarm-directory.ts';
 
 let dir: string;
@@ -131,6 +131,15 @@ describe('the ports of a swarm', () => {
     expect(new Set(ports).size).toBe(20);
     for (const port of ports) expect(port).toBeGreaterThanOrEqual(20_000);
     // Another process draws from another part of the range.
-    expect(Math.max(...ports) - Math.min(...ports)).toBeLessThan(40);
+    expect(Math.max(...ports) - Math.min(...ports)).toBeLessThan(120);
+  });
+
+  it('are drawn once, though nobody listens on them yet', async () => {
+    const draws = await Promise.all(Array.from({ length: 30 }, () => chooseFreePorts(4, [])));
+    expect(new Set(draws.flat()).size).toBe(120);
+    const [first = 0] = draws.flat();
+    expect(claimPorts([1, first])).toBe(false);
+    expect(claimPorts([1])).toBe(true);
+    expect(claimPorts([1])).toBe(false);
   });
 });
