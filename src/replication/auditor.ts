@@ -197,8 +197,7 @@ export class ReplicationAuditor {
     this.#cancelDelay?.();
     this.#cancelCapacity?.();
     this.#cancelRest?.();
-    this.#left.stop();
-    await Promise.allSettled([this.#running, this.#next?.result]);
+    await Promise.allSettled([this.#running, this.#next?.result, this.#left.stop()]);
   }
 
   /** Placement is not what it was. */

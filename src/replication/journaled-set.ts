@@ -42,9 +42,9 @@ export interface JournaledSetOptions {
 
 /**
  * A set of contents and their sizes: a numbered journal of its changes, which is a feed to follow, and a fingerprint
- * tree. A change writes one row, or shares it with others; the tree takes it in only before it is read, many changes at a time, since a tree row
- * a level for each change would cost as much as all else that a small write does. What a change says is absolute, so a
- * fold that was cut short is done again and comes to the same.
+ * tree. A change writes one row, or shares it with others; the tree takes it in only before it is read, many changes at a
+ * time, since a tree row a level for each change would cost as much as all else that a small write does. What a change says
+ * is absolute, so a fold that was cut short is done again and comes to the same.
  */
 export class JournaledSet {
   readonly #kv: Kv;

@@ -9,7 +9,7 @@ import type { KvKey } from '../ports/kv.ts';
  * node ids their 16, integers are big-endian.
  */
 const room = {
-  /** Set, number of the last change → changes: keys, each with the size, or eight bytes of ones where it is gone; or one such key alone. */
+  /** Set, number of the last change → changes: keys, each with the size, or with eight bytes of ones or nothing where it is gone. */
   journal: 0x50,
   /** Set, prefix → row of the set's fingerprint tree. */
   tree: 0x51,

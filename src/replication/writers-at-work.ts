@@ -56,6 +56,7 @@ export class LeftToWriters {
   readonly #dependencies: Dependencies;
   #subjects: Subject[] = [];
   #cancelTimer: (() => void) | undefined;
+  #looking: Promise<void> | undefined;
   #isStopped = false;
 
   constructor(dependencies: Dependencies) {
@@ -70,21 +71,24 @@ export class LeftToWriters {
     if (subjects.length === 0 || this.#isStopped) return;
     this.#cancelTimer = this.#dependencies.clock.setTimer(atWorkMs, () => {
       this.#cancelTimer = undefined;
-      this.#look(subjects).catch((error: unknown) => {
+      this.#looking = this.#look(subjects).catch((error: unknown) => {
         if (error instanceof MeshError && error.code === 'shutting_down') return;
         this.#dependencies.log.warn('replication:not_looked_again', { error });
       });
     });
   }
 
-  stop(): void {
+  /** Resolves when nothing is looked at any more. */
+  async stop(): Promise<void> {
     this.#isStopped = true;
     this.#cancelTimer?.();
+    await this.#looking;
   }
 
   async #look(subjects: readonly Subject[]): Promise<void> {
     const { clock, refresh, judge, onLate } = this.#dependencies;
     await refresh();
+    if (this.#isStopped) return;
     const isWanting = judge();
     // More than are remembered were left, or so many that an audit costs no more.
     let isLate = subjects.length >= leftMax;
