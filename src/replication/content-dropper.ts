@@ -19,10 +19,12 @@ const leaseLeftMsMin = 45_000;
 /** Nor is one relied on whose giver was not heard of for so long: it may have lost power with no connection that broke. */
 const silentMsMax = 10_000;
 
+const nobody: ReadonlySet<NodeId> = new Set();
+
 /**
  * What became of the wish to drop a content. `changed`: versions come too fast to be looked at, or one cannot be read for
- * now; it can be tried again. `unmet_policy`: the policy asks for more than the nodes there are could prove, so every copy
- * stays.
+ * now; it can be tried again. `unmet_policy`: the policy asks for more than the nodes there are could prove, neither now
+ * nor once those that are gone are back, so every copy stays.
  */
 export type DropResult = 'dropped' | 'absent' | 'changed' | 'unmet_policy' | DropRefusal;
 
@@ -82,11 +84,11 @@ export class ContentDropper {
     await subjects.catchUp();
     const contents: ProvedContent[] = [];
     for (const manifest of new Set(manifests)) {
-      // Asked before anybody is made to read: with every proof there could be, would it do?
-      const refusal = this.#judge(manifest, everybody(this.#others(manifest)));
+      // Asked before anybody is made to read.
+      const refusal = this.#foreseen(manifest);
       const sizeBytes = this.#dependencies.shelf.sizeOf(this.#dependencies.kv, manifest);
       if (sizeBytes === undefined) results.set(manifest, 'absent');
-      else if (refusal !== undefined) results.set(manifest, isForWantOfProofs(refusal) ? 'unmet_policy' : refusal);
+      else if (refusal !== undefined) results.set(manifest, refusal);
       else contents.push({ manifest, sizeBytes });
     }
     // No more at a time than one message asks about, so that the first leases still run when the last proof is here.
@@ -169,28 +171,45 @@ export class ContentDropper {
     return new Map([...proofs].filter(([node]) => !this.#dependencies.liveness.isDoubtful(node)));
   }
 
-  /** The other nodes that are to hold a content now, whichever of its versions says so. */
-  #others(manifest: BlobHash): Set<NodeId> {
-    const { subjects, placement, absent, self } = this.#dependencies;
-    const { gone } = absent();
+  /**
+   * Why no drop would come of it even if all who are to hold the content now proved it; undefined when one might. Who is
+   * gone proves nothing, and nobody stands in for who is back, so the two are never counted together: where the proofs of
+   * all desired holders would do, a drop is tried again when they are there; where those would not either, never.
+   */
+  #foreseen(manifest: BlobHash): DropResult | undefined {
+    const { gone } = this.#dependencies.absent();
+    const refusal = this.#judge(manifest, everybody(this.#others(manifest)));
+    if (refusal === undefined || !isForWantOfProofs(refusal)) return refusal;
+    const isMetByAll =
+      gone.size > 0 && this.#judge(manifest, everybody(this.#others(manifest, nobody)), nobody) === undefined;
+    return isMetByAll ? refusal : 'unmet_policy';
+  }
+
+  /** The other nodes that are to hold a content and are not gone, whichever of its versions says so. */
+  #others(manifest: BlobHash, gone = this.#dependencies.absent().gone): Set<NodeId> {
+    const { subjects, placement, self } = this.#dependencies;
     const nodes = new Set<NodeId>();
     for (const { ns, key } of subjects.subjectsOf(manifest)) {
       const { desired, substitutes } = placement.assigned(ns, key, gone);
-      for (const node of [...desired.holders, ...substitutes]) nodes.add(node);
+      for (const node of [...desired.holders, ...substitutes]) if (!gone.has(node)) nodes.add(node);
     }
     nodes.delete(self);
     return nodes;
   }
 
-  #judge(manifest: BlobHash, provedUntilMs: ReadonlyMap<NodeId, number>): DropRefusal | undefined {
-    const { subjects, placement, absent, leases, clock, self } = this.#dependencies;
+  #judge(
+    manifest: BlobHash,
+    provedUntilMs: ReadonlyMap<NodeId, number>,
+    gone = this.#dependencies.absent().gone,
+  ): DropRefusal | undefined {
+    const { subjects, placement, leases, clock, self } = this.#dependencies;
     const referring = subjects.subjectsOf(manifest);
     if (referring.length >= referencesMax) return 'wanted_here';
     return mayDrop({
       self,
       subjects: referring,
       placement: placement.map(),
-      gone: absent().gone,
+      gone,
       isBound: leases.isBound(manifest),
       provedUntilMs,
       nowMs: clock.monotonicMs(),

@@ -45,6 +45,14 @@ const proofs: readonly Proof[] = [
   { fault: 'vote-on-when-restored', kind: 'source', seeds: 2, scenario: 'coordinators', finders: ['votes'] },
   // About one seed of twenty finds it.
   { fault: 'drop-unproved-copy', kind: 'source', from: 43, seeds: 1, scenario: 'placement', finders: ['drops'] },
+  {
+    fault: 'wait-for-what-cannot-be-met',
+    kind: 'source',
+    from: 98_108,
+    seeds: 1,
+    scenario: 'placement',
+    finders: ['convergence'],
+  },
   { fault: 'count-claimed-copy', kind: 'source', seeds: 4, scenario: 'placement', finders: ['proofs', 'drops'] },
   { fault: 'stand-in-before-delay', kind: 'source', seeds: 8, scenario: 'placement', finders: ['patience'] },
   { fault: 'tell-of-no-conflict', kind: 'source', seeds: 1, finders: ['events'] },

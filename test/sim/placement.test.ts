@@ -1,5 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { NamespacePolicy } from '../../crdt/control/namespace-policy.ts';
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
+import type { AskedOperation } from '../../src/node/cluster-api.ts';
 import { Draw } from './draw.ts';
 import { withBrokenTransfers, withLies } from './lying-holder.ts';
 import type { SimulationOptions } from './simulated-nodes.ts';
@@ -336,5 +338,29 @@ describe('a holder', () => {
       expect(keys.map((key) => holdersOf(sim, key).join())).toEqual(copies);
       expect(await suspects()).toBe(0);
     });
+  });
+});
+
+describe('a write at a node that need not hold it', () => {
+  /** Nobody runs `mallory`, which alone is in another place; alice holds nothing. */
+  const writeWithoutMallory = async (policy: NamespacePolicy): Promise<Simulation> => {
+    const sim = await start('alone in its place', {
+      hostile: ['mallory'],
+      labels: { ...Object.fromEntries(names.map((name) => [name, { dc: 'a', rack: name }])), mallory: { dc: 'b' } },
+    });
+    const change = (operation: AskedOperation) => sim.run(sim.change('alice', operation));
+    await change({ type: 'namespace', ns: namespace, policy });
+    await change({ type: 'roles', nodeId: sim.member('alice').nodeId, roles: ['coordinator'] });
+    await sim.advance(2_000);
+    await writeAll(sim);
+    await sim.runUntilQuiet();
+    for (const key of keys) expect(holdersOf(sim, key)).toContain('alice');
+    return sim;
+  };
+  const pending = (sim: Simulation): number => sim.node('alice').replicationParts.intents.pending;
+
+  it('stays there while the policy is not met without who is gone, and is waited for no longer where that one would not do either', async () => {
+    expect(pending(await writeWithoutMallory({ replicas: 2, diversity: { dc: 2, rack: 2 } }))).toBe(0);
+    expect(pending(await writeWithoutMallory({ replicas: 2, diversity: { dc: 2 } }))).toBe(keys.length);
   });
 });

@@ -56,7 +56,8 @@ function hasCopy(machine: Machine, manifest: BlobHash, sinceMs: number): boolean
   return isThere || contents.failedSince(manifest, sinceMs);
 }
 
-function lackOf(
+/** What these holders lack of a policy, where its content may be placed; undefined when nothing does. */
+export function lackOf(
   holders: readonly Machine[],
   { placement, policy }: { readonly placement: PlacementMap; readonly policy: PlacementPolicy },
 ): string | undefined {

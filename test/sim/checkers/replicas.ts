@@ -2,6 +2,7 @@ import type { BlobHash, VersionId } from '../../../crdt/ids.ts';
 import { firstHash, intentRange, secondHash } from '../../../src/replication/storage-keys.ts';
 import type { Machine } from '../machine.ts';
 import type { CheckerFactory, Violate, World } from './checker.ts';
+import { lackOf } from './drops.ts';
 
 interface ObjectName {
   readonly ns: string;
@@ -45,6 +46,21 @@ function isShort(object: ObjectName, world: Pick<World, 'contentPlacement' | 'co
   return world.contentHoldersOf(object).length < desired;
 }
 
+/**
+ * True when a node keeps what it wrote, and need not hold, for a hostile member: with that one there its copy could go, but
+ * those who are left do not meet the policy, though as many as they are have proved their copies to it.
+ */
+function isKeptForHostile(machine: Machine, record: ObjectName, manifest: BlobHash, world: World): boolean {
+  const placement = world.contentPlacement();
+  const left = world.contentHoldersOf(record);
+  if (placement === undefined || left.includes(machine)) return false;
+  const isMetByAll = placement.desired(record.ns, record.key).lacks.length === 0;
+  const isMetByLeft = lackOf(left, { placement, policy: placement.policyOf(record.ns) }) === undefined;
+  const proved = machine.process?.node.replicationParts.intents.provedCopies(manifest) ?? 0;
+  // Its own is one of them.
+  return isMetByAll && !isMetByLeft && proved > left.length;
+}
+
 function excusedVersions({ library, ledger }: World): number {
   const contents = Array.from(library.all(), ({ version }) => version.record.content?.manifest);
   return contents.filter((manifest) => manifest !== undefined && ledger.excusedContents.has(manifest)).length;
@@ -75,9 +91,11 @@ export function unsettledReplicas(world: World): string | undefined {
   for (const machine of machines) {
     const { name, kv } = machine;
     for (const [key] of kv.range(intentRange())) {
+      const manifest = firstHash<BlobHash>(key);
       const record = world.library.get(secondHash<VersionId>(key))?.version.record;
-      if (world.ledger.excusedContents.has(firstHash(key)) || record === undefined || isShort(record, world)) continue;
-      return `${name} waits for proofs of content ${firstHash<BlobHash>(key)} that it wrote`;
+      if (world.ledger.excusedContents.has(manifest) || record === undefined || isShort(record, world)) continue;
+      if (isKeptForHostile(machine, record, manifest, world)) continue;
+      return `${name} waits for proofs of content ${manifest} that it wrote`;
     }
     const unknown = unknownBy(machine, manifests, world);
     if (unknown !== undefined) return unknown;

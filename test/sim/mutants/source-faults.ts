@@ -111,6 +111,11 @@ export const sourceFaults = {
     find: 'this.#judge(manifest, this.#believed(proofs.get(manifest)))',
     replace: 'this.#judge(manifest, everybody(this.#others(manifest)))',
   },
+  'wait-for-what-cannot-be-met': {
+    module: 'src/replication/content-dropper.ts',
+    find: "return isMetByAll ? refusal : 'unmet_policy';",
+    replace: 'return refusal;',
+  },
   'count-claimed-copy': {
     module: 'src/replication/intents.ts',
     find: "if (result !== 'proved') continue;",

@@ -160,3 +160,46 @@ describe('two nodes that want to drop the same content', () => {
     expect(await drop()).toBe('dropped');
   });
 });
+
+describe('what a node wrote that need not hold it', () => {
+  const minuteMs = 60_000;
+
+  /** Writes at `north`, where nothing is placed, while `west` is gone, which is alone in its place and in no rack. */
+  const writeWithoutWest = async (diversity: Readonly<Record<string, number>>): Promise<WrittenContent[]> => {
+    mesh = await ReplicaMesh.start({
+      nodes: { north: {}, east: { dc: 'a', rack: '1' }, south: { dc: 'a', rack: '2' }, west: { dc: 'b' } },
+      storage: ['east', 'south', 'west'],
+      policy: { replicas: 2, diversity },
+      repairDelayMs: minuteMs,
+    });
+    await mesh.get('west').stop();
+    await mesh.settle(2 * minuteMs);
+    const written = await mesh.writeMany(12);
+    expect(written.some((each) => mesh.desired(each).includes('west'))).toBe(true);
+    await mesh.settle(minuteMs);
+    for (const each of written) expect(mesh.holders(each)).toEqual(['north', 'east', 'south']);
+    return written;
+  };
+
+  test('stays, and is waited for no longer, where its policy is met neither with a holder that is gone nor with who stands in for it', async () => {
+    const written = await writeWithoutWest({ dc: 2, rack: 2 });
+    const { intents } = mesh.get('north').replication;
+    expect(intents.pending).toBe(0);
+    await mesh.get('west').restart({ isClean: true });
+    await mesh.settle(minuteMs);
+    for (const each of written) expect(mesh.holders(each)).toContain('north');
+    expect(intents.pending).toBe(0);
+  });
+
+  test('stays until a holder is back without which its policy is not met, and nobody reads it over and over meanwhile', async () => {
+    const written = await writeWithoutWest({ dc: 2 });
+    const { intents, prover } = mesh.get('north').replication;
+    const asked = vi.spyOn(prover, 'bind');
+    await mesh.settle(10 * minuteMs);
+    expect([intents.pending, asked.mock.calls.length]).toEqual([written.length, 0]);
+    await mesh.get('west').restart({ isClean: true });
+    await mesh.settle(minuteMs);
+    expect(intents.pending).toBe(0);
+    for (const each of written) expect(mesh.holders(each)).not.toContain('north');
+  });
+});
