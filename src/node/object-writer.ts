@@ -64,8 +64,8 @@ interface Payload {
   readonly meta: Readonly<Record<string, string>>;
   /** The content's bytes, when they are few and were just taken in. */
   readonly small?: Uint8Array | undefined;
-  /** Puts the content into the same transaction as the version. */
-  keep(transaction: KvTransaction, version: Version): void;
+  /** Puts the content into the same transaction as the version. True when it is to be pulled yet. */
+  keep(transaction: KvTransaction, version: Version): boolean;
 }
 
 /** A version in the store, in a transaction that is not on disk yet. */
@@ -73,6 +73,8 @@ interface Drafted {
   readonly entry: JournalEntry;
   readonly appended: Appended;
   readonly payload: Payload;
+  /** Its content is to be pulled. */
+  readonly isPulled: boolean;
 }
 
 /** A payload, or one that is known once the parents are: a merge adopts what one of them holds. */
@@ -97,7 +99,10 @@ export class ObjectWriter {
     if (refused !== undefined) return refused;
     const staged = await this.#ingest(input);
     if (!staged.ok) return staged;
-    const keep: Payload['keep'] = (transaction) => content.keep(transaction, staged.value);
+    const keep: Payload['keep'] = (transaction) => {
+      content.keep(transaction, staged.value);
+      return false;
+    };
     let isKept = false;
     try {
       const { content: told, rows } = staged.value;
@@ -176,7 +181,7 @@ export class ObjectWriter {
       meta,
       keep: (transaction, version) => {
         const { ns, key } = version.record;
-        content.want(transaction, adopted, { ns, key, version: version.id, origin: node });
+        return content.want(transaction, adopted, { ns, key, version: version.id, origin: node });
       },
     });
   }
@@ -196,12 +201,12 @@ export class ObjectWriter {
       proposal?.notStored(committed.error);
       return committed;
     }
-    const { entry, appended } = committed.value;
+    const { entry, appended, isPulled } = committed.value;
     const { doc, row, version } = appended;
     try {
       journal.publish(entry);
       announce(appended, proposal !== undefined);
-      content.kick();
+      if (isPulled) content.kick();
       if (input.parents === undefined)
         tips.extended(doc, { author: input.author, change: row.change, tip: version.id });
     } finally {
@@ -235,12 +240,12 @@ export class ObjectWriter {
     if (!drafted.ok) return drafted;
     const version = signVersion(drafted.value.draft, signer, this.#cluster);
     const { payload } = drafted.value;
-    payload.keep(transaction, version);
+    const isPulled = payload.keep(transaction, version);
     intend(transaction, version);
     const entry = journal.append(transaction, [version]);
     const [appended] = entry.appended;
     if (appended === undefined) throw new Error('a write appended no version');
-    return ok({ entry, appended, payload });
+    return ok({ entry, appended, payload, isPulled });
   }
 
   #draft(
@@ -350,12 +355,12 @@ export class ObjectWriter {
 
 type Refused = ReturnType<typeof refuse>;
 
-const tombstone: Payload = { content: null, type: '', meta: {}, keep: () => undefined };
+const tombstone: Payload = { content: null, type: '', meta: {}, keep: () => false };
 
 /** Stands for content that is not taken in yet; its place in a record is as long as any other's. */
 const unknownContent: Pick<Payload, 'content' | 'keep'> = {
   content: { manifest: 'a'.repeat(hashTextLength) as BlobHash, size: Number.MAX_SAFE_INTEGER, b3: '0'.repeat(64) },
-  keep: () => undefined,
+  keep: () => false,
 };
 
 function checkName({ ns, key }: WriteTarget): Refused | undefined {

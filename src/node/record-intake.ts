@@ -281,12 +281,13 @@ export class RecordIntake {
   ): Promise<Placed> {
     const { kv, journal, content } = this.#dependencies;
     let tell: (() => void) | undefined;
+    let isPulling = false;
     const committed = await kv.transact((transaction) => {
       tell = beside?.(transaction);
       const placing = this.#place(transaction, batch);
       const entry = journal.append(transaction, placing.versions);
       for (const { version, dotReused } of entry.appended) {
-        this.#takeContent(transaction, version, along);
+        if (this.#takeContent(transaction, version, along)) isPulling = true;
         this.#noticeOwnDot(transaction, version, dotReused);
       }
       // Parked before the next transaction, which may bring what is waited for.
@@ -294,10 +295,8 @@ export class RecordIntake {
       inStore?.ran(transaction, batch);
       return { ...placing, entry };
     });
-    if (committed.entry.appended.length > 0) {
-      journal.publish(committed.entry);
-      content.kick();
-    }
+    if (committed.entry.appended.length > 0) journal.publish(committed.entry);
+    if (isPulling) content.kick();
     tell?.();
     return committed;
   }
@@ -361,14 +360,15 @@ export class RecordIntake {
     };
   }
 
-  #takeContent(transaction: KvTransaction, { id, record }: Version, along: Along): void {
+  /** True when the content is to be pulled. */
+  #takeContent(transaction: KvTransaction, { id, record }: Version, along: Along): boolean {
     const { ns, key, node, content: told } = record;
-    if (told === null) return;
+    if (told === null) return false;
     const { content } = this.#dependencies;
     const subject = { ns, key, version: id, origin: node };
     const small = along.get(told.b3);
-    if (small !== undefined && content.keepSmall(transaction, told, subject, small)) return;
-    content.want(transaction, told, subject);
+    if (small !== undefined && content.keepSmall(transaction, told, subject, small)) return false;
+    return content.want(transaction, told, subject);
   }
 
   /** A dot of our own that we never issued: this directory is a copy, or went back in time. */

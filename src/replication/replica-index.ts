@@ -7,6 +7,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Kv, KvReader, KvTransaction } from '../ports/kv.ts';
 import type { Log } from '../ports/log.ts';
 import { MeshError } from '../ports/mesh-error.ts';
+import { EarlyProofs } from './early-proofs.ts';
 import { JournaledSet, type SizeChange, sizeOfValue } from './journaled-set.ts';
 import {
   accountKey,
@@ -78,6 +79,7 @@ export class ReplicaIndex {
   readonly #log: Log;
   readonly #own: OwnHoldings | undefined;
   readonly #sets = new Map<NodeId, JournaledSet>();
+  readonly #early = new EarlyProofs();
   #pending = new Map<string, { readonly manifest: BlobHash; readonly node: NodeId; readonly finding: CopyFinding }>();
   #cancelTimer: (() => void) | undefined;
   #writing: Promise<void> = Promise.resolve();
@@ -204,6 +206,7 @@ export class ReplicaIndex {
     const set = this.#set(node);
     const account = this.#account(transaction, node);
     let { contents, bytes } = account;
+    const nowMs = this.#clock.nowMs();
     let changed = 0;
     const listed: SizeChange[] = [];
     for (const { key, value } of changes) {
@@ -213,12 +216,13 @@ export class ReplicaIndex {
       const row = copyKey(key, setOf(node));
       const former = transaction.get(row);
       const before = former === undefined ? undefined : decodeCopy(former);
+      const early = this.#early.take(row, nowMs);
       if (sizeBytes === null ? before === undefined : before?.sizeBytes === sizeBytes && !before.isSuspect) continue;
       changed += 1;
       contents += (sizeBytes === null ? 0 : 1) - (before === undefined ? 0 : 1);
       bytes += (sizeBytes ?? 0) - (before?.sizeBytes ?? 0);
       if (sizeBytes === null) transaction.delete(row);
-      else transaction.put(row, encodeCopy({ sizeBytes, provedMs: undefined, isSuspect: false }));
+      else transaction.put(row, encodeCopy({ sizeBytes, provedMs: before ? undefined : early, isSuspect: false }));
       if (before?.sizeBytes !== sizeBytes) listed.push({ key, sizeBytes });
     }
     set.appendAll(transaction, listed);
@@ -269,9 +273,11 @@ export class ReplicaIndex {
   ): void {
     const key = copyKey(rawHash(manifest), setOf(node));
     const row = transaction.get(key);
+    const nowMs = this.#clock.nowMs();
     // It is in the index once the node itself has listed it.
-    if (row === undefined) return;
-    transaction.put(key, encodeCopy(found(decodeCopy(row), finding, this.#clock.nowMs())));
+    if (row !== undefined) transaction.put(key, encodeCopy(found(decodeCopy(row), finding, nowMs)));
+    else if (finding === 'proved') this.#early.note(key, nowMs);
+    else this.#early.take(key, nowMs);
   }
 
   async #forget(node: NodeId): Promise<void> {

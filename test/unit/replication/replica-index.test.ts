@@ -226,6 +226,32 @@ test('remembers proofs and suspicion, at once and after a restart, until the nod
   expect(index().holds(north, manifestOf(3))).toBe(true);
 });
 
+test('counts a proof that was had before the node listed the copy, once and not for long', async () => {
+  const { clock, run, index, reopen } = setUp();
+  const holder = new Holder(clock);
+  const proved = (at: number): boolean => index().holders(manifestOf(at))[0]?.provedMs !== undefined;
+  const listed = (): boolean[] => numbers(1, 5).map(proved);
+  for (const at of [1, 2, 3]) index().note(north, manifestOf(at), 'proved');
+  await clock.advance(5_000);
+  index().note(north, manifestOf(2), 'lacking');
+  await clock.advance(5_000);
+  expect(index().holders(manifestOf(1))).toEqual([]);
+  await holder.hold(1, 2, 4);
+  await run(index().follow(north, holder.inventory));
+  expect(listed()).toEqual([true, false, false, false]);
+  reopen();
+  expect(proved(1)).toBe(true);
+
+  index().note(north, manifestOf(3), 'proved');
+  await clock.advance(120_000);
+  await holder.hold(3);
+  await holder.lose(1);
+  await run(index().follow(north, holder.inventory));
+  await holder.hold(1);
+  await run(index().follow(north, holder.inventory));
+  expect(listed()).toEqual([false, false, false, false]);
+});
+
 test('refuses an inventory that is none, keeps what it had, and does not follow it for ever', async () => {
   const { clock, run, index, contents } = setUp();
   const holder = new Holder(clock);
