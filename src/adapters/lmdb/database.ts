@@ -116,8 +116,6 @@ export class Database implements KvReader {
   /** As it was last asked for. */
   #transactions = 0;
   readonly #absent = new AbsentKeys();
-  /** Writes that are under way: nobody can say what is absent meanwhile. */
-  #writes = 0;
 
   constructor(
     deps: {
@@ -148,10 +146,9 @@ export class Database implements KvReader {
 
   /** The same for a key whose text is known: it need not be looked for again when it was absent a moment ago. */
   lookup(text: string, key: KvKey): Uint8Array | undefined {
-    const isSettled = this.#writes === 0 && this.#database !== undefined;
-    if (isSettled && this.#absent.has(text)) return undefined;
+    if (this.#database !== undefined && this.#absent.has(text)) return undefined;
     const value = this.get(key);
-    if (value === undefined && isSettled) this.#absent.add(text);
+    if (value === undefined) this.#absent.add(text);
     return value;
   }
 
@@ -187,12 +184,11 @@ export class Database implements KvReader {
 
   /** Writes the rows, all or none, and resolves when they are on disk and reads show them. Rejects with `MeshError`. */
   async write(batch: RowBatch): Promise<void> {
-    this.#writes += 1;
     try {
       await this.#write(batch);
     } finally {
-      this.#absent.clear();
-      this.#writes -= 1;
+      // Whatever was looked for meanwhile, and whatever came of it.
+      for (const [text] of batch.rows) this.#absent.remove(text);
     }
   }
 
