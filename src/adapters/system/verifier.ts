@@ -4,8 +4,11 @@ import { type SignedDigest, verifySignature } from '../../../crdt/signature.ts';
 import type { Verifier } from '../../ports/verifier.ts';
 import { packSignatures } from './packed-signatures.ts';
 
-/** Fewer than these are verified here: handing them over would take as long. */
-const handedOverMin = 4;
+/**
+ * Fewer than these are verified here, in half a millisecond: handing them over and waking two threads costs about as much, and
+ * is not worth it where other processes want the processors too.
+ */
+const handedOverMin = 9;
 /** Signatures that may wait for the thread; what comes beyond them is verified here, which slows its sender down. */
 const handedOverMax = 4_096;
 /** Verified here in one turn of the event loop: some two milliseconds of it. */
