@@ -29,7 +29,7 @@ const verifiers: readonly [string, Verifier][] = [
 afterAll(() => threads.close());
 
 describe.each(verifiers)('a verifier %s', (_, verifier) => {
-  it.each([0, 1, 3, 4, 100])('tells of %i sound signatures that they hold', async (count) => {
+  it.each([0, 1, 3, 8, 9, 100])('tells of %i sound signatures that they hold', async (count) => {
     expect(await verifier.verify(sound(count))).toEqual(new Array(count).fill(true));
   });
 
