@@ -11,7 +11,7 @@ const countsMs = 60_000;
  * after seconds. Each counts once, for the first listing. In memory alone, since any may be lost.
  */
 export class EarlyProofs {
-  /** When each was had, in the order they were had. */
+  /** When each was had, on the monotonic clock, in the order they were had. */
   readonly #atMs = new Map<string, number>();
 
   /** @param copy the key of the copy's row */
@@ -25,12 +25,12 @@ export class EarlyProofs {
     }
   }
 
-  /** When the copy was proved, if that was lately; it is forgotten. */
+  /** How many milliseconds ago the copy was proved, if that was lately; it is forgotten. */
   take(copy: KvKey, nowMs: number): number | undefined {
     if (this.#atMs.size === 0) return undefined;
     const name = keyText(copy);
     const atMs = this.#atMs.get(name);
     this.#atMs.delete(name);
-    return atMs !== undefined && nowMs - atMs <= countsMs ? atMs : undefined;
+    return atMs !== undefined && nowMs - atMs <= countsMs ? nowMs - atMs : undefined;
   }
 }

@@ -206,7 +206,6 @@ export class ReplicaIndex {
     const set = this.#set(node);
     const account = this.#account(transaction, node);
     let { contents, bytes } = account;
-    const nowMs = this.#clock.nowMs();
     let changed = 0;
     const listed: SizeChange[] = [];
     for (const { key, value } of changes) {
@@ -216,13 +215,17 @@ export class ReplicaIndex {
       const row = copyKey(key, setOf(node));
       const former = transaction.get(row);
       const before = former === undefined ? undefined : decodeCopy(former);
-      const early = this.#early.take(row, nowMs);
+      const early = this.#early.take(row, this.#clock.monotonicMs());
       if (sizeBytes === null ? before === undefined : before?.sizeBytes === sizeBytes && !before.isSuspect) continue;
       changed += 1;
       contents += (sizeBytes === null ? 0 : 1) - (before === undefined ? 0 : 1);
       bytes += (sizeBytes ?? 0) - (before?.sizeBytes ?? 0);
       if (sizeBytes === null) transaction.delete(row);
-      else transaction.put(row, encodeCopy({ sizeBytes, provedMs: before ? undefined : early, isSuspect: false }));
+      else {
+        // Listed afresh, it is another copy, and nobody has proved that.
+        const provedMs = before !== undefined || early === undefined ? undefined : this.#clock.nowMs() - early;
+        transaction.put(row, encodeCopy({ sizeBytes, provedMs, isSuspect: false }));
+      }
       if (before?.sizeBytes !== sizeBytes) listed.push({ key, sizeBytes });
     }
     set.appendAll(transaction, listed);
@@ -273,11 +276,10 @@ export class ReplicaIndex {
   ): void {
     const key = copyKey(rawHash(manifest), setOf(node));
     const row = transaction.get(key);
-    const nowMs = this.#clock.nowMs();
     // It is in the index once the node itself has listed it.
-    if (row !== undefined) transaction.put(key, encodeCopy(found(decodeCopy(row), finding, nowMs)));
-    else if (finding === 'proved') this.#early.note(key, nowMs);
-    else this.#early.take(key, nowMs);
+    if (row !== undefined) transaction.put(key, encodeCopy(found(decodeCopy(row), finding, this.#clock.nowMs())));
+    else if (finding === 'proved') this.#early.note(key, this.#clock.monotonicMs());
+    else this.#early.take(key, this.#clock.monotonicMs());
   }
 
   async #forget(node: NodeId): Promise<void> {
