@@ -1,7 +1,7 @@
 import type { SignedDigest } from '../../crdt/signature.ts';
 
 /**
- * Verifies signatures: on other threads in production, since each takes some 0.1 ms for which the event loop would be
+ * Verifies signatures: many on another thread in production, since each takes some 0.1 ms for which the event loop would be
  * held; at once in the simulator.
  */
 export interface Verifier {

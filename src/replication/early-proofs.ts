@@ -1,8 +1,8 @@
+import type { NodeId } from '../../crdt/ids.ts';
 import { keyText } from '../ports/key-text.ts';
-import type { KvKey } from '../ports/kv.ts';
 
-/** Proofs that are kept; the oldest are forgotten first, and had once more. */
-const proofsMax = 16_384;
+/** Proofs of one node that are kept; the oldest are forgotten first, and had once more. */
+const proofsMax = 4_096;
 /** How long one counts: accounts are followed every few seconds, and what is listed after long is listed afresh. */
 const countsMs = 60_000;
 
@@ -11,26 +11,34 @@ const countsMs = 60_000;
  * after seconds. Each counts once, for the first listing. In memory alone, since any may be lost.
  */
 export class EarlyProofs {
-  /** When each was had, on the monotonic clock, in the order they were had. */
-  readonly #atMs = new Map<string, number>();
+  /** By node and manifest: when each was had, on the monotonic clock, in the order they were had. */
+  readonly #atMs = new Map<NodeId, Map<string, number>>();
 
-  /** @param copy the key of the copy's row */
-  note(copy: KvKey, atMs: number): void {
-    const name = keyText(copy);
-    this.#atMs.delete(name);
-    this.#atMs.set(name, atMs);
-    for (const [oldest, thenMs] of this.#atMs) {
-      if (this.#atMs.size <= proofsMax && atMs - thenMs <= countsMs) break;
-      this.#atMs.delete(oldest);
+  /** @param manifest its 32 bytes */
+  note(node: NodeId, manifest: Uint8Array, nowMs: number): void {
+    const proofs = this.#atMs.get(node) ?? new Map<string, number>();
+    this.#atMs.set(node, proofs);
+    const name = keyText(manifest);
+    proofs.delete(name);
+    proofs.set(name, nowMs);
+    for (const [oldest, atMs] of proofs) {
+      if (proofs.size <= proofsMax && nowMs - atMs <= countsMs) break;
+      proofs.delete(oldest);
     }
   }
 
   /** How many milliseconds ago the copy was proved, if that was lately; it is forgotten. */
-  take(copy: KvKey, nowMs: number): number | undefined {
-    if (this.#atMs.size === 0) return undefined;
-    const name = keyText(copy);
-    const atMs = this.#atMs.get(name);
-    this.#atMs.delete(name);
+  take(node: NodeId, manifest: Uint8Array, nowMs: number): number | undefined {
+    const proofs = this.#atMs.get(node);
+    if (proofs === undefined || proofs.size === 0) return undefined;
+    const name = keyText(manifest);
+    const atMs = proofs.get(name);
+    proofs.delete(name);
     return atMs !== undefined && nowMs - atMs <= countsMs ? nowMs - atMs : undefined;
+  }
+
+  /** The node may be another now, or have another disk. */
+  forget(node: NodeId): void {
+    this.#atMs.delete(node);
   }
 }

@@ -1,5 +1,5 @@
 import { readUint32, readUint64, writeUint32, writeUint64 } from '../../crdt/big-endian.ts';
-import { rawHash } from '../../crdt/digest.ts';
+import { rawHash, toBase32 } from '../../crdt/digest.ts';
 import { type ItemChange, itemsOf, type TreeReader } from '../../crdt/fingerprint-tree.ts';
 import type { BlobHash, NodeId } from '../../crdt/ids.ts';
 import { compareSets, type FeedPosition, type FollowedSet, followFeed } from '../../protocols/wire/set-following.ts';
@@ -155,6 +155,8 @@ export class ReplicaIndex {
     };
     const from = this.#account(this.#kv, node).position;
     const { complete, position } = await followFeed(set, from, take);
+    // The node was started since, if not with this disk.
+    if (from !== undefined && from.feed !== position.feed) this.#forgetFindings(node);
     if (!complete || isDeep) await compareSets(set, await this.#set(node).tree(), take);
     const isSame = from?.feed === position.feed && from.change === position.change;
     if (!isSame) await this.#kv.transact((transaction) => this.#putAccount(transaction, node, { position }));
@@ -215,7 +217,9 @@ export class ReplicaIndex {
       const row = copyKey(key, setOf(node));
       const former = transaction.get(row);
       const before = former === undefined ? undefined : decodeCopy(former);
-      const early = this.#early.take(row, this.#clock.monotonicMs());
+      const early = this.#early.take(node, key, this.#clock.monotonicMs());
+      // What was noted of the copy that goes says nothing of one that is listed later.
+      if (sizeBytes === null) this.#pending.delete(`${toBase32(key)} ${node}`);
       if (sizeBytes === null ? before === undefined : before?.sizeBytes === sizeBytes && !before.isSuspect) continue;
       changed += 1;
       contents += (sizeBytes === null ? 0 : 1) - (before === undefined ? 0 : 1);
@@ -257,7 +261,9 @@ export class ReplicaIndex {
       for (let start = 0; start < findings.length; start += changesPerTurnMax) {
         const part = findings.slice(start, start + changesPerTurnMax);
         await this.#kv.transact((transaction) => {
-          for (const { manifest, node, finding } of part) this.#putFinding(transaction, { manifest, node, finding });
+          for (const each of part) {
+            if (this.#pending.get(`${each.manifest} ${each.node}`) === each) this.#putFinding(transaction, each);
+          }
         });
         for (const each of part) {
           const name = `${each.manifest} ${each.node}`;
@@ -274,16 +280,24 @@ export class ReplicaIndex {
     transaction: KvTransaction,
     { manifest, node, finding }: { readonly manifest: BlobHash; readonly node: NodeId; readonly finding: CopyFinding },
   ): void {
-    const key = copyKey(rawHash(manifest), setOf(node));
+    const hash = rawHash(manifest);
+    const key = copyKey(hash, setOf(node));
     const row = transaction.get(key);
     // It is in the index once the node itself has listed it.
     if (row !== undefined) transaction.put(key, encodeCopy(found(decodeCopy(row), finding, this.#clock.nowMs())));
-    else if (finding === 'proved') this.#early.note(key, this.#clock.monotonicMs());
-    else this.#early.take(key, this.#clock.monotonicMs());
+    else if (finding === 'proved') this.#early.note(node, hash, this.#clock.monotonicMs());
+    else this.#early.take(node, hash, this.#clock.monotonicMs());
+  }
+
+  /** What was found of its copies and is not in their rows. */
+  #forgetFindings(node: NodeId): void {
+    this.#early.forget(node);
+    for (const [name, finding] of this.#pending) if (finding.node === node) this.#pending.delete(name);
   }
 
   async #forget(node: NodeId): Promise<void> {
     const set = this.#set(node);
+    this.#forgetFindings(node);
     await set.tree();
     for (let isDone = false; !isDone; ) {
       isDone = await this.#kv.transact((transaction) => {

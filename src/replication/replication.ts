@@ -155,7 +155,9 @@ export class Replication {
       dropper: this.dropper,
       shelf: content,
       self,
-      onProved: (node, manifest) => this.index.note(node, manifest, 'proved'),
+      onProved: (node, manifest) => {
+        if (this.#isCoordinator(self)) this.index.note(node, manifest, 'proved');
+      },
       metrics,
     });
     this.#follower = new IndexFollower(

@@ -6,7 +6,7 @@ import { MeshError } from '../../ports/mesh-error.ts';
 import { AbsentKeys } from './absent-keys.ts';
 import { prepareDatabaseFile, syncNewDatabase } from './database-file.ts';
 import { commitErrorOf, readError, writeError } from './errors.ts';
-import type { Row } from './pending-rows.ts';
+import type { PendingRows, Row } from './pending-rows.ts';
 import { type StatRoom, spareRoom } from './room.ts';
 
 /**
@@ -94,7 +94,8 @@ function pagesOf({ treeBranchPageCount, treeLeafPageCount, overflowPages }: Tree
 
 /** Rows that are written in one LMDB transaction, and the bytes of their keys and values. */
 export interface RowBatch {
-  readonly rows: Iterable<Row>;
+  /** Gone through more than once. */
+  readonly rows: readonly Row[] | PendingRows;
   readonly size: number;
   readonly bytes: number;
 }

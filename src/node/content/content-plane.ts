@@ -43,6 +43,8 @@ export type { ScrubCounts, ScrubStatus } from './scrubber.ts';
 
 /** Dead letters listed at once. */
 const deadLettersMax = 1_000;
+/** How often work is looked for that nobody told of. */
+const lookEveryMs = 60_000;
 /** Bytes on their way from bodies to disk, over all that ingest at a time. */
 const ingestingBytesMax = 16 * 1024 * 1024;
 
@@ -114,6 +116,7 @@ export class ContentPlane {
   readonly #deadListeners = new Set<(subject: ContentSubject, reason: DeathReason) => void>();
   readonly #stopping = new AbortController();
   #unsubscribe: () => void = () => undefined;
+  #cancelLook: () => void = () => undefined;
 
   constructor(dependencies: ContentPlaneDependencies, options: ContentPlaneOptions) {
     const { kv, blobs, network, clock, random, log, metrics } = dependencies;
@@ -225,11 +228,21 @@ export class ContentPlane {
     this.#puller.start();
     this.#sweeper.start();
     this.#scrubber.start();
+    this.#lookLater();
+  }
+
+  /** Whoever leaves work says so; this is for what was left by a fault. */
+  #lookLater(): void {
+    this.#cancelLook = this.#dependencies.clock.setTimer(lookEveryMs, () => {
+      this.kick();
+      this.#lookLater();
+    });
   }
 
   /** Ends every transfer, and waits a bounded while for what is on its way to disk. Jobs stay for the next life. */
   async stop(): Promise<void> {
     this.#unsubscribe();
+    this.#cancelLook();
     this.#stopping.abort(new MeshError('shutting_down', 'the node is stopping'));
     this.#upload?.close();
     this.#download?.close();

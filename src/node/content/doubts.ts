@@ -94,20 +94,24 @@ export class Doubts {
 
   async #reopenAll(hash: BlobHash, sizeBytes: number, mender: BlobHash | undefined): Promise<void> {
     const { batcher, jobs, links, onReopened } = this.#dependencies;
-    for await (const contents of this.#contentsWith(hash, sizeBytes)) {
-      await batcher.add((transaction) => {
-        for (const manifest of contents) {
-          const isMending = manifest === mender && jobs.completeSize(transaction, manifest) === undefined;
-          if (!isMending) jobs.reopen(transaction, manifest, 'damaged');
-        }
-      });
+    try {
+      for await (const contents of this.#contentsWith(hash, sizeBytes)) {
+        await batcher.add((transaction) => {
+          for (const manifest of contents) {
+            const isMending = manifest === mender && jobs.completeSize(transaction, manifest) === undefined;
+            if (!isMending) jobs.reopen(transaction, manifest, 'damaged');
+          }
+        });
+      }
+      if (mender === undefined) {
+        await batcher.add((transaction) => {
+          if (links.isReached(transaction, hash, sizeBytes)) jobs.wantBlob(transaction, hash, sizeBytes);
+        });
+      }
+    } finally {
+      // What was noted is gone about, whatever became of the rest.
+      onReopened();
     }
-    if (mender === undefined) {
-      await batcher.add((transaction) => {
-        if (links.isReached(transaction, hash, sizeBytes)) jobs.wantBlob(transaction, hash, sizeBytes);
-      });
-    }
-    onReopened();
   }
 
   /**

@@ -257,6 +257,7 @@ export class Puller {
       this.#queue.finish(job);
       batcher
         .add((transaction) => void jobs.end(transaction, job.hash))
+        .then(() => this.kick())
         .catch((error: unknown) => log.error('content:job_not_dropped', { hash: job.hash, error }));
       return;
     }

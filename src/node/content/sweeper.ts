@@ -295,6 +295,8 @@ export class Sweeper {
       }
     });
     this.#removedBytes.add(smallBytes);
+    // Its parts may have been condemned, and lie before what this pass has come to.
+    if (isDone && role === 'part') this.#again = true;
     return isDone && free.length === children.length;
   }
 

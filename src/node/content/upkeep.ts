@@ -93,19 +93,22 @@ export class Upkeep {
       ended += endedHere;
       await clock.sleep(pauseMs);
     };
-    for (let from = 1; !this.#stopped; ) {
-      const page = jobs.list(from, pageMax);
-      await end(page.flatMap(({ job }) => (job?.kind === 'content' ? [job.hash] : [])));
-      if (page.length < pageMax) break;
-      from = (page.at(-1)?.sequence ?? 0) + 1;
+    try {
+      for (let from = 1; !this.#stopped; ) {
+        const page = jobs.list(from, pageMax);
+        await end(page.flatMap(({ job }) => (job?.kind === 'content' ? [job.hash] : [])));
+        if (page.length < pageMax) break;
+        from = (page.at(-1)?.sequence ?? 0) + 1;
+      }
+      for (let after: BlobHash | undefined; !this.#stopped; ) {
+        const page = jobs.dead(after, pageMax);
+        await end(page.flatMap(({ kind, hash }) => (kind === 'content' ? [hash] : [])));
+        if (page.length < pageMax) break;
+        after = page.at(-1)?.hash;
+      }
+    } finally {
+      if (ended > 0) this.#options.onChanged();
     }
-    for (let after: BlobHash | undefined; !this.#stopped; ) {
-      const page = jobs.dead(after, pageMax);
-      await end(page.flatMap(({ kind, hash }) => (kind === 'content' ? [hash] : [])));
-      if (page.length < pageMax) break;
-      after = page.at(-1)?.hash;
-    }
-    if (ended > 0) this.#options.onChanged();
     return ended;
   }
 
@@ -122,20 +125,23 @@ export class Upkeep {
   async #revive(isChosen: (letter: ReturnType<PullJobs['dead']>[number]) => boolean): Promise<number> {
     const { batcher, jobs, clock } = this.#dependencies;
     let revived = 0;
-    for (let after: BlobHash | undefined; !this.#stopped; ) {
-      const page = jobs.dead(after, pageMax);
-      const chosen = page.filter(isChosen);
-      if (chosen.length > 0) {
-        await batcher.add((transaction) => {
-          for (const { hash } of chosen) jobs.revive(transaction, hash);
-        });
-        revived += chosen.length;
+    try {
+      for (let after: BlobHash | undefined; !this.#stopped; ) {
+        const page = jobs.dead(after, pageMax);
+        const chosen = page.filter(isChosen);
+        if (chosen.length > 0) {
+          await batcher.add((transaction) => {
+            for (const { hash } of chosen) jobs.revive(transaction, hash);
+          });
+          revived += chosen.length;
+        }
+        if (page.length < pageMax) break;
+        after = page.at(-1)?.hash;
+        await clock.sleep(pauseMs);
       }
-      if (page.length < pageMax) break;
-      after = page.at(-1)?.hash;
-      await clock.sleep(pauseMs);
+    } finally {
+      if (revived > 0) this.#options.onChanged();
     }
-    if (revived > 0) this.#options.onChanged();
     return revived;
   }
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { blake3, blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
 import type { Content } from '../../../crdt/version.ts';
+import { MeshError } from '../../../src/ports/mesh-error.ts';
 import { ContentMesh, type ContentNode, expectSame } from '../../support/content-mesh.ts';
 
 const mebibyte = 1024 * 1024;
@@ -101,3 +102,24 @@ it('a content of which a file has vanished is told from one that has rotted', as
   await mesh.until(() => bob.plane.holds(content));
   expect(bob.plane.damaged()).toEqual(sound);
 });
+
+it.each([1, 2, 3, 4])(
+  'what rotted is fetched afresh though transaction %i finds no room while that is noted',
+  async (nth) => {
+    const { mesh, bob, content } = await copied(4 * mebibyte);
+    mesh.hub.heal();
+    await mesh.clock.advance(61_000);
+    const hash = bob.blobs.hashes()[0] as BlobHash;
+    bob.blobs.corrupt(hash, mesh.random);
+    const transact = bob.kv.transact.bind(bob.kv);
+    let transactions = 0;
+    bob.kv.transact = (change) => {
+      transactions += 1;
+      return transactions === nth ? Promise.reject(new MeshError('disk_full', 'no room')) : transact(change);
+    };
+    await mesh.run(Promise.resolve(bob.plane.lendBlob(hash)));
+    await mesh.clock.advance(50_000);
+    expect(transactions).toBeGreaterThanOrEqual(nth);
+    expect([bob.plane.holds(content), bob.plane.pending()]).toEqual([true, 0]);
+  },
+);

@@ -4,7 +4,7 @@ import type { BlobHash } from '../../../crdt/ids.ts';
 import { decodeManifest } from '../../../crdt/manifest.ts';
 import type { Content } from '../../../crdt/version.ts';
 import { MemoryKv } from '../../../src/adapters/memory/kv.ts';
-import { blobKey } from '../../../src/node/content/content-keys.ts';
+import { blobKey, condemnedKey, hashedRange } from '../../../src/node/content/content-keys.ts';
 import { ContentMesh, type ContentNode, expectSame, pieces, subjectNamed } from '../../support/content-mesh.ts';
 import { storedBlobs } from '../../support/stored-blobs.ts';
 
@@ -49,6 +49,35 @@ async function lacking(node: ContentNode, { manifest }: Content): Promise<BlobHa
   if (!decoded.ok || decoded.value.kind !== 'leaf') return [manifest];
   return decoded.value.chunks.map(({ hash }) => hash).filter((hash) => !stored.has(hash));
 }
+
+describe('what was dropped', () => {
+  const condemned = (node: ContentNode): number => [...node.kv.range(hashedRange('condemned'))].length;
+
+  it('is removed with all the manifests that its manifest lists, though nobody asks again', async () => {
+    const mesh = new ContentMesh();
+    const alice = await mesh.start('alice', {}, { chunkingOf: () => tiny });
+    const content = await mesh.put(alice, [mesh.bytes(3 * mebibyte)]);
+    const root = decodeManifest((await storedBlobs(alice)).get(content.manifest) ?? new Uint8Array());
+    expect(root.ok && root.value.kind).toBe('tree');
+    await mesh.clock.advance(61_000);
+    await beginDrop(mesh, alice, content);
+    await mesh.clock.advance(55_000);
+    expect([condemned(alice), (await storedBlobs(alice)).size]).toEqual([0, 0]);
+  });
+
+  it('is removed within a minute also where nobody told of it', async () => {
+    const mesh = new ContentMesh();
+    const alice = await mesh.start('alice', {}, small);
+    const content = await mesh.put(alice, [mesh.bytes(100)]);
+    await mesh.clock.advance(10_000);
+    await mesh.run(
+      alice.kv.transact((transaction) => transaction.put(condemnedKey(content.manifest), new Uint8Array())),
+    );
+    await mesh.clock.advance(65_000);
+    expect(condemned(alice)).toBe(0);
+    expect(alice.plane.holds(content)).toBe(true);
+  });
+});
 
 describe('a content that is being taken apart', () => {
   const moments = [0, 1, 10, 40, 70, 100, 140, 180];

@@ -252,6 +252,49 @@ test('counts a proof that was had before the node listed the copy, once and not 
   expect(listed()).toEqual([false, false, false, false]);
 });
 
+test.each([
+  {
+    what: 'that was dropped before its proof was written, and listed afresh',
+    before: [1],
+    meanwhile: (holder: Holder) => holder.lose(1),
+  },
+  {
+    what: 'of a node that came back with another disk',
+    before: [2],
+    meanwhile: async (holder: Holder) => holder.wipe(),
+  },
+])('does not call a copy proved $what', async ({ before, meanwhile }) => {
+  const { clock, run, index } = setUp();
+  const holder = new Holder(clock);
+  await holder.hold(...before);
+  await run(index().follow(north, holder.inventory));
+  index().note(north, manifestOf(1), 'proved');
+  await meanwhile(holder);
+  await run(index().follow(north, holder.inventory));
+  await clock.advance(5_000);
+  await run(index().follow(north, holder.inventory));
+  await holder.hold(1);
+  await run(index().follow(north, holder.inventory));
+  expect(index().holders(manifestOf(1))).toEqual([
+    { nodeId: north, sizeBytes: 1, provedMs: undefined, isSuspect: false },
+  ]);
+});
+
+test('does not call a copy proved of a node that was forgotten since', async () => {
+  const { clock, run, index } = setUp();
+  const holder = new Holder(clock);
+  await holder.hold(2);
+  await run(index().follow(north, holder.inventory));
+  index().note(north, manifestOf(1), 'proved');
+  await clock.advance(5_000);
+  index().note(north, manifestOf(3), 'proved');
+  await run(index().keepOnly(new Set([south])));
+  await clock.advance(5_000);
+  await holder.hold(1, 3);
+  await run(index().follow(north, holder.inventory));
+  for (const at of [1, 3]) expect(index().holders(manifestOf(at))[0]).toMatchObject({ provedMs: undefined });
+});
+
 test('refuses an inventory that is none, keeps what it had, and does not follow it for ever', async () => {
   const { clock, run, index, contents } = setUp();
   const holder = new Holder(clock);
