@@ -10,6 +10,7 @@ import { MemoryHub, type MemoryNetwork } from '../../src/adapters/memory/network
 import { SeededRandom } from '../../src/adapters/memory/random.ts';
 import type { Outcome } from '../../src/node/api.ts';
 import { ContentPlane, type ContentPlaneOptions, type ContentSubject } from '../../src/node/content/content-plane.ts';
+import { MeshError } from '../../src/ports/mesh-error.ts';
 
 /** How long, in virtual time, anything a test waits for may take. */
 const patienceMs = 600_000;
@@ -140,4 +141,15 @@ export async function joined(stream: AsyncIterable<Uint8Array>): Promise<Uint8Ar
 /** The bytes cut into pieces of that size. */
 export function* pieces(bytes: Uint8Array, size: number): Generator<Uint8Array> {
   for (let start = 0; start < bytes.length; start += size) yield bytes.subarray(start, start + size);
+}
+
+/** Has the node's disk find no room for one transaction from now, counted from 1. Tells how many there were. */
+export function fillDiskAt({ kv }: ContentNode, nth: number): () => number {
+  const transact = kv.transact.bind(kv);
+  let transactions = 0;
+  kv.transact = (change) => {
+    transactions += 1;
+    return transactions === nth ? Promise.reject(new MeshError('disk_full', 'no room')) : transact(change);
+  };
+  return () => transactions;
 }

@@ -2,8 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { blake3, blobHashOf } from '../../../crdt/digest.ts';
 import type { BlobHash } from '../../../crdt/ids.ts';
 import type { Content } from '../../../crdt/version.ts';
-import { MeshError } from '../../../src/ports/mesh-error.ts';
-import { ContentMesh, type ContentNode, expectSame } from '../../support/content-mesh.ts';
+import { ContentMesh, type ContentNode, expectSame, fillDiskAt } from '../../support/content-mesh.ts';
 
 const mebibyte = 1024 * 1024;
 const sound = { damaged: 0, incomplete: 0 };
@@ -111,15 +110,10 @@ it.each([1, 2, 3, 4])(
     await mesh.clock.advance(61_000);
     const hash = bob.blobs.hashes()[0] as BlobHash;
     bob.blobs.corrupt(hash, mesh.random);
-    const transact = bob.kv.transact.bind(bob.kv);
-    let transactions = 0;
-    bob.kv.transact = (change) => {
-      transactions += 1;
-      return transactions === nth ? Promise.reject(new MeshError('disk_full', 'no room')) : transact(change);
-    };
+    const transactions = fillDiskAt(bob, nth);
     await mesh.run(Promise.resolve(bob.plane.lendBlob(hash)));
     await mesh.clock.advance(50_000);
-    expect(transactions).toBeGreaterThanOrEqual(nth);
+    expect(transactions()).toBeGreaterThanOrEqual(nth);
     expect([bob.plane.holds(content), bob.plane.pending()]).toEqual([true, 0]);
   },
 );

@@ -7,7 +7,7 @@ import type { Content } from '../../../crdt/version.ts';
 import { stateKey } from '../../../src/node/content/content-keys.ts';
 import type { DropOutcome } from '../../../src/node/content/content-plane.ts';
 import { hashed } from '../../../src/node/content/small-content.ts';
-import { ContentMesh, type ContentNode, expectSame, subjectNamed } from '../../support/content-mesh.ts';
+import { ContentMesh, type ContentNode, expectSame, fillDiskAt, subjectNamed } from '../../support/content-mesh.ts';
 import { storedBlobs } from '../../support/stored-blobs.ts';
 
 const mebibyte = 1024 * 1024;
@@ -238,3 +238,28 @@ function hashBytesOf(hash: BlobHash): Uint8Array {
   if (bytes === undefined) throw new Error('no hash');
   return bytes;
 }
+
+it('the jobs that ended before the disk was full for a moment leave nothing', async () => {
+  const mesh = new ContentMesh();
+  const alice = await mesh.start('alice');
+  let isHolder = true;
+  const bob = await mesh.start('bob', {}, { shouldHold: () => isHolder });
+  const large = await mesh.put(alice, [mesh.bytes(16 * mebibyte)]);
+  await mesh.want(bob, large, 'large');
+  await mesh.until(() => (bob.metrics.value('anabranch_blobs_received_bytes_total') ?? 0) > 4 * mebibyte);
+  mesh.hub.partition([alice.peer], [bob.peer]);
+  // More than are gone through at once.
+  for (let index = 0; index < 300; index += 1) {
+    const { content } = await mesh.run(alice.plane.ingest([mesh.bytes(10 + index)], 'files'));
+    await mesh.run(bob.kv.transact((transaction) => bob.plane.want(transaction, content, subjectNamed(`v${index}`))));
+  }
+  bob.plane.kick();
+  // Half a minute before work is looked for that nobody told of.
+  await mesh.clock.advance(90_000 - (mesh.clock.monotonicMs() % 60_000));
+  expect((await storedBlobs(bob)).size).toBeGreaterThan(0);
+  isHolder = false;
+  fillDiskAt(bob, 2);
+  await expect(mesh.run(bob.plane.reconsider())).rejects.toMatchObject({ code: 'disk_full' });
+  await mesh.clock.advance(10_000);
+  expect((await storedBlobs(bob)).size).toBe(0);
+});
